@@ -8,6 +8,7 @@ from services.alerts.commands import (
     deliveries,
     effect,
     endpoints,
+    feedback,
     partitions,
     policies,
     tasks,
@@ -19,6 +20,7 @@ from shared.runtime.command_line import main
 
 def _add_commands(commands: Any) -> None:
     tasks.add_commands(commands)
+    feedback.add_commands(commands)
     customers.add_commands(commands)
     policies.add_commands(commands)
     effect.add_commands(commands)

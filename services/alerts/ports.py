@@ -8,7 +8,7 @@ import msgspec
 from services.alerts.core.policy import CustomerState
 from services.alerts.core.task import Task
 from shared.contracts.changes import CustomerChanged
-from shared.contracts.events import Profile
+from shared.contracts.events import FeedbackKind, Profile
 from shared.contracts.risk import RiskAssessed
 from shared.contracts.treatment import LeavingCause, Verdict
 from shared.postgres.ledger import TopicPartition
@@ -72,6 +72,36 @@ class PurchaseSeen(msgspec.Struct, frozen=True, gc=False):
     refund: bool
 
 
+class FeedbackSeen(msgspec.Struct, kw_only=True, frozen=True, gc=False):
+    """Feedback of a customer, by the event's identity."""
+
+    customer_id: str
+    source: str
+    event_id: str
+    at: datetime
+    kind: FeedbackKind
+    score: float | None
+    text: str | None
+    """Personal data: it is in no log."""
+    channel: str | None
+    case_id: str | None
+    history: bool
+    """True: of a backfill, so that it is no news."""
+
+
+class SubscriptionSeen(msgspec.Struct, kw_only=True, frozen=True, gc=False):
+    """The customer unsubscribed from a channel, or subscribed again."""
+
+    customer_id: str
+    channel: str
+    """In lower case; `*`: all."""
+    at: datetime
+    ended: bool
+    """True: unsubscribed."""
+    reported_by: str
+    """The event's source, or the provider's endpoint."""
+
+
 @dataclass(slots=True)
 class ActivitySeen:
     """The part of a batch of activity that alerts acts on."""
@@ -85,6 +115,9 @@ class ActivitySeen:
     dead: list[Message]
     money: list[PurchaseSeen] = field(default_factory=list)
     """Live purchases and refunds, for outcomes."""
+    feedback: list[FeedbackSeen] = field(default_factory=list)
+    subscriptions: list[SubscriptionSeen] = field(default_factory=list)
+    """Of backfills too: a wish does not age."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,11 @@ import msgspec
 
 from services.alerts.core.conditions import UNKNOWN, meets, one_of
 from services.alerts.core.policy_document import (
-    Both,
     Playbook,
     Policy,
     Service,
 )
+from services.alerts.core.policy_parts import Both
 from shared.contracts.events import Profile
 from shared.contracts.risk import Classification
 from shared.contracts.treatment import LeavingCause
@@ -40,6 +40,8 @@ class Plan(msgspec.Struct, kw_only=True, frozen=True):
     """Title of a task by the calendar or a segment; None for tasks by risk."""
     offer: Both | None = None
     steps: list[Both] = []
+    sends: bool = False
+    """True: a provider is to send the customer a message, by the playbook's rule then."""
 
 
 def choose(
@@ -82,6 +84,7 @@ def plan(playbook: Playbook, policy: Policy, profile: Profile, title: Both | Non
         title=title,
         offer=playbook.offer,
         steps=playbook.steps,
+        sends=playbook.send is not None,
     )
 
 

@@ -1,8 +1,12 @@
 """Deletes the personal data that alerts has of a customer."""
 
+from shared.contracts.customer_message import SEND
 from shared.postgres.engine import UnitOfWork
 
-_DELETED = ("purchase", "assessment", "task_event", "segment_entry")
+_DELETED = (
+    "purchase", "assessment", "task_event", "segment_entry", "feedback", "consent",
+    "customer_message",
+)  # fmt: skip
 
 
 class Erasure:
@@ -12,7 +16,8 @@ class Erasure:
         """Return whether alerts has any data of a customer with this id."""
         found = await work.driver.fetchval(
             "SELECT EXISTS (SELECT 1 FROM alerts.customer WHERE customer_id = $1) "
-            "OR EXISTS (SELECT 1 FROM alerts.purchase WHERE customer_id = $1)",
+            "OR EXISTS (SELECT 1 FROM alerts.purchase WHERE customer_id = $1) "
+            "OR EXISTS (SELECT 1 FROM alerts.feedback WHERE customer_id = $1)",
             customer_id,
         )
         return bool(found)
@@ -26,9 +31,11 @@ class Erasure:
         )
 
     async def forget(self, work: UnitOfWork, customer_id: str) -> None:
-        """Delete the profile, purchases, assessments, events and messages that were sent.
+        """Delete the profile, purchases, feedback, assessments, events and messages that were sent.
 
-        Pending messages stay until they are delivered: the receiver has the customer too.
+        Pending messages to endpoints stay until they are delivered: the receiver has the customer
+        too; those to the customer are not sent. A record that the customer unsubscribed stays: it
+        holds no more than the id, and keeps them from being written to.
         """
         for table in _DELETED:
             await work.driver.execute(
@@ -36,8 +43,10 @@ class Erasure:
                 customer_id,
             )
         await work.driver.execute(
-            "DELETE FROM alerts.delivery WHERE customer_id = $1 AND status <> 'pending'",
+            "DELETE FROM alerts.delivery WHERE customer_id = $1 "
+            "AND (status <> 'pending' OR kind = $2)",
             customer_id,
+            SEND,
         )
         await work.driver.execute(
             "DELETE FROM alerts.attempt a WHERE a.customer_id = $1 AND NOT EXISTS (SELECT 1 FROM "

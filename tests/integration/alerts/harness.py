@@ -24,6 +24,7 @@ from services.alerts.connectors.store import MemberRows, OwnerRows, TokenRows
 from services.alerts.core.policy import Policy
 from services.alerts.delivery.core.endpoint import Endpoint
 from services.alerts.delivery.core.retry import DELAYS_S
+from services.alerts.delivery.guarded import Guarded
 from services.alerts.delivery.http_client import Http
 from services.alerts.delivery.send_sample import SendSample
 from services.alerts.delivery.sender import DeliverySender, SenderBounds
@@ -50,9 +51,11 @@ from services.alerts.inbound.risk import RiskDecoder
 from services.alerts.reports.effect_page import effect_page
 from services.alerts.store.assessments import Assessments
 from services.alerts.store.business_clock import BusinessClock
+from services.alerts.store.consents import Consents
 from services.alerts.store.customers import Customers
 from services.alerts.store.due_tasks import DueTasks, TaskLog
 from services.alerts.store.effects import Effects
+from services.alerts.store.feedback import Feedback
 from services.alerts.store.policies import Policies
 from services.alerts.store.schedules import Schedules
 from services.alerts.store.tables import SCHEMA
@@ -74,6 +77,7 @@ from shared.runtime.isolation import ItemIsolation
 from shared.runtime.service import Stop
 from tests.fakes.clock import SetClock
 from tests.integration.alerts.doubles import Fetched, NoRelay, SetRules
+from tests.integration.alerts.message_parts import customer_messages
 from tests.integration.alerts.receiver import LIMIT_S, SECRET
 
 WALL_0 = SetClock().at
@@ -156,6 +160,8 @@ class AlertsHarness:
             decode=ActivityDecoder("dead"),
             customers=Customers(),
             trials=Trials(),
+            consents=Consents(),
+            feedback=Feedback(),
             recorder=self.book,
             transactions=self.transactions,
             clock=self.clock,
@@ -293,7 +299,10 @@ class AlertsHarness:
             self.engine,
             deliveries=Deliveries(),
             endpoints=self.stored,
-            connectors=await self.connectors(timeout_s),
+            connectors=Guarded(
+                await self.connectors(timeout_s),
+                customer_messages(self.engine, self.clock, self.policy).check_again,
+            ),
             sending=SenderBounds(
                 concurrency_max=concurrency_max,
                 timeout_s=timeout_s,

@@ -26,6 +26,12 @@ from services.alerts.store.tables.effects import (
     segment_entry,
     trial,
 )
+from services.alerts.store.tables.messages import (
+    consent,
+    customer_message,
+    feedback,
+    subscription,
+)
 from services.alerts.store.tables.tasks import (
     customer,
     idempotency,
@@ -42,11 +48,14 @@ __all__ = [
     "assessment",
     "attempt",
     "callback",
+    "consent",
     "customer",
+    "customer_message",
     "delivery",
     "endpoint",
     "endpoint_owner",
     "endpoint_secret",
+    "feedback",
     "idempotency",
     "items_begun",
     "look",
@@ -60,6 +69,7 @@ __all__ = [
     "remote_task",
     "save_rate",
     "segment_entry",
+    "subscription",
     "suspect",
     "task",
     "task_event",
