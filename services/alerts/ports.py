@@ -1,6 +1,7 @@
 """Protocols that the handlers depend on, and the values that they exchange."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import msgspec
@@ -25,6 +26,19 @@ class ProfileSeen:
     profile: Profile
     at: datetime
     event_id: str
+    consented: Mapping[str, datetime] = field(default_factory=dict)
+    """Channels that it consents to, each since the first of the profiles in a row of its batch."""
+    renewed: frozenset[str] = frozenset()
+    """Those of `consented` that a profile of the batch did not consent to before."""
+
+    def after(self, before: "ProfileSeen | None") -> "ProfileSeen":
+        """Return this profile as it follows `before`, the one of its batch that it replaces."""
+        agreed = [channel for channel, agrees in self.profile.consent.items() if agrees]
+        known = {} if before is None else before.consented
+        again = frozenset() if before is None else {c for c in agreed if c not in known}
+        kept = frozenset() if before is None else before.renewed.intersection(agreed)
+        since = {channel: known.get(channel, self.at) for channel in agreed}
+        return replace(self, consented=since, renewed=kept.union(again))
 
     def replaces(self, other: "ProfileSeen | None") -> bool:
         """Return whether this profile is newer than `other`."""

@@ -109,7 +109,7 @@ def _of_consent(
     return {
         customer: seen
         for customer, seen in profiles.items()
-        if seen.profile.consent != known[customer].contact.consent
+        if seen.renewed or seen.profile.consent != known[customer].contact.consent
     }
 
 

@@ -91,7 +91,7 @@ def _note(seen: ActivitySeen, record: ConsumedRecord) -> None:
         found = ProfileSeen(event.data.profile, event.time, event.id)
         _, before = seen.profiles.get(customer, (tp, None))
         if found.replaces(before):
-            seen.profiles[customer] = (tp, found)
+            seen.profiles[customer] = (tp, found.after(before))
     elif event.type == types.FEEDBACK:
         seen.feedback.append(_feedback(event, record))
     elif event.type == types.INTERACTION and event.data.kind in SUBSCRIPTIONS:

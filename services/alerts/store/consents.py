@@ -18,17 +18,17 @@ class Consents:
     async def state(self, work: UnitOfWork, profiles: Mapping[str, ProfileSeen]) -> None:
         """Store what these customers' newest profiles consent to; the customers must be locked.
 
-        A channel that the profile before consented to as well keeps its time.
+        A channel that the stored profile consented to as well keeps its time, unless a profile in
+        between did not.
         """
         if not profiles:
             return
         given = [
-            (customer, channel, seen.at)
+            (customer, channel, since, channel in seen.renewed)
             for customer, seen in sorted(profiles.items())
-            for channel, agrees in sorted(seen.profile.consent.items())
-            if agrees
+            for channel, since in sorted(seen.consented.items())
         ]
-        columns = [[row[0] for row in given], [row[1] for row in given], [row[2] for row in given]]
+        columns = [[row[n] for row in given] for n in range(4)]
         await work.driver.execute(
             """
             DELETE FROM alerts.consent c WHERE c.customer_id = ANY($1::text[])
@@ -40,11 +40,16 @@ class Consents:
         )
         await work.driver.execute(
             """
-            INSERT INTO alerts.consent (customer_id, channel, given_at)
-            SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[])
-            ON CONFLICT (customer_id, channel) DO NOTHING
+            INSERT INTO alerts.consent AS c (customer_id, channel, given_at)
+            SELECT customer, channel, since
+              FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS u(customer, channel, since)
+            ON CONFLICT (customer_id, channel) DO UPDATE SET given_at = excluded.given_at
+             WHERE (c.customer_id, c.channel) IN (
+                   SELECT * FROM unnest($4::text[], $5::text[]))
             """,
-            *columns,
+            *columns[:3],
+            [row[0] for row in given if row[3]],
+            [row[1] for row in given if row[3]],
         )
 
     async def given(

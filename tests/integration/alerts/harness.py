@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from ipaddress import ip_network
 from typing import Any, Self
@@ -322,6 +322,11 @@ class AlertsHarness:
         """Handle one batch of the risk topic, as the owner of its partition."""
         values = [risk.ENCODER.encode(m) for m in messages]
         await (handle or self.assess())(await self.batch("risk", values))
+
+    async def send_messages(self, now: datetime) -> None:
+        """Run the step of the timers that sends messages to customers, at `now`."""
+        self.clock.at = now
+        await customer_messages(self.engine, self.clock, self.policy)(now)
 
     async def read_activity(self, *events: Activity, handle: HandleActivity | None = None) -> None:
         """Handle one batch of the activity topic."""
