@@ -65,6 +65,42 @@ def environment(place: ServiceEnvironment, mailer: Receiver, policy: Path) -> di
     }
 
 
+async def report(
+    client: httpx.AsyncClient, provider: dict[str, Any], message_id: str
+) -> list[tuple[str, bool]]:
+    """Report two results as the guide's provider does; return the answers."""
+    answers = []
+    for result in ("accepted", "unsubscribed"):
+        body, headers = provider["report"](message_id, result, SECRET)
+        answer = await client.post("/v1/callbacks/mailer", content=body, headers=headers)
+        assert answer.json()["message_id"] == message_id
+        answers.append((answer.json()["outcome"], answer.json()["unsubscribed"]))
+    forged = headers | {"webhook-signature": "v1,AAAA"}
+    answer = await client.post("/v1/callbacks/mailer", content=body, headers=forged)
+    assert answer.status_code == 401
+    answer = await client.post("/v1/callbacks/crm", content=body, headers=headers)
+    assert answer.status_code == 404, "the CRM was sent no such message"
+    return answers
+
+
+async def check_lists(client: httpx.AsyncClient) -> None:
+    """Check what people read once a message was sent and a later one suppressed."""
+    (suggestion,) = (await client.get("/v1/feedback?kind=suggestion")).json()["items"]
+    assert (suggestion["text"], suggestion["grade"]) == ("请周日营业", "potential")
+    listed = (await client.get("/v1/messages")).json()["items"]
+    outcomes = [(m["status"], m["outcome"]) for m in listed]
+    assert outcomes == [("suppressed", None), ("handed", "unsubscribed")]
+    (away,) = (await client.get("/v1/unsubscriptions")).json()["items"]
+    assert (away["channel"], away["reported_by"]) == ("email", "endpoint:mailer")
+
+
+async def check_commands(place: ServiceEnvironment) -> None:
+    """Check that operators see the same."""
+    assert "请周日营业" in await place.command("feedback", "list", "--kind", "suggestion")
+    assert "unsubscribed" in await place.command("messages", "list", "--status", "suppressed")
+    assert WRITTEN_TO in await place.command("messages", "unsubscriptions")
+
+
 async def test_the_guide_from_a_suggestion_to_an_unsubscription(
     place: ServiceEnvironment, upstream: Producer, receiver: Receiver, tmp_path: Path
 ) -> None:
@@ -75,21 +111,16 @@ async def test_the_guide_from_a_suggestion_to_an_unsubscription(
     policy.write_text(policy_at(now), encoding="utf-8")
     token = await place.command("tokens", "create", "--name", "t", "--scope", "admin")
     rights = {"authorization": f"Bearer {token.strip()}"}
-    before = now - timedelta(days=50)
+    before, soon = now - timedelta(days=50), now + timedelta(seconds=1)
     willing = Profile(name="王芳", language="zh-CN", consent={"email": True})
+    wish = ActivityData(kind="suggestion", text="请周日营业")
     async with (
         receiving() as mailer,
         alerts(place, **environment(place, mailer, policy)) as service,
         httpx.AsyncClient(base_url=service.url, headers=rights) as client,
     ):
-        wish = ActivityData(kind="suggestion", text="请周日营业")
-        await upstream.send(
-            [
-                place.profile(WRITTEN_TO, before, willing),
-                place.profile(LEFT_ALONE, before, willing),
-                place.event(WRITTEN_TO, events.FEEDBACK, before, wish),
-            ]
-        )
+        profiles = [place.profile(c, before, willing) for c in (WRITTEN_TO, LEFT_ALONE)]
+        await upstream.send([*profiles, place.event(WRITTEN_TO, events.FEEDBACK, before, wish)])
         await place.consumed()
         await upstream.send([place.risk(risk(c, 1, now)) for c in (LEFT_ALONE, WRITTEN_TO)])
         (request,) = await mailer.got(1)
@@ -98,43 +129,21 @@ async def test_the_guide_from_a_suggestion_to_an_unsubscription(
         assert message["customer"] == {"id": WRITTEN_TO, "name": "王芳"}
         assert (message["subject"], message["language"]) == ("好久不见", "zh-CN")
         assert provider["receive"](request.body, request.headers, SECRET, known) is None
-        for result, unsubscribed in (("accepted", False), ("unsubscribed", True)):
-            body, headers = provider["report"](message["id"], result, SECRET)
-            answer = await client.post("/v1/callbacks/mailer", content=body, headers=headers)
-            assert answer.json() == {
-                "message_id": message["id"], "outcome": result, "unsubscribed": unsubscribed
-            }  # fmt: skip
-        forged = headers | {"webhook-signature": "v1,AAAA"}
-        answer = await client.post("/v1/callbacks/mailer", content=body, headers=forged)
-        assert answer.status_code == 401
-        again = await client.post("/v1/callbacks/crm", content=body, headers=headers)
-        assert again.status_code == 404, "the CRM was sent no such message"
-
-        soon = now + timedelta(seconds=1)
+        answers = await report(client, provider, message["id"])
+        assert answers == [("accepted", False), ("unsubscribed", True)]
         await upstream.send([place.purchase(WRITTEN_TO, soon)])
         await place.consumed()
         complaint = sign("complaint_open", complaints_open=1.0)
         await upstream.send([place.risk(risk(WRITTEN_TO, 2, soon, signs=[complaint]))])
-        await place.until(
-            "SELECT reason FROM alerts.customer_message WHERE status = 'suppressed'", "unsubscribed"
-        )
-        (suggestion,) = (await client.get("/v1/feedback?kind=suggestion")).json()["items"]
-        assert (suggestion["text"], suggestion["grade"]) == ("请周日营业", "potential")
-        listed = (await client.get("/v1/messages")).json()["items"]
-        assert [(m["status"], m["outcome"]) for m in listed] == [
-            ("suppressed", None), ("handed", "unsubscribed")
-        ]  # fmt: skip
-        (away,) = (await client.get("/v1/unsubscriptions")).json()["items"]
-        assert (away["channel"], away["reported_by"]) == ("email", "endpoint:mailer")
+        suppressed = "SELECT reason FROM alerts.customer_message WHERE status = 'suppressed'"
+        await place.until(suppressed, "unsubscribed")
+        await check_lists(client)
         tasks = {request.task["customer"]["id"] for request in await receiver.got(2)}
         assert tasks == {WRITTEN_TO}
         assert len(mailer.requests) == 1
         assert await service.stop() == 0
-    arms = await place.rows("SELECT customer_id, arm FROM alerts.trial ORDER BY at, arm")
-    assert {row["customer_id"]: row["arm"] for row in arms} == {
-        LEFT_ALONE: "held_out", WRITTEN_TO: "treated"
-    }  # fmt: skip
-    shown = await place.command("feedback", "list", "--kind", "suggestion")
-    assert "请周日营业" in shown
-    assert "unsubscribed" in await place.command("messages", "list", "--status", "suppressed")
-    assert WRITTEN_TO in await place.command("messages", "unsubscriptions")
+    arms = await place.rows("SELECT DISTINCT customer_id, arm FROM alerts.trial ORDER BY arm")
+    assert [(row["customer_id"], row["arm"]) for row in arms] == [
+        (LEFT_ALONE, "held_out"), (WRITTEN_TO, "treated")
+    ]  # fmt: skip
+    await check_commands(place)
