@@ -48,8 +48,8 @@ def policy_at(now: datetime) -> str:
 
 def risk(customer: str, revision: int, at: datetime, **changes: Any) -> RiskAssessed:
     """Return an assessment of a customer of low value."""
-    changes = {"last_purchase_at": at - timedelta(days=20), "standing": LOW} | changes
-    return assessed(revision, 0, customer_id=customer, **changes, assessed_at=at)
+    values: dict[str, Any] = {"last_purchase_at": at - timedelta(days=20), "standing": LOW}
+    return assessed(revision, 0, customer_id=customer, assessed_at=at, **values | changes)
 
 
 def environment(place: ServiceEnvironment, mailer: Receiver, policy: Path) -> dict[str, str]:
