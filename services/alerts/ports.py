@@ -1,8 +1,9 @@
 """Protocols that the handlers depend on, and the values that they exchange."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -14,6 +15,8 @@ from shared.contracts.risk import RiskAssessed
 from shared.contracts.treatment import LeavingCause, Verdict
 from shared.postgres.ledger import TopicPartition
 from shared.postgres.outbox import Message
+
+Seen = TypeVar("Seen")
 
 TICK = "tick"
 """Key in the progress of an activity partition: its newest tick, Unix seconds UTC."""
@@ -116,6 +119,35 @@ class SubscriptionSeen(msgspec.Struct, kw_only=True, frozen=True, gc=False):
     """The event's source, or the provider's endpoint."""
 
 
+@dataclass(frozen=True, slots=True)
+class ErasureSeen:
+    """A request to erase a customer, or in another topic the sign that nothing older follows."""
+
+    tp: TopicPartition
+    customer_id: str
+    request_id: str
+    at: datetime
+    """When it was requested."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded(Generic[Seen]):
+    """A decoded batch of a topic that scoring publishes, in the log's order."""
+
+    seen: list[Seen]
+    dead: list[Message]
+    erased: list[ErasureSeen]
+    """Tombstones of erasures; what the batch had of their customers before is left out."""
+
+
+OfCustomer = TypeVar("OfCustomer", PurchaseSeen, FeedbackSeen, SubscriptionSeen)
+
+
+def _newer(seen: list[OfCustomer], erased: Mapping[str, datetime]) -> list[OfCustomer]:
+    """Return what is not older than the erasure of its customer."""
+    return [x for x in seen if x.customer_id not in erased or x.at >= erased[x.customer_id]]
+
+
 @dataclass(slots=True)
 class ActivitySeen:
     """The part of a batch of activity that alerts acts on."""
@@ -132,6 +164,33 @@ class ActivitySeen:
     feedback: list[FeedbackSeen] = field(default_factory=list)
     subscriptions: list[SubscriptionSeen] = field(default_factory=list)
     """Of backfills too: a wish does not age."""
+    erasures: list[ErasureSeen] = field(default_factory=list)
+    """Requests to erase a customer; what the batch had of the customer before is left out."""
+
+    def times(self) -> Iterator[tuple[str, datetime]]:
+        """Return the customer and time of each event."""
+        yield from ((each.customer_id, each.at) for each in self.money)
+        yield from ((customer, found.at) for customer, (_, found) in self.profiles.items())
+        yield from ((each.customer_id, each.at) for each in self.feedback)
+        yield from ((each.customer_id, each.at) for each in self.subscriptions)
+
+    def drop(self, customer_id: str) -> None:
+        """Leave out what was seen of a customer so far."""
+        self.purchases = [each for each in self.purchases if each[1] != customer_id]
+        self.money = [each for each in self.money if each.customer_id != customer_id]
+        self.profiles.pop(customer_id, None)
+        self.feedback = [each for each in self.feedback if each.customer_id != customer_id]
+        self.subscriptions = [s for s in self.subscriptions if s.customer_id != customer_id]
+
+    def drop_older(self, erased: Mapping[str, datetime]) -> None:
+        """Leave out what is older than the erasure of its customer."""
+        self.purchases = [p for p in self.purchases if p[1] not in erased or p[2] >= erased[p[1]]]
+        self.money = _newer(self.money, erased)
+        self.feedback = _newer(self.feedback, erased)
+        self.subscriptions = _newer(self.subscriptions, erased)
+        for customer, at in erased.items():
+            if customer in self.profiles and self.profiles[customer][1].at < at:
+                del self.profiles[customer]
 
 
 @dataclass(frozen=True, slots=True)

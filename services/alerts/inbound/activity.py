@@ -13,6 +13,7 @@ from services.alerts.core.customer_message import spelled
 from services.alerts.inbound.dead_letters import dead_letter, nul_free
 from services.alerts.ports import (
     ActivitySeen,
+    ErasureSeen,
     FeedbackSeen,
     ProfileSeen,
     PurchaseSeen,
@@ -83,6 +84,12 @@ def _note(seen: ActivitySeen, record: ConsumedRecord) -> None:
         seen.money.append(_money(event, refund=False))
     elif event.type == types.REFUND and event.backfill is None:
         seen.money.append(_money(event, refund=True))
+    elif event.type == types.ERASURE:
+        customer = _customer(event)
+        if not 0 < len(event.id) <= ID_LENGTH_MAX or "\0" in event.id:
+            raise Invalid("id", f"must have 1 to {ID_LENGTH_MAX} characters, none of them U+0000")
+        seen.drop(customer)
+        seen.erasures.append(ErasureSeen(tp, customer, event.id, event.time))
     elif event.type == types.PROFILE:
         customer = _customer(event)
         if event.data.profile is None:

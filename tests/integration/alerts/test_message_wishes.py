@@ -7,17 +7,11 @@ from uuid import uuid4
 import pytest
 
 from services.alerts.delivery.ports import Leased
-from services.alerts.handlers.erase_customer import EraseCustomer
-from services.alerts.store.business_clock import BusinessClock
-from services.alerts.store.customers import Customers
-from services.alerts.store.erasure import Erasure
-from services.alerts.store.tables import SCHEMA
 from shared.contracts import events
 from shared.contracts.activity import ActivityData
 from shared.contracts.customer_message import SEND, Reported
 from shared.contracts.events import Profile
 from shared.kernel.errors import Invalid
-from shared.postgres.outbox import Outbox
 from tests.integration.alerts.harness import AlertsHarness, rows, running, until
 from tests.integration.alerts.message_parts import (
     MESSAGES,
@@ -115,22 +109,15 @@ async def test_a_report_must_name_a_message_or_who_unsubscribes(mailing: AlertsH
     assert await rows(mailing.engine, stored) == [("c-1", "*", "endpoint:mailer")]
 
 
-async def test_erasing_withdraws_the_message_and_keeps_the_wish(
-    mailing: AlertsHarness, receiver: Receiver
-) -> None:
+async def test_erasing_withdraws_what_is_queued(mailing: AlertsHarness, receiver: Receiver) -> None:
     await mailing.read_activity(profile(WILLING, day(-50)))
     await mailing.read_risk(assessed(1, 0))
     await mailing.send_messages(day(0))
     await mailing.read_activity(interaction("unsubscribed", "sms", day(0)))
     ((message,),) = await rows(mailing.engine, "SELECT id FROM alerts.customer_message")
-    erase = EraseCustomer(
-        engine=mailing.engine, customers=Customers(), traces=Erasure(), recorder=mailing.book,
-        outbox=Outbox(SCHEMA), business_clock=BusinessClock(mailing.clock, replay=False),
-        clock=mailing.clock)  # fmt: skip
-    await erase("c-1", "erased")
-    for table in ("customer_message", "consent", "delivery"):
-        assert await rows(mailing.engine, f"SELECT * FROM alerts.{table}") == []  # noqa: S608
-    assert await rows(mailing.engine, "SELECT channel FROM alerts.subscription") == [("sms",)]
+    await mailing.read_activity(event(events.ERASURE, ActivityData(), day(1), "r-1"))
+    for table in ("customer_message", "consent", "subscription", "delivery", "customer"):
+        assert await rows(mailing.engine, f"SELECT * FROM alerts.{table}") == [], table  # noqa: S608
     leased = Leased(
         customer_id="c-1", id=message, endpoint_id="mailer", task_id="rt", kind=SEND, body=b"",
         attempts=0, uncertain=False, remote_id=None, token=uuid4(), until=day(1), received_ms=0,
@@ -138,6 +125,7 @@ async def test_erasing_withdraws_the_message_and_keeps_the_wish(
     why = await customer_messages(mailing.engine, mailing.clock, mailing.policy).check_again(leased)
     assert why is not None
     assert "withdrawn" in why
+    assert await rows(mailing.engine, "SELECT * FROM alerts.customer") == [], "no trace"
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -50,8 +50,7 @@ subscription = sa.Table(
     sa.Column("reported_by", sa.Text, nullable=False),
     sa.Index("ix_subscription_newest", "unsubscribed_at", "customer_id", "channel"),
 )
-"""The newest unsubscription and return by channel (`*`: all). A row is never deleted: it is what
-keeps the customer from being written to."""
+"""The newest unsubscription and return by channel (`*`: all), kept until the customer is erased."""
 
 customer_message = sa.Table(
     "customer_message",
