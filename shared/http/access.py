@@ -25,6 +25,7 @@ Scope = Literal[
     "events:write",
     "customers:read",
     "customers:erase",
+    "customers:export",
     "tasks:write",
     "dead-letters:read",
     "dead-letters:write",
