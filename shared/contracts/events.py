@@ -89,11 +89,16 @@ class Interaction(msgspec.Struct, kw_only=True, omit_defaults=True):
     campaign_id: Identifier | None = None
 
 
+FeedbackKind = Literal[
+    "survey", "complaint_opened", "complaint_closed", "suggestion", "recommendation"
+]
+
+
 class Feedback(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What the customer said. `score` is 0-10: satisfaction for `survey`, intent for
     `recommendation`."""
 
-    kind: Literal["survey", "complaint_opened", "complaint_closed", "suggestion", "recommendation"]
+    kind: FeedbackKind
     score: Annotated[float, Meta(ge=0, le=10)] | None = None
     case_id: Identifier | None = None
     text: LongText | None = None

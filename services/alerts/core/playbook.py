@@ -10,11 +10,11 @@ import msgspec
 
 from services.alerts.core.conditions import UNKNOWN, meets, one_of
 from services.alerts.core.policy_document import (
-    Both,
     Playbook,
     Policy,
     Service,
 )
+from services.alerts.core.policy_parts import Both
 from shared.contracts.events import Profile
 from shared.contracts.risk import Classification
 from shared.contracts.treatment import LeavingCause
@@ -42,6 +42,8 @@ class Plan(msgspec.Struct, kw_only=True, frozen=True):
     offer_points: int | None = None
     """Loyalty points that may be credited to the customer; None: none."""
     steps: list[Both] = []
+    sends: bool = False
+    """True: a provider is to send the customer a message, by the playbook's rule then."""
 
 
 def choose(
@@ -85,6 +87,7 @@ def plan(playbook: Playbook, policy: Policy, profile: Profile, title: Both | Non
         offer=playbook.offer,
         offer_points=playbook.offer_points,
         steps=playbook.steps,
+        sends=playbook.send is not None,
     )
 
 

@@ -11,15 +11,16 @@ import msgspec
 
 from services.alerts.core.experiment_subject import ExperimentSubject
 from services.alerts.core.ids import stable_id
-from services.alerts.core.policy_document import Both
+from services.alerts.core.policy_parts import Both
 from services.alerts.core.task import BY_RISK, Task
 from services.alerts.core.wording.catalogue import sentence
 from services.alerts.delivery.core.endpoint import Payload
 from shared.contracts.treatment import TreatmentRecorded
 
 Kind = Literal[
-    "retention_task.opened", "retention_task.updated", "retention_task.closed", "endpoint.test"
-]
+    "retention_task.opened", "retention_task.updated", "retention_task.closed", "endpoint.test",
+    "customer_message.send",
+]  # fmt: skip
 """`endpoint.test`: a sample that an operator sends; its task exists nowhere."""
 
 
