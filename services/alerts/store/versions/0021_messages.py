@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "alerts_0015"
+revision = "alerts_0021"
 down_revision = "alerts_0020"
 branch_labels = None
 depends_on = None
