@@ -17,6 +17,7 @@ from services.ingest.handlers.answer_once import AnswerOnce
 from services.ingest.handlers.discard_dead_letters import DiscardDeadLetters, DropContents
 from services.ingest.handlers.index_dead_letters import IndexDeadLetters
 from services.ingest.handlers.keep_refused import KeepRefused
+from services.ingest.handlers.open_frames import OpenFrames
 from services.ingest.handlers.publish_events import Keep, PublishEvents
 from services.ingest.handlers.publish_mapped import PublishMapped
 from services.ingest.handlers.replay_dead_letters import ReplayDeadLetters
@@ -30,6 +31,7 @@ from services.ingest.inbound.http.parts import Parts
 from services.ingest.inbound.raw_consumer import RawConsumer
 from services.ingest.inbound.raw_topics import RawTopics
 from services.ingest.inbound.source_mappings import SourceMappings
+from services.ingest.outbound.schema_registry import SchemaRegistry
 from services.ingest.ports import Topics
 from services.ingest.settings import IngestSettings
 from services.ingest.store.answers import StoredAnswers
@@ -70,6 +72,16 @@ def read_rates(settings: IngestSettings) -> RateTable:
     if settings.rates_file is None:
         return RateTable(settings.reporting_currency)
     return RateTable.parse(settings.reporting_currency, settings.rates_file.read_text("utf-8"))
+
+
+def _registry(settings: IngestSettings) -> SchemaRegistry | None:
+    """Builds the client of the schema registry, where there is one; raises OSError."""
+    if settings.registry_url is None:
+        return None
+    password = settings.registry_password.get_secret_value()
+    return SchemaRegistry(
+        settings.registry_url, settings.registry_user, password, settings.registry_cafile
+    )
 
 
 def _letters(
@@ -188,6 +200,9 @@ async def run() -> int:
     mappings = UseMappings(Mappings(engine), settings.raw_topics, clock, in_force)
     signed = read_sources(settings.http_sources.get_secret_value())
     sources = SourceMappings(mappings, signed)
+    registry = _registry(settings)
+    frames = OpenFrames(registry, clock, settings.registry_topics)
+    health.add_check("registry", frames.trouble)
     raw = RawTopics(
         RawConsumer(kafka, settings.raw_topics, settings.group, settings.batch_records_max),
         AcceptBatch(
@@ -198,6 +213,7 @@ async def run() -> int:
             mappings.of_topic,
             sources.known,
             clocks.batch,
+            frames,
         ),
         FloodWatch(Stops(engine), settings.flood_share_max, clock),
         health,
@@ -214,6 +230,9 @@ async def run() -> int:
     add_routes(app, parts)
     drop_contents = _dead_letters(settings, engine, replay_outlet, clock, app, parts.tokens)
     dependencies = Dependencies(health, "ingest", postgres, kafka)
+    closing: list[Producer | Dependencies | SchemaRegistry] = [*outlets, dependencies]
+    if registry is not None:
+        closing.append(registry)
     loops: dict[str, service.Loop] = {
         "raw": raw.consume,
         "lag": raw.measure_lag,
@@ -227,5 +246,5 @@ async def run() -> int:
     finally:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LET_GO_S):
-                await asyncio.gather(*(each.close() for each in (*outlets, dependencies)))
+                await asyncio.gather(*(each.close() for each in closing))
         await engine.dispose()
