@@ -193,7 +193,7 @@ async def _references(registry: SchemaSource, schema: RegisteredSchema) -> dict[
         if references and depth > REFERENCE_DEPTH_MAX:
             raise Unsafe(f"its references are deeper than {REFERENCE_DEPTH_MAX}")
         for each in references or ():
-            if each.name in found:
+            if each.name in begun:
                 continue
             if len(begun) >= REFERENCES_MAX:
                 raise Unsafe(f"more than {REFERENCES_MAX} references")
