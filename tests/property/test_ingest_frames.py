@@ -65,7 +65,9 @@ def test_what_is_written_in_avro_is_read(sample: tuple[Any, Any]) -> None:
 
 def _decoders() -> list[tuple[Decoder, tuple[bytes, ...]]]:
     avros = [(EVENT, BODY), (TREE, avro(TREE, {"name": "a", "children": []})), (CHAIN, b"\2\2\0")]
-    found = [(make_decoder(RegisteredSchema(json.dumps(s)), {}), (b,)) for s, b in avros]
+    found: list[tuple[Decoder, tuple[bytes, ...]]] = [
+        (make_decoder(RegisteredSchema(json.dumps(schema)), {}), (body,)) for schema, body in avros
+    ]
     descriptor = b64encode(ORDER.SerializeToString()).decode()
     whole = order(id="a", lines=[{"sku": "b"}], parent={"id": "c"}, time={"seconds": 1})
     body = b"\0" + whole.SerializeToString()
