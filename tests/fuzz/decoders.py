@@ -50,9 +50,6 @@ from services.alerts.inbound.risk import RiskDecoder
 from services.ingest.core import segment
 from services.ingest.core.accept import accept
 from services.ingest.core.bodies import EVENTS_MAX, Form, binary_mode, split
-from services.ingest.core.faults import WHOLE, fault
-from services.ingest.core.framing.frame import frame_of
-from services.ingest.core.framing.schemas import RegisteredSchema, make_decoder, read_schema
 from services.ingest.core.http_sources import read_sources
 from services.ingest.core.mapping.apply import Context, map_value
 from services.ingest.core.mapping.document import compile_mapping
@@ -67,13 +64,12 @@ from shared.kafka.batch import Batch
 from shared.kernel.errors import Invalid
 from shared.postgres.ledger import Claim
 from tests.fakes.crm.wecom_cipher import encrypt
+from tests.fuzz import framed_records
 from tests.fuzz.mutation import mutated
 from tests.unit.alerts.connectors.notices import closed, task
 from tests.unit.alerts.inbound.test_decoders import Fetched
 from tests.unit.alerts.samples import assessed
-from tests.unit.ingest.framing.samples import EVENT, framed
 from tests.unit.ingest.mapping.corpus import Corpus, corpora
-from tests.unit.ingest.test_open_frames import BODY
 
 NOW: Final = datetime(2026, 3, 1, tzinfo=UTC)
 ARRIVED_MS: Final = 1_772_355_600_000
@@ -289,33 +285,9 @@ def _split(rng: random.Random, given: bytes) -> None:
 CALLS: Final = ({"batch": [{"type": "track", "event": "A", "userId": "u"}], "sentAt": "x"},)
 
 
-AVRO: Final = make_decoder(RegisteredSchema(json.dumps(EVENT)), {})
-
-
-def _framed(_: random.Random, given: bytes) -> object:
-    """Decodes a record that names a schema, as the consumer does."""
-    frame = frame_of(given, ())
-    try:
-        return None if frame is None else AVRO(frame)
-    except ValueError as error:
-        raise fault(WHOLE, str(error)) from error
-
-
-def _schema(_: random.Random, given: bytes) -> object:
-    """Reads a registry's answer and makes a decoder of it."""
-    answer = read_schema(given)
-    try:
-        return make_decoder(answer, {each.name: "" for each in answer.references or ()})
-    except ValueError as error:
-        raise fault(WHOLE, str(error)) from error
-
-
 DECODERS: Final[dict[str, Decoder]] = {
-    "registry: framed record": Decoder(_framed, (framed(1, BODY),)),
-    "registry: schema": Decoder(
-        _schema,
-        ({"schema": json.dumps(EVENT), "id": 1}, {"schema": "{}", "schemaType": "JSON"}),
-    ),
+    "registry: framed record": Decoder(framed_records.record, framed_records.RECORDS),
+    "registry: schema": Decoder(framed_records.schema, framed_records.ANSWERS),
     "webhook: answer": Decoder(_answers(read_webhook), ({"ok": True}, b"thanks")),
     "webhook: callback": Decoder(_signed, (b"v1,c2ln", b"{}")),
     "zoho: answer": Decoder(_answers(zoho.read), ZOHO_DONE),
