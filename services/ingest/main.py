@@ -212,6 +212,28 @@ def _add_erasures(
     return FinishErasures(engine=engine, letters=letters, erasures=erasures, clock=clock).watch
 
 
+def _accept(
+    settings: IngestSettings,
+    outlet: Producer,
+    rates: RateTable,
+    mappings: UseMappings,
+    sources: SourceMappings,
+    clocks: ClockWatch,
+    frames: OpenFrames,
+) -> AcceptBatch:
+    """Builds what decides on raw records."""
+    return AcceptBatch(
+        outlet,
+        Topics(settings.activity_topic, settings.dead_letter_topic),
+        rates,
+        settings.unknown_fields,
+        mappings.of_topic,
+        sources.known,
+        clocks.batch,
+        frames,
+    )
+
+
 async def run() -> int:
     """Runs the ingest service until SIGTERM; returns the exit status."""
     settings, kafka, postgres = IngestSettings(), KafkaSettings(), PostgresSettings()
@@ -222,7 +244,6 @@ async def run() -> int:
     outlet, raw_outlet = Producer(kafka, "ingest"), Producer(kafka, "ingest-http")
     refused_outlet, replay_outlet = (Producer(kafka, f"ingest-{n}") for n in ("refused", "replay"))
     outlets = (outlet, raw_outlet, refused_outlet, replay_outlet)
-    topics = Topics(settings.activity_topic, settings.dead_letter_topic)
     clocks = ClockWatch(SourceClockDays(engine), clock, metrics.observe_source)
     health.add_note("clocks", clocks.note)
     in_force = metrics.mappings_in_force
@@ -234,16 +255,7 @@ async def run() -> int:
     health.add_check("registry", frames.trouble)
     raw = RawTopics(
         RawConsumer(kafka, settings.raw_topics, settings.group, settings.batch_records_max),
-        AcceptBatch(
-            outlet,
-            topics,
-            rates,
-            settings.unknown_fields,
-            mappings.of_topic,
-            sources.known,
-            clocks.batch,
-            frames,
-        ),
+        _accept(settings, outlet, rates, mappings, sources, clocks, frames),
         FloodWatch(Stops(engine), settings.flood_share_max, clock),
         health,
         clock,

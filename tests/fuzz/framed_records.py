@@ -6,7 +6,7 @@ from typing import Final
 
 from services.ingest.core.faults import WHOLE, fault
 from services.ingest.core.framing.frame import frame_of
-from services.ingest.core.framing.schemas import RegisteredSchema, make_decoder
+from services.ingest.core.framing.schemas import RegisteredSchema, make_decoder, read_schema
 from tests.unit.ingest.framing.samples import EVENT, framed
 from tests.unit.ingest.test_open_frames import BODY
 
@@ -29,7 +29,7 @@ def record(_: random.Random, given: bytes) -> object:
 
 def schema(_: random.Random, given: bytes) -> object:
     """Reads a registry's answer and makes a decoder of it."""
-    answer = readschema(given)
+    answer = read_schema(given)
     try:
         return make_decoder(answer, {each.name: "" for each in answer.references or ()})
     except ValueError as error:

@@ -1,9 +1,8 @@
 """Decodes Avro with the schema that it was written with."""
 
-import io
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import IO, Any, Final, cast
 from uuid import UUID
 
 import fastavro
@@ -69,6 +68,25 @@ READERS: Final[dict[str, Callable[..., Any]]] = {
 LOGICAL_READERS.update(READERS)
 
 
+class _Stream:
+    """Bytes that the library reads piece by piece."""
+
+    __slots__ = ("_bytes", "at")
+
+    def __init__(self, given: bytes) -> None:
+        self._bytes = given
+        self.at = 0
+
+    def read(self, size: int) -> bytes:
+        """Return so many bytes, fewer at the end."""
+        begin, self.at = self.at, min(self.at + max(size, 0), len(self._bytes))
+        return self._bytes[begin : self.at]
+
+
+def _read(stream: _Stream, schema: Any) -> Any:
+    return fastavro.schemaless_reader(cast("IO[bytes]", stream), schema, None)
+
+
 class AvroDecoder:
     """Decodes the values that were written with one schema."""
 
@@ -89,11 +107,11 @@ class AvroDecoder:
 
     def __call__(self, frame: Frame) -> bytes:
         """Return the value as JSON; raises ValueError with the field where it cannot be decoded."""
-        stream = io.BytesIO(frame.body)
+        stream = _Stream(frame.body)
         _Count.records = 0
         try:
-            value = fastavro.schemaless_reader(stream, self._parsed, None)
-            left = len(frame.body) - stream.tell()
+            value = _read(stream, self._parsed)
+            left = len(frame.body) - stream.at
             if not left:
                 return values.to_json(value)
         except _FAILURES as error:
@@ -114,7 +132,7 @@ class AvroDecoder:
     def _reads(self, body: bytes, fields: int) -> bool:
         _Count.records = 0
         try:
-            value = fastavro.schemaless_reader(io.BytesIO(body), self._beginning(fields), None)
+            value = _read(_Stream(body), self._beginning(fields))
             values.to_json(value)
         except _FAILURES:
             return False

@@ -11,6 +11,10 @@ from typing import Any, Final
 LEVELS_MAX: Final = 32
 """How often a type may hold itself in a record: a tree of categories has five levels."""
 
+DEPTH_MAX: Final = 400
+"""Types within types, each level of one that holds itself included: twelve in each of the levels;
+the decoder's recursion is well within a thread's stack."""
+
 NODES_MAX: Final = 20_000
 """Types and fields of a rewritten schema: those of large companies have some thousands."""
 
@@ -64,7 +68,7 @@ class _Rewriter:
             for name, found, space in _named(each, ""):
                 self._types.setdefault(name, (found, space))
         self._schema = schema
-        self._nodes = 0
+        self._nodes = self._depth = 0
         self._written: dict[tuple[str, int], tuple[str, bool]] = {}
         """Name in the rewritten schema by (type, level), and whether it takes no bytes."""
         self._open: set[tuple[str, int]] = set()
@@ -80,6 +84,14 @@ class _Rewriter:
         self._nodes += 1
         if self._nodes > NODES_MAX:
             raise Unsafe(f"more than {NODES_MAX:,} types and fields")
+        self._depth += 1
+        if self._depth > DEPTH_MAX:
+            raise Unsafe(f"the schema is nested too deep: more than {DEPTH_MAX} types")
+        made = self._rewritten(given, space, level, counted=counted)
+        self._depth -= 1
+        return made
+
+    def _rewritten(self, given: Any, space: str, level: int, *, counted: bool) -> tuple[Any, bool]:
         if isinstance(given, list):
             return [self._type(each, space, level, counted=counted)[0] for each in given], False
         if isinstance(given, str):
