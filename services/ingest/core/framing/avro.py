@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import IO, Any, Final, cast
+from io import BytesIO
+from typing import Any, Final
 from uuid import UUID
 
 import fastavro
@@ -68,25 +69,6 @@ READERS: Final[dict[str, Callable[..., Any]]] = {
 LOGICAL_READERS.update(READERS)
 
 
-class _Stream:
-    """Bytes that the library reads piece by piece."""
-
-    __slots__ = ("_bytes", "at")
-
-    def __init__(self, given: bytes) -> None:
-        self._bytes = given
-        self.at = 0
-
-    def read(self, size: int) -> bytes:
-        """Return so many bytes, fewer at the end."""
-        begin, self.at = self.at, min(self.at + max(size, 0), len(self._bytes))
-        return self._bytes[begin : self.at]
-
-
-def _read(stream: _Stream, schema: Any) -> Any:
-    return fastavro.schemaless_reader(cast("IO[bytes]", stream), schema, None)
-
-
 class AvroDecoder:
     """Decodes the values that were written with one schema."""
 
@@ -107,11 +89,11 @@ class AvroDecoder:
 
     def __call__(self, frame: Frame) -> bytes:
         """Return the value as JSON; raises ValueError with the field where it cannot be decoded."""
-        stream = _Stream(frame.body)
+        stream = BytesIO(frame.body)
         _Count.records = 0
         try:
-            value = _read(stream, self._parsed)
-            left = len(frame.body) - stream.at
+            value = fastavro.schemaless_reader(stream, self._parsed, None)
+            left = len(frame.body) - stream.tell()
             if not left:
                 return values.to_json(value)
         except _FAILURES as error:
@@ -132,7 +114,7 @@ class AvroDecoder:
     def _reads(self, body: bytes, fields: int) -> bool:
         _Count.records = 0
         try:
-            value = _read(_Stream(body), self._beginning(fields))
+            value = fastavro.schemaless_reader(BytesIO(body), self._beginning(fields), None)
             values.to_json(value)
         except _FAILURES:
             return False
