@@ -11,6 +11,7 @@ from services.ingest.core.framing.frame import frame_of
 from services.ingest.core.framing.schemas import RegisteredSchema, make_decoder
 from services.ingest.core.mapping.apply import Context, map_value
 from services.ingest.core.rates import RateTable
+from services.ingest.core.source_clocks import SourceClocks, Timing
 from services.ingest.inbound.mapping_files import read_mapping
 from shared.contracts.activity import ENCODER
 from shared.contracts.events import PURCHASE
@@ -48,10 +49,14 @@ Work = tuple[Callable[[bytes], None], Sequence[bytes]]
 
 
 def run() -> dict[str, float]:
-    """Measures events per second of one process, to the encoded activity event."""
+    """Measures events per second of one process, to the encoded activity event.
+
+    `clock_samples_ratio`: what is left of the native rate with the observation of clocks.
+    """
     native = purchase(**BOUGHT)
     work: list[Work] = [
         (_native, [native]),
+        (_sampled(), [native]),
         (_mapping("segment"), _records("segment", SEGMENT)),
         (_mapping("shopify"), _records("shopify", ("order",))),
         _avro(),
@@ -60,9 +65,11 @@ def run() -> dict[str, float]:
     spare_collector()  # as every service does
     # In turns, so that a slow moment of the machine is not one of them alone.
     rounds = [[_seconds(*each) for each in work] for _ in range(ROUNDS)]
-    native_s, segment_s, shopify_s, avro_s, protobuf_s = map(min, zip(*rounds, strict=True))
+    seconds = map(min, zip(*rounds, strict=True))
+    native_s, sampled_s, segment_s, shopify_s, avro_s, protobuf_s = seconds
     return {
         "native_per_s": 1 / native_s,
+        "clock_samples_ratio": native_s / sampled_s,
         "segment_per_s": 1 / segment_s,
         "segment_ratio": native_s / segment_s,
         "shopify_per_s": 1 / shopify_s,
@@ -128,6 +135,19 @@ def _framed(schema: RegisteredSchema) -> Callable[[bytes], None]:
         if frame is None:
             raise AssertionError("the sample names no schema")
         _native(decoder(frame))
+
+    return decide
+
+
+def _sampled() -> Callable[[bytes], None]:
+    """Decides natively and observes the source's clock, as the consumer does for each event."""
+    clocks = SourceClocks()
+
+    def decide(value: bytes) -> None:
+        event = accepted(value, (), ARRIVED_MS, RATES).event
+        ENCODER.encode(event)
+        at_s = event.time.timestamp()
+        clocks.accepted(Timing(event.source, at_s, at_s - event.receivedms / 1000))
 
     return decide
 
