@@ -18,6 +18,7 @@ from deploy.local import topics as creating
 from deploy.local.stack import LocalStack
 from deploy.local.waiting import LOOPBACK, free_port, kept_port
 from services.ingest.store.tables import SCHEMA as INGEST
+from services.scoring.store.tables import SCHEMA as SCORING
 from shared.contracts import topics
 from shared.contracts.risk import RiskAssessed
 from shared.contracts.topics import Topic
@@ -47,6 +48,7 @@ SMALL = {
 """Many batches, so that a fault falls within one, and held ticks. The base is not measured
 meanwhile: that makes customers due by the wall clock, which the reference does not know."""
 INGEST_VERSIONS = Path("services/ingest/store/versions")
+SCORING_VERSIONS = Path("services/scoring/store/versions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,6 +320,7 @@ async def arena(
     url = stack.postgres.fresh(name)
     try:
         async with place(stack, url, partitions) as made:
+            await migrate(made.engine, SCORING, SCORING_VERSIONS)
             arena_ = ChaosEnvironment(stack, made, story, stand.folder, long, times, stand.proxied)
             try:
                 yield arena_

@@ -11,7 +11,6 @@ from deploy.local.stack import LocalStack
 from services.alerts.store.tables import SCHEMA
 from shared.kafka.producer import Producer
 from shared.postgres.engine import create_engine
-from shared.postgres.migrations import migrate
 from shared.postgres.settings import PostgresSettings
 from tests.integration.alerts.receiver import Receiver, receiving
 from tests.integration.alerts.running import ServiceEnvironment
@@ -20,10 +19,15 @@ VERSIONS = Path("services/alerts/store/versions")
 
 
 @pytest.fixture
+def tables_of() -> str:
+    """Let databases begin with empty tables of alerts."""
+    return SCHEMA
+
+
+@pytest.fixture
 async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
-    """Provide a database with empty tables of alerts."""
+    """Provide an engine on the tables of alerts."""
     made = create_engine(PostgresSettings(url=SecretStr(database_url), pool_size=10), "test")
-    await migrate(made, SCHEMA, VERSIONS)
     yield made
     await made.dispose()
 

@@ -45,6 +45,11 @@ VALUES ('held', 't-held', 'p', 1, 'held_out', true, '2017-10-02T09:00Z', '2017-1
 """
 
 
+@pytest.fixture
+def tables_of() -> None:
+    """Let databases begin without tables: each test creates those of an earlier version."""
+
+
 async def test_states_and_tasks_of_version_8_load(database_url: str, tmp_path: Path) -> None:
     """A sign that had its task is marked by cause, also for customers who were held out."""
     earlier = tmp_path / "versions"

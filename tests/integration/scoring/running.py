@@ -9,7 +9,6 @@ import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import httpx
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -19,21 +18,18 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from deploy.local import topics as creating
 from deploy.local.stack import LocalStack
 from deploy.local.waiting import LOOPBACK, free_port
-from services.scoring.store.tables import SCHEMA
 from shared.contracts import topics
 from shared.contracts.topics import Topic
 from shared.kafka.batch import ConsumedRecord as Read
 from shared.kafka.producer import Producer, Record
 from shared.kafka.settings import KafkaSettings
 from shared.postgres.engine import create_engine
-from shared.postgres.migrations import migrate
 from shared.postgres.settings import PostgresSettings
 from tests.fakes.log import MemoryLog
 from tests.integration.scoring.postgres import table
 
 LIMIT_S = 60.0
 """Longest wait for anything, in seconds: far above what is needed."""
-VERSIONS = Path("services/scoring/store/versions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +150,6 @@ async def place(
     """Provide topics and tables."""
     engine = create_engine(PostgresSettings(url=SecretStr(database_url)), "test")
     try:
-        await migrate(engine, SCHEMA, VERSIONS)
         made = ServiceEnvironment(stack, database_url, engine, partitions)
         await made.prepare()
         yield made
