@@ -8,11 +8,9 @@ process that has ended names the items that it may have ended on.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
-from alembic import op
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.postgres.engine import reading, unit_of_work
@@ -37,33 +35,23 @@ class Suspect:
 def item_tables(metadata: sa.MetaData) -> tuple[sa.Table, sa.Table]:
     """Builds the tables in a service's schema."""
     return (
-        sa.Table("items_begun", metadata, *_begun()),
-        sa.Table("suspect", metadata, *_suspect()),
+        sa.Table(
+            "items_begun",
+            metadata,
+            sa.Column("kind", sa.Text, primary_key=True),
+            sa.Column("by", sa.Text, primary_key=True),
+            sa.Column("items", sa.ARRAY(sa.Text), nullable=False),
+        ),
+        sa.Table(
+            "suspect",
+            metadata,
+            sa.Column("kind", sa.Text, primary_key=True),
+            sa.Column("item", sa.Text, primary_key=True),
+            sa.Column("failures", sa.Integer, nullable=False),
+            sa.Column("reason", sa.Text, nullable=False),
+            sa.Column("aside_at", sa.DateTime(timezone=True)),
+        ),
     )
-
-
-def upgrade(schema: str) -> None:
-    """Create the tables, in a migration."""
-    op.create_table("items_begun", *_begun(), schema=schema)
-    op.create_table("suspect", *_suspect(), schema=schema)
-
-
-def _begun() -> list[sa.Column[Any]]:
-    return [
-        sa.Column("kind", sa.Text, primary_key=True),
-        sa.Column("by", sa.Text, primary_key=True),
-        sa.Column("items", postgresql.ARRAY(sa.Text), nullable=False),
-    ]
-
-
-def _suspect() -> list[sa.Column[Any]]:
-    return [
-        sa.Column("kind", sa.Text, primary_key=True),
-        sa.Column("item", sa.Text, primary_key=True),
-        sa.Column("failures", sa.Integer, nullable=False),
-        sa.Column("reason", sa.Text, nullable=False),
-        sa.Column("aside_at", sa.DateTime(timezone=True)),
-    ]
 
 
 class Suspects:
