@@ -19,6 +19,7 @@ from shared.http.borders import HOLDER, Holder
 from shared.kernel.errors import Invalid
 from shared.kernel.text import kept
 from shared.postgres.engine import unit_of_work
+from shared.postgres.statements import select
 from shared.runtime.clock import Clock
 
 Scope = Literal[
@@ -90,9 +91,7 @@ class Tokens:
         """Return every token without its digest, oldest first."""
         t = self._table
         query = sa.select(t.c.id, t.c.name, t.c.scopes, t.c.created_at, t.c.revoked_at)
-        async with unit_of_work(self._engine) as work:
-            rows = await work.connection.execute(query.order_by(t.c.id))
-            return [dict(row) for row in rows.mappings()]
+        return await select(self._engine, query.order_by(t.c.id))
 
     async def revoke(self, token_id: int) -> bool:
         """Revoke a token now; False when there is no such token or it was already revoked."""

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.postgres.engine import reading, unit_of_work
+from shared.postgres.statements import execute
 
 REASON_CHARS_MAX: Final = 500
 """Characters of a stored reason: a name, a place and a sentence."""
@@ -125,15 +126,14 @@ class Suspects:
 
     async def release(self, kind: str | None = None, item: str | None = None) -> int:
         """Clear the failures of this item, items of this kind, or all; returns how many it was."""
-        async with unit_of_work(self._engine) as work:
-            status = await work.driver.execute(
-                f"DELETE FROM {self._schema}.suspect "  # noqa: S608
-                "WHERE ($1::text IS NULL OR kind = $1) AND ($2::text IS NULL OR item = $2)",
-                kind,
-                item,
-            )
+        status = await execute(
+            self._engine,
+            f"DELETE FROM {self._schema}.suspect "  # noqa: S608
+            "WHERE ($1::text IS NULL OR kind = $1) AND ($2::text IS NULL OR item = $2)",
+            kind,
+            item,
+        )
         return int(status.rpartition(" ")[2])
 
     async def _run(self, statement: str, *arguments: object) -> None:
-        async with unit_of_work(self._engine) as work:
-            await work.driver.execute(statement.format(s=self._schema), *arguments)
+        await execute(self._engine, statement.format(s=self._schema), *arguments)

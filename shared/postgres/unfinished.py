@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.postgres.engine import UnitOfWork, unit_of_work
+from shared.postgres.statements import fetch
 
 TopicPartition = tuple[str, int]
 
@@ -71,8 +72,7 @@ class Unfinished:
     async def read(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, Begun]:
         """Return unfinished work of these partitions. Transient: PostgreSQL is unreachable."""
         partitions = set(tps)
-        async with unit_of_work(self._engine) as work:
-            rows = await work.driver.fetch(f"SELECT * FROM {self._schema}.unfinished")  # noqa: S608
+        rows = await fetch(self._engine, f"SELECT * FROM {self._schema}.unfinished")  # noqa: S608
         found = {(row["topic"], row["partition"]): Begun(**dict(row)) for row in rows}
         left = {tp: begun for tp, begun in found.items() if tp in partitions}
         self._noted |= left.keys()
