@@ -17,7 +17,7 @@ from shared.postgres.engine import unit_of_work
 
 def add_commands(commands: Any) -> None:
     """Add `customers erase|merged`."""
-    customers = commands.add_parser("customers", help="customers who are no more")
+    customers = commands.add_parser("customers", help="customers who were erased or merged")
     actions = customers.add_subparsers(required=True, metavar="ACTION")
     erase = actions.add_parser("erase", help="close the tasks, delete what alerts knows of one")
     erase.add_argument("id")
