@@ -65,7 +65,7 @@ class Story:
         return sum(map(len, self.log.records.values()))
 
     @classmethod
-    async def told(cls, customers: int, seed: int) -> "Story":
+    async def reported(cls, customers: int, seed: int) -> "Story":
         """Generate customers with rhythms from hours to ten days; a tick every day, for a month."""
         happenings = history(customers, DAYS, seed)
         log = MemoryLog(TOPIC)
@@ -294,12 +294,12 @@ class Stand:
         plain, controller = (
             kept_port(folder / "kafka" / name) for name in ("port", "controller-port")
         )
-        second, told = free_port(), free_port()
+        second, reported = free_port(), free_port()
         address = f"PLAINTEXT://{LOOPBACK}:{plain}"
         settings = {
             "listeners": f"{address},PROXIED://{LOOPBACK}:{second},"
             f"CONTROLLER://{LOOPBACK}:{controller}",
-            "advertised.listeners": f"{address},PROXIED://{LOOPBACK}:{told}",
+            "advertised.listeners": f"{address},PROXIED://{LOOPBACK}:{reported}",
             "listener.security.protocol.map": (
                 "PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT"
             ),
@@ -307,7 +307,7 @@ class Stand:
         with LocalStack(folder, wipe=True, environ=own, kafka_settings=settings) as stack:
             logs = folder / "logs"
             logs.mkdir(exist_ok=True)
-            yield cls(stack, logs, (second, told))
+            yield cls(stack, logs, (second, reported))
 
 
 @asynccontextmanager

@@ -1,14 +1,15 @@
 """Scoring as a real process on the real broker and database, with its own topics."""
 
 import asyncio
+import io
 import os
 import signal
-import subprocess
 import sys
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from unittest import mock
 
 import httpx
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -18,6 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from deploy.local import topics as creating
 from deploy.local.stack import LocalStack
 from deploy.local.waiting import LOOPBACK, free_port
+from services.scoring.__main__ import _add_commands
+from services.scoring.commands.service import SPEC
 from shared.contracts import topics
 from shared.contracts.topics import Topic
 from shared.kafka.batch import ConsumedRecord as Read
@@ -25,6 +28,7 @@ from shared.kafka.producer import Producer, Record
 from shared.kafka.settings import KafkaSettings
 from shared.postgres.engine import create_engine
 from shared.postgres.settings import PostgresSettings
+from shared.runtime.command_line import main
 from tests.fakes.log import MemoryLog
 from tests.integration.scoring.postgres import table
 
@@ -130,17 +134,20 @@ class ServiceEnvironment:
         finally:
             await consumer.stop()
 
-    async def command(self, *arguments: str) -> str:
-        """Run an operator's command and return its output; fail unless it succeeded."""
-        done = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "services.scoring", *arguments),
-            env=self.environment({}),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        out, err = await done.communicate()
-        assert done.returncode == 0, err.decode()
-        return out.decode()
+    async def command(self, *arguments: str, status: int = 0) -> str:
+        """Run an operator's command within this process; fail unless it ends with `status`.
+
+        Return its output, or its error text where `status` is not 0.
+        """
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            mock.patch.dict(os.environ, self.environment({})),
+            redirect_stdout(out),
+            redirect_stderr(err),
+        ):
+            ended = await asyncio.to_thread(main, SPEC, _add_commands, [*arguments])
+        assert ended == status, err.getvalue()
+        return (err if status else out).getvalue()
 
 
 @asynccontextmanager

@@ -59,8 +59,8 @@ async def test_an_import_is_noted_and_ended(made: ServiceEnvironment) -> None:
         assert "imports end" in note
         assert await table(made.engine, "assessment_history") == []
         assert "has ended" in await made.command("imports", "end", "year-2025")
-        told = DECODER.decode((await made.read("risk", 1))[0].value or b"")
-        assert (told.customer_id, told.onboarding) == ("ann", True)
+        reported = DECODER.decode((await made.read("risk", 1))[0].value or b"")
+        assert (reported.customer_id, reported.onboarding) == ("ann", True)
         assert "notes" not in (await service.until("/readyz", 200)).json()
         late = MemoryLog("activity")
         imported(late, "e2", "eve", 1)

@@ -94,8 +94,8 @@ async def test_two_processes_of_a_service(database_url: str, postgres: PostgresS
         )
         for _ in range(2)
     ]
-    said = [(await process.communicate())[0].decode() for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
+    shown = [(await process.communicate())[0].decode() for process in both]
+    assert [process.returncode for process in both] == [0, 0], shown
     engine = create_engine(postgres, "test")
     async with unit_of_work(engine) as work:
         assert await work.driver.fetchval("SELECT count(*) FROM scoring.alembic_version") == 1
