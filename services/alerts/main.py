@@ -20,7 +20,9 @@ from services.alerts.inbound.http.endpoints import add_endpoints
 from services.alerts.inbound.policy_file import read_policy
 from services.alerts.settings import AlertsSettings
 from services.alerts.timers import tend
+from shared.contracts import topics
 from shared.http.app import create_app, limits_of
+from shared.http.erasures import add_erasure_routes
 from shared.kafka.settings import KafkaSettings
 from shared.postgres.engine import create_engine, unit_of_work
 from shared.postgres.settings import PostgresSettings
@@ -73,6 +75,7 @@ async def _run(alerts: Alerts, connectors: Connectors) -> int:
     managing = alerts.managing(admin, connectors)
     add_endpoints(app, parts.tokens, managing)
     add_connectors(app, alerts.engine, parts.tokens, alerts.endpoints, managing.check_remote)
+    add_erasure_routes(app, alerts.engine, alerts.erasures, parts.tokens, (topics.TREATMENT,))
     add_callbacks(app, alerts.returning(log))
     add_crm_callbacks(app, alerts.crm_callbacks(connectors))
 
@@ -99,6 +102,7 @@ async def _run(alerts: Alerts, connectors: Connectors) -> int:
             clock=alerts.clock,
             health=health,
         ),
+        "erasures": alerts.erase_messages(),
         "housekeeping": alerts.housekeeping().watch,
         "measure": UpdateGauges(waiting=log.waiting, clock=alerts.clock, health=health),
     }

@@ -31,6 +31,7 @@ from services.scoring.settings import ScoringSettings
 from services.scoring.store.business_clock import BusinessClock
 from services.scoring.store.classification_queries import ClassificationQueries
 from services.scoring.store.definitions import Decisions
+from services.scoring.store.erasure import CustomerErasure
 from services.scoring.store.history import HistoryReader
 from services.scoring.store.models import Models
 from services.scoring.store.monitoring import MonitoringTables
@@ -39,8 +40,10 @@ from services.scoring.store.tables import SCHEMA, api_token
 from services.scoring.store.treatments import Treatments
 from services.scoring.store.value_jobs import ValueJobs
 from services.scoring.store.value_settings import ValueSettings
+from shared.contracts.topics import CHANGES, TREATMENT
 from shared.http.access import Tokens
 from shared.http.app import create_app, limits_of
+from shared.http.erasures import add_erasure_routes
 from shared.kafka.fenced import FencedConsumer
 from shared.kafka.producer import Producer
 from shared.kafka.relay import Relay
@@ -48,6 +51,7 @@ from shared.kafka.settings import KafkaSettings
 from shared.kafka.transaction import BatchTransactions
 from shared.kafka.worker import work
 from shared.postgres.engine import create_engine
+from shared.postgres.erasures import Erasures
 from shared.postgres.housekeeping import Housekeeping, Kept, TimeTable
 from shared.postgres.ledger import Ledger
 from shared.postgres.outbox import Outbox
@@ -59,6 +63,9 @@ from shared.runtime.dependencies import Dependencies
 from shared.runtime.health import Health
 from shared.runtime.isolation import ItemIsolation
 from shared.runtime.loop import repeat
+
+ERASURES_S = 60.0
+"""Seconds between scans for the stored events of erased customers: one serves all that wait."""
 
 GAUGES_S = 1.0
 """Seconds between updates of the gauges: several per scrape."""
@@ -107,6 +114,7 @@ async def run() -> int:
                 "shadow": shadow.watch,
                 "watch": watch_of(settings, engine, serving, clock).watch,
                 "housekeeping": housekeeping.watch,
+                "erasures": _erasing(app, engine, tokens, clock),
                 **value.loops,
                 "gauges": lambda stop: repeat(gauges, stop, "gauges", GAUGES_S),
             },
@@ -177,6 +185,7 @@ class _Treatments:
             transactions=transactions,
             decode=TreatmentDecoder(settings.dead_letter_topic),
             treatments=Treatments(engine),
+            erasures=Erasures(SCHEMA),
         )
 
     async def __call__(self, stop: service.Stop, health: Health) -> None:
@@ -194,6 +203,18 @@ def _add_routes(
     add_value_routes(app, lists, decisions, tokens, clock)
     add_absence_routes(app, decisions, tokens, clock)
     add_routes(app, history, tokens)
+
+
+def _erasing(app: FastAPI, engine: AsyncEngine, tokens: Tokens, clock: Clock) -> service.Loop:
+    """Adds the routes of erasures; builds the loop that deletes erased customers' events."""
+    erasure = CustomerErasure(engine)
+    topics = (TREATMENT, CHANGES)
+    add_erasure_routes(app, engine, erasure.erasures, tokens, topics)
+
+    async def erase_events() -> None:
+        await erasure.delete_events(clock.now())
+
+    return lambda stop: repeat(erase_events, stop, "erasures", ERASURES_S)
 
 
 class _Value:

@@ -25,6 +25,7 @@ from shared.runtime.clock import Clock
 Scope = Literal[
     "events:write",
     "customers:read",
+    "customers:erase",
     "tasks:write",
     "dead-letters:read",
     "dead-letters:write",

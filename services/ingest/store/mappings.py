@@ -93,7 +93,7 @@ def _refuse_shared(field: str, shared: set[str], other: StoredMapping) -> None:
         )
 
 
-def _stored(row: Mapping[str, Any]) -> StoredMapping:
+def _stored(row: Mapping[Any, Any]) -> StoredMapping:
     return StoredMapping(
         name=row["name"],
         version=row["version"],

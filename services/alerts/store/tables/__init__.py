@@ -3,6 +3,8 @@
 from services.alerts.store.tables.base import (
     SCHEMA,
     api_token,
+    erasure,
+    erasure_key,
     items_begun,
     metadata,
     outbox,
@@ -47,6 +49,8 @@ __all__ = [
     "endpoint",
     "endpoint_owner",
     "endpoint_secret",
+    "erasure",
+    "erasure_key",
     "idempotency",
     "items_begun",
     "look",
