@@ -65,7 +65,7 @@ class Story:
         return sum(map(len, self.log.records.values()))
 
     @classmethod
-    async def reported(cls, customers: int, seed: int) -> "Story":
+    async def generated(cls, customers: int, seed: int) -> "Story":
         """Generate customers with rhythms from hours to ten days; a tick every day, for a month."""
         happenings = history(customers, DAYS, seed)
         log = MemoryLog(TOPIC)

@@ -1,15 +1,13 @@
 """Scoring as a real process on the real broker and database, with its own topics."""
 
 import asyncio
-import io
 import os
 import signal
 import sys
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, redirect_stderr, redirect_stdout
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from unittest import mock
 
 import httpx
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -28,8 +26,8 @@ from shared.kafka.producer import Producer, Record
 from shared.kafka.settings import KafkaSettings
 from shared.postgres.engine import create_engine
 from shared.postgres.settings import PostgresSettings
-from shared.runtime.command_line import main
 from tests.fakes.log import MemoryLog
+from tests.integration.commands import run_command
 from tests.integration.scoring.postgres import table
 
 LIMIT_S = 60.0
@@ -139,15 +137,9 @@ class ServiceEnvironment:
 
         Return its output, or its error text where `status` is not 0.
         """
-        out, err = io.StringIO(), io.StringIO()
-        with (
-            mock.patch.dict(os.environ, self.environment({})),
-            redirect_stdout(out),
-            redirect_stderr(err),
-        ):
-            ended = await asyncio.to_thread(main, SPEC, _add_commands, [*arguments])
-        assert ended == status, err.getvalue()
-        return (err if status else out).getvalue()
+        ended, out, err = await run_command(SPEC, _add_commands, self.environment({}), arguments)
+        assert ended == status, err
+        return err if status else out
 
 
 @asynccontextmanager
