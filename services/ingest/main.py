@@ -46,6 +46,8 @@ from shared.contracts.dead_letter import Headers
 from shared.contracts.topics import ACTIVITY, DEAD_LETTER, RAW
 from shared.http.access import Tokens
 from shared.http.app import create_app, limits_of
+from shared.http.audit_routes import add_audit_routes
+from shared.http.auditing import Auditing
 from shared.http.erasures import add_erasure_routes
 from shared.kafka.fenced import FencedConsumer
 from shared.kafka.producer import Producer
@@ -53,6 +55,7 @@ from shared.kafka.quarantine import PassOver, Quarantine
 from shared.kafka.settings import KafkaSettings
 from shared.kafka.worker import work
 from shared.kernel.errors import Invalid
+from shared.postgres.audit import Audit, AuditRetention
 from shared.postgres.engine import create_engine, unit_of_work
 from shared.postgres.erasures import Erasures
 from shared.postgres.ledger import Ledger
@@ -200,6 +203,26 @@ def _add_erasures(
     return FinishErasures(engine=engine, letters=letters, erasures=erasures, clock=clock).watch
 
 
+def _application(
+    settings: IngestSettings, engine: AsyncEngine, outlet: Producer, health: Health, parts: Parts
+) -> tuple[FastAPI, dict[str, service.Loop]]:
+    """Builds the HTTP application, and the loops that finish what its routes begin."""
+    clock, tokens, audit = parts.clock, parts.tokens, Audit(engine, SCHEMA)
+    auditing = Auditing(entries=audit, clock=clock, skipped=tuple(BODIES))
+    limits = limits_of(
+        settings, guard=tokens, bodies=BODIES, open=OPEN, basic=BASIC, audit=auditing
+    )
+    app = create_app("Ebbwatch ingest", health, limits, settings.instance)
+    add_routes(app, parts)
+    add_audit_routes(app, audit, tokens)
+    given = (settings, engine, outlet, clock, app, tokens)
+    return app, {
+        "contents": _dead_letters(*given),
+        "erasures": _add_erasures(*given),
+        "audit": AuditRetention(audit, clock, settings.audit_retention_days),
+    }
+
+
 async def run() -> int:
     """Runs the ingest service until SIGTERM; returns the exit status."""
     settings, kafka, postgres = IngestSettings(), KafkaSettings(), PostgresSettings()
@@ -238,10 +261,7 @@ async def run() -> int:
     keep = _keep(settings, refused_outlet, clock)
     refused = _both(clocks, keep)
     parts = _parts(settings, engine, raw_outlet, rates, refused, sources, clock)
-    limits = limits_of(settings, guard=parts.tokens, bodies=BODIES, open=OPEN, basic=BASIC)
-    app = create_app("Ebbwatch ingest", health, limits, settings.instance)
-    add_routes(app, parts)
-    given = (settings, engine, replay_outlet, clock, app, parts.tokens)
+    app, of_routes = _application(settings, engine, replay_outlet, health, parts)
     dependencies = Dependencies(health, "ingest", postgres, kafka)
     loops: dict[str, service.Loop] = {
         "raw": raw.consume,
@@ -249,8 +269,7 @@ async def run() -> int:
         "dead-letters": index_letters,
         "refused": keep.watch,
         "clocks": clocks.watch,
-        "contents": _dead_letters(*given),
-        "erasures": _add_erasures(*given),
+        **of_routes,
     }
     try:
         return await service.run(loops, app, settings, health)

@@ -43,6 +43,8 @@ from services.scoring.store.value_settings import ValueSettings
 from shared.contracts.topics import CHANGES, TREATMENT
 from shared.http.access import Tokens
 from shared.http.app import create_app, limits_of
+from shared.http.audit_routes import add_audit_routes
+from shared.http.auditing import Auditing
 from shared.http.erasures import add_erasure_routes
 from shared.kafka.fenced import FencedConsumer
 from shared.kafka.producer import Producer
@@ -50,6 +52,7 @@ from shared.kafka.relay import Relay
 from shared.kafka.settings import KafkaSettings
 from shared.kafka.transaction import BatchTransactions
 from shared.kafka.worker import work
+from shared.postgres.audit import Audit, AuditRetention
 from shared.postgres.engine import create_engine
 from shared.postgres.erasures import Erasures
 from shared.postgres.housekeeping import Housekeeping, Kept, TimeTable
@@ -79,7 +82,6 @@ async def run() -> int:
     health = Health(clock)
     postgres = PostgresSettings()
     engine = create_engine(postgres, "scoring")
-    history = HistoryReader(engine)
     serving = serving_of(settings, engine)
     shadow = ShadowScoring(serving.challenger, Shadows(engine))
     treatments = _Treatments(settings, kafka, engine)
@@ -90,10 +92,10 @@ async def run() -> int:
         ConsumerLane(n, settings, kafka, engine, serving, value.valuing, shadow, isolation)
         for n in range(settings.lanes)
     ]
-    tokens = Tokens(engine, api_token, clock)
-    limits = limits_of(settings, guard=tokens)
+    tokens, audit = Tokens(engine, api_token, clock), Audit(engine, SCHEMA)
+    limits = limits_of(settings, guard=tokens, audit=Auditing(entries=audit, clock=clock))
     app = create_app("Ebbwatch scoring", health, limits, settings.instance)
-    _add_routes(app, engine, history, tokens, clock)
+    _add_routes(app, engine, tokens, clock)
     imports = ImportWatch(clock)
     _add_checks(health, lanes, serving, value.valuing)
     health.add_note("imports", imports.note)
@@ -115,6 +117,7 @@ async def run() -> int:
                 "watch": watch_of(settings, engine, serving, clock).watch,
                 "housekeeping": housekeeping.watch,
                 "erasures": _erasing(app, engine, tokens, clock),
+                "audit": AuditRetention(audit, clock, settings.audit_retention_days),
                 **value.loops,
                 "gauges": lambda stop: repeat(gauges, stop, "gauges", GAUGES_S),
             },
@@ -195,14 +198,13 @@ class _Treatments:
         await self._relay.close()
 
 
-def _add_routes(
-    app: FastAPI, engine: AsyncEngine, history: HistoryReader, tokens: Tokens, clock: Clock
-) -> None:
+def _add_routes(app: FastAPI, engine: AsyncEngine, tokens: Tokens, clock: Clock) -> None:
     lists, decisions = ClassificationQueries(engine), Decisions(engine)
     add_segment_routes(app, lists, decisions, tokens, clock)
     add_value_routes(app, lists, decisions, tokens, clock)
     add_absence_routes(app, decisions, tokens, clock)
-    add_routes(app, history, tokens)
+    add_routes(app, HistoryReader(engine), tokens)
+    add_audit_routes(app, Audit(engine, SCHEMA), tokens)
 
 
 def _erasing(app: FastAPI, engine: AsyncEngine, tokens: Tokens, clock: Clock) -> service.Loop:

@@ -29,6 +29,7 @@ Scope = Literal[
     "tasks:write",
     "dead-letters:read",
     "dead-letters:write",
+    "audit:read",
     "admin",
 ]
 SCOPES: tuple[str, ...] = get_args(Scope)

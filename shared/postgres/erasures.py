@@ -122,7 +122,7 @@ class Erasures:
             "ON CONFLICT (request_id) DO UPDATE SET begun_at = excluded.begun_at, "
             "customer_id = excluded.customer_id WHERE e.begun_at IS NULL",
             request_id,
-            await self._mark(work, customer),
+            await self.mark(work, customer),
             requested_at,
             now,
             customer,
@@ -176,7 +176,7 @@ class Erasures:
             "ON CONFLICT (request_id) DO UPDATE SET passed = array_append(e.passed, $4) "
             "WHERE $4 <> ALL(e.passed)",
             request_id,
-            await self._mark(work, customer),
+            await self.mark(work, customer),
             requested_at,
             topic,
         )
@@ -219,7 +219,8 @@ class Erasures:
         rows = msgspec.json.decode(row["rows"], type=dict[str, int])
         return Erased(row["request_id"], row["requested_at"], row["done_at"], rows)
 
-    async def _mark(self, work: UnitOfWork, customer: str) -> bytes:
+    async def mark(self, work: UnitOfWork, customer: str) -> bytes:
+        """Return the mark of a customer, whether erased or not."""
         (mark,) = await self._marks(work, [customer])
         return mark
 

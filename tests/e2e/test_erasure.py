@@ -152,6 +152,11 @@ class _Story:
         assert {each["topic"] for each in shown["ingest"]["ages_out"]} >= {"ebbwatch.raw"}
         printed = self.world.services.command("scoring", "erasures", "show", request)
         assert "scoring: done" in printed
+        changes = self.world.services.command("ingest", "audit", "list", "--customer", CUSTOMER)
+        assert changes == "no change matches\n", "the request's content is not kept"
+        changes = self.world.services.command("ingest", "audit", "list", "--action", "erasures")
+        assert "POST /v1/erasures" in changes
+        assert "202" in changes
         assert await _found_in_tables(self.world.database_url) == []
         assert (await _newest(self.world, "ebbwatch.risk"))[-1] is None
 

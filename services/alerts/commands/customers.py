@@ -20,14 +20,17 @@ def add_commands(commands: Any) -> None:
     customers = commands.add_parser("customers", help="customers who were merged into others")
     actions = customers.add_subparsers(required=True, metavar="ACTION")
     merged = actions.add_parser("merged", help="close the tasks of one who is now another")
-    merged.add_argument("id")
+    merged.add_argument("customer_id", metavar="ID")
     merged.set_defaults(command=command(_close_merged))
 
 
 async def _close_merged(args: argparse.Namespace, engine: AsyncEngine) -> int:
     async with unit_of_work(engine) as work:
-        if not await Erasure().are_there(work, args.id):
-            print(f"no customer {args.id!r} is known here: nothing was changed", file=sys.stderr)
+        if not await Erasure().are_there(work, args.customer_id):
+            print(
+                f"no customer {args.customer_id!r} is known here: nothing was changed",
+                file=sys.stderr,
+            )
             return 1
     alerts = Alerts(AlertsSettings(), KafkaSettings(), engine)
     close = CloseMerged(
@@ -38,6 +41,6 @@ async def _close_merged(args: argparse.Namespace, engine: AsyncEngine) -> int:
         business_clock=business_clock(),
         clock=alerts.clock,
     )
-    closed = await close(args.id)
-    print(f"{args.id}: merged, {closed} open tasks closed")
+    closed = await close(args.customer_id)
+    print(f"{args.customer_id}: merged, {closed} open tasks closed")
     return 0

@@ -26,7 +26,9 @@ def add(commands: Any, command: Callable[[Action], Command]) -> None:
         description="The request takes its place in the activity log; scoring and alerts carry it "
         "out when they reach it. Ask each service with `erasures show REQUEST`.",
     )
-    parser.add_argument("id", help="the customer's id, as the events name it")
+    parser.add_argument(
+        "customer_id", metavar="ID", help="the customer's id, as the events name it"
+    )
     parser.set_defaults(command=command(_erase))
 
 
@@ -41,7 +43,7 @@ async def _erase(args: argparse.Namespace, engine: AsyncEngine) -> int:
         clock=SystemClock(),
     )
     try:
-        request, _ = await request_erasure(args.id, f"command by {getpass.getuser()}")
+        request, _ = await request_erasure(args.customer_id, f"command by {getpass.getuser()}")
     finally:
         await outlet.close()
     print(f"erasure {request} was requested; what each service has done:")

@@ -3,6 +3,7 @@
 from services.alerts.store.tables.base import (
     SCHEMA,
     api_token,
+    audit,
     erasure,
     erasure_key,
     items_begun,
@@ -43,6 +44,7 @@ __all__ = [
     "api_token",
     "assessment",
     "attempt",
+    "audit",
     "callback",
     "customer",
     "delivery",
