@@ -56,6 +56,7 @@ def _upgrade(connection: sa.Connection, schema: str, versions: Path) -> None:
     except CommandError as error:
         raise Invalid(
             "schema",
-            f"{schema} is at a revision that this version does not know: a newer version made it, "
-            f"or one from before the baseline, whose last `migrate` has to run first ({error})",
+            f"{schema} is at a revision that this version does not know ({error}): a newer version "
+            "made it, or one from before the baseline (docs/decisions/0031): then run `migrate` of "
+            "the last version before the baseline first",
         ) from error
