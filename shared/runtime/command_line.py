@@ -5,10 +5,10 @@ A service adds its own operator commands. Exit status: 0 done, 1 failed, 2 wrong
 
 import argparse
 import asyncio
-import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,10 @@ from shared.postgres.engine import create_engine
 from shared.postgres.migrations import migrate
 from shared.postgres.settings import PostgresSettings
 from shared.runtime import audit_command
-from shared.runtime.arguments import look_at, serial
+from shared.runtime.arguments import count, days, look_at, serial
 from shared.runtime.audited_command import audited, is_audited, path_of
 from shared.runtime.clock import SystemClock
+from shared.runtime.interrupts import INTERRUPTED, STATUS
 from shared.runtime.terminal import visible_output
 
 log = structlog.get_logger(__name__)
@@ -71,11 +72,15 @@ def main(
     if add_commands is not None:
         add_commands(commands)
 
-    args = parser.parse_args(argv)
-    path = path_of(parser, sys.argv[1:] if argv is None else argv)
-    configure_logging(spec.name, args.log_level)
-    with visible_output():
-        return _carried_out(spec, path, args)
+    try:
+        args = parser.parse_args(argv)
+        path = path_of(parser, sys.argv[1:] if argv is None else argv)
+        configure_logging(spec.name, args.log_level)
+        with visible_output():
+            return _carried_out(spec, path, args)
+    except KeyboardInterrupt:
+        print(INTERRUPTED, file=sys.stderr)
+        return STATUS
 
 
 def _carried_out(spec: ServiceSpec, path: str, args: argparse.Namespace) -> int:
@@ -90,9 +95,6 @@ def _carried_out(spec: ServiceSpec, path: str, args: argparse.Namespace) -> int:
             place = ".".join(str(part) for part in problem["loc"])
             print(f"setting {place}: {problem['msg']}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 128 + signal.SIGINT
     except (Invalid, Transient, OSError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
@@ -125,16 +127,30 @@ def _add_migrate_command(spec: ServiceSpec, commands: Any) -> None:
 
 
 def _add_token_commands(spec: ServiceSpec, commands: Any) -> None:
+    clock = SystemClock()
+
     def tokens_of(engine: AsyncEngine) -> Tokens:
-        return Tokens(engine, spec.token_table, SystemClock())
+        return Tokens(engine, spec.token_table, clock)
 
     async def create(args: argparse.Namespace, engine: AsyncEngine) -> int:
-        print(await tokens_of(engine).create(args.name, args.scope))
+        ends = None if args.days is None else clock.now() + timedelta(days=args.days)
+        made = tokens_of(engine).create(
+            args.name, args.scope, owner_ids=args.owner, expires_at=ends
+        )
+        print(await made)
+        return 0
+
+    async def rotate(args: argparse.Namespace, engine: AsyncEngine) -> int:
+        made = await tokens_of(engine).rotate(args.id, timedelta(hours=args.overlap_hours))
+        if made is None:
+            print(f"no token {args.id} is valid; see `tokens list`", file=sys.stderr)
+            return 1
+        print(made)
         return 0
 
     async def show(_: argparse.Namespace, engine: AsyncEngine) -> int:
         for row in await tokens_of(engine).list_all():
-            print(describe(row))
+            print(describe(row, clock.now()))
         return 0
 
     async def revoke(args: argparse.Namespace, engine: AsyncEngine) -> int:
@@ -148,9 +164,17 @@ def _add_token_commands(spec: ServiceSpec, commands: Any) -> None:
     creating = actions.add_parser("create", help="make a token; it is shown once")
     creating.add_argument("--name", required=True, help="who or what will use it")
     creating.add_argument("--scope", required=True, action="append", choices=SCOPES)
+    creating.add_argument(
+        "--owner", action="append", help="sees this owner's customers and tasks only; repeat it"
+    )
+    creating.add_argument("--days", type=days, help="expires after so many days (default: never)")
     creating.set_defaults(command=on_database(spec, create))
     listing = actions.add_parser("list", help="every token, without the secret")
     listing.set_defaults(command=on_database(spec, show))
+    rotating = actions.add_parser("rotate", help="make a new token in place of one; shown once")
+    rotating.add_argument("id", type=serial, help="as `tokens list` shows it")
+    rotating.add_argument("--overlap-hours", type=count, default=24, help="how long both are valid")
+    rotating.set_defaults(command=on_database(spec, rotate))
     revoking = actions.add_parser("revoke", help="end a token now")
     revoking.add_argument("id", type=serial, help="as `tokens list` shows it")
     revoking.set_defaults(command=on_database(spec, revoke))
