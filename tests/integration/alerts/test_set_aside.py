@@ -7,7 +7,6 @@ import asyncio
 import multiprocessing
 import os
 import signal
-import sys
 from datetime import date
 
 import pytest
@@ -15,8 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.__main__ import _add_commands
 from services.alerts.commands.running import SPEC
+from services.alerts.store.erasure import Erasure
 from shared.contracts import events
 from shared.contracts.events import Profile
+from shared.postgres.engine import unit_of_work
 from shared.runtime.isolation import ALONE_FROM, ALONE_MAX
 from tests.integration.alerts.harness import AlertsHarness, rows
 from tests.integration.alerts.one_pass import POLICY, one_pass
@@ -146,9 +147,6 @@ async def test_erasing_a_customer_erases_what_is_held_against_it(
 ) -> None:
     await _passes(database_url, "care", "raise", done=1)
     assert len(await rows(prepared, SUSPECTS)) == 1
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "services.alerts", "customers", "erase", "c-poison"),
-        env={**os.environ, "DATABASE_URL": database_url},
-    )
-    assert await process.wait() == 0
+    async with unit_of_work(prepared) as work:
+        await Erasure().forget(work, "c-poison")
     assert await rows(prepared, SUSPECTS) == []
