@@ -17,7 +17,7 @@ from typing import Any, Literal
 import msgspec
 
 from services.ingest.core.accept import Event
-from shared.contracts import activity, changes, events, risk, treatment
+from shared.contracts import activity, changes, customer_message, events, risk, treatment
 
 FOLDER = Path(__file__).parents[1] / "shared" / "contracts" / "schemas"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -32,6 +32,8 @@ def generate() -> dict[str, str]:
     types |= {
         "activity": activity.Activity,
         "changes": changes.CustomerChanged,
+        "customer_message": customer_message.MessageRequest,
+        "customer_message_result": customer_message.MessageResult,
         "risk": risk.RiskAssessed,
         "treatment": treatment.TreatmentRecorded,
     }
@@ -93,7 +95,7 @@ def main(argv: list[str] | None = None, folder: Path = FOLDER) -> int:
         return 0
     drifted = differing(folder)
     for name in drifted:
-        print(f"{folder / name} is not what the types say", file=sys.stderr)
+        print(f"{folder / name} differs from what the types describe", file=sys.stderr)
     if drifted:
         print("mend: run `python -m deploy.schemas` and commit the result", file=sys.stderr)
     return 1 if drifted else 0

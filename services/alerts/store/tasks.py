@@ -12,6 +12,7 @@ from services.alerts.core.playbook import Queue
 from services.alerts.core.policy import Closed
 from services.alerts.core.task import Status, Task
 from services.alerts.store.tables import task as t
+from shared.contracts.customer_message import SEND
 from shared.postgres.engine import UnitOfWork
 
 _COLUMNS = ", ".join(Task.__struct_fields__)
@@ -120,9 +121,10 @@ class Tasks:
         """Return when an endpoint first accepted the task, wall clock; None: not yet."""
         found: datetime | None = await work.driver.fetchval(
             "SELECT min(finished_at) FROM alerts.delivery "
-            "WHERE task_id = $1 AND customer_id = $2 AND status = 'delivered'",
+            "WHERE task_id = $1 AND customer_id = $2 AND status = 'delivered' AND kind <> $3",
             task.id,
             task.customer_id,
+            SEND,
         )
         return found
 
