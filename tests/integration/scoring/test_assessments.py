@@ -205,9 +205,9 @@ async def test_customers_at_rising_risk_are_published_at_every_assessment(
     assert [days for days, _ in watched] == [11.5, 13.5, 15.5, *(17.5 + n for n in range(11))]
     assert all(t.reasons for _, t in watched)
     assert [bool(t.signs) for _, t in watched] == [days >= 14 for days, _ in watched]
-    # The number itself moves once more: P(alive) after 28.5 days is 1 / (1 + 0.25 / 19 x
-    # (84.5 / 56) ^ 14.5) = 0.16, after 35.5 it is 0.06.
-    assert [days for days, _ in silent if days >= 28] == [28.5, 35.5, 63.5, 91.5, 119.5]
+    # Her gaps do not vary (Erlang-8), so that after 28.5 days she is gone for certain: the number
+    # moves no more and is sent again every four weeks.
+    assert [days for days, _ in silent if days >= 28] == [28.5, 56.5, 84.5, 112.5]
 
 
 async def test_a_return_is_news_at_once(engine: AsyncEngine, store: PostgresStore) -> None:
