@@ -2,7 +2,7 @@
 
 from shared.postgres.engine import UnitOfWork
 
-_DELETED = ("purchase", "assessment", "task_event", "segment_entry")
+_DELETED = ("purchase", "assessment", "task_event", "segment_entry", "withheld_task")
 
 
 class Erasure:
@@ -26,7 +26,7 @@ class Erasure:
         )
 
     async def forget(self, work: UnitOfWork, customer_id: str) -> None:
-        """Delete the profile, purchases, assessments, events and messages that were sent.
+        """Delete the profile, purchases, assessments, features, events and messages that were sent.
 
         Pending messages stay until they are delivered: the receiver has the customer too.
         """
@@ -42,6 +42,11 @@ class Erasure:
         await work.driver.execute(
             "DELETE FROM alerts.attempt a WHERE a.customer_id = $1 AND NOT EXISTS (SELECT 1 FROM "
             "alerts.delivery d WHERE d.customer_id = a.customer_id AND d.id = a.delivery_id)",
+            customer_id,
+        )
+        await work.driver.execute(
+            "UPDATE alerts.trial SET features = NULL, feature_version = NULL "
+            "WHERE customer_id = $1",
             customer_id,
         )
         await work.driver.execute("DELETE FROM alerts.suspect WHERE item = $1", customer_id)

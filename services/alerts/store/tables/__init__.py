@@ -25,6 +25,8 @@ from services.alerts.store.tables.effects import (
     save_rate,
     segment_entry,
     trial,
+    uplift_fit,
+    withheld_task,
 )
 from services.alerts.store.tables.tasks import (
     customer,
@@ -65,4 +67,6 @@ __all__ = [
     "task_event",
     "trial",
     "unfinished",
+    "uplift_fit",
+    "withheld_task",
 ]
