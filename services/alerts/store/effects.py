@@ -1,6 +1,7 @@
 """Reads the subjects of the comparison, and stores the save rates that it measures."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
@@ -22,6 +23,21 @@ _FIRST = """
 """Each customer's first warning under a policy that could have been held out."""
 _LEARNED = "measured_at IS NOT NULL AND features IS NOT NULL AND propensity > 0 AND propensity < 1"
 """Trials that a fit learns from."""
+
+
+@dataclass(frozen=True, slots=True)
+class FirstWarnings:
+    """Customers' first warnings under a policy within a period."""
+
+    warned: int
+    held_out: int
+    """Measured ones of customers left alone."""
+    returned: int
+    """Those of `held_out` who bought again."""
+    window_days: float
+    """Longest time in which an outcome is measured."""
+    earliest: datetime | None
+    """Time of the first of these warnings."""
 
 
 class Effects:
@@ -96,16 +112,18 @@ class Effects:
 
     async def first_warnings(
         self, work: UnitOfWork, policy: str, since: datetime, spare_grades: Sequence[str]
-    ) -> tuple[int, int, int]:
-        """Return counts of first warnings since a time that a draw could hold out.
+    ) -> FirstWarnings:
+        """Return the counts of customers' first warnings since a time; spared grades are left out.
 
-        They are: all of them, the measured ones of customers left alone, and those of the latter
-        who bought again.
+        Unlike `subjects` it counts warnings from times without a holdout, too.
         """
         row = await work.driver.fetchrow(
             """
-            SELECT count(*) AS all, count(*) FILTER (WHERE arm = 'held_out' AND measured_at IS NOT
-                   NULL) AS left_alone, count(returned_at) FILTER (WHERE arm = 'held_out') AS back
+            SELECT count(*) AS warned,
+                   count(*) FILTER (WHERE arm = 'held_out' AND measured_at IS NOT NULL) AS held_out,
+                   count(returned_at) FILTER (WHERE arm = 'held_out') AS returned,
+                   coalesce(extract(epoch FROM max(until - at)) / 86400, 0) AS window_days,
+                   min(at) AS earliest
               FROM (SELECT DISTINCT ON (customer_id) * FROM alerts.trial
                      WHERE policy = $1 AND (grade IS NULL OR NOT grade = ANY($3::text[]))
                      ORDER BY customer_id, at) first
@@ -115,7 +133,15 @@ class Effects:
             since,
             list(spare_grades),
         )
-        return (row["all"], row["left_alone"], row["back"]) if row is not None else (0, 0, 0)
+        if row is None:  # an aggregate always has a row
+            return FirstWarnings(0, 0, 0, 0.0, None)
+        return FirstWarnings(
+            row["warned"],
+            row["held_out"],
+            row["returned"],
+            float(row["window_days"]),
+            row["earliest"],
+        )
 
     async def unmeasured(self, work: UnitOfWork, policy: str) -> int:
         """Return the number of warnings that are not measured yet."""

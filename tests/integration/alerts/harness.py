@@ -38,6 +38,7 @@ from services.alerts.handlers.give_verdict import GiveVerdict
 from services.alerts.handlers.handle_activity import HandleActivity
 from services.alerts.handlers.handle_assessments import HandleAssessments
 from services.alerts.handlers.handle_segment_entries import HandleSegmentEntries
+from services.alerts.handlers.learn_effects import LearnEffects
 from services.alerts.handlers.measure_effect import MeasureEffect, MeasureOutcomes
 from services.alerts.handlers.raise_scheduled_tasks import RaiseScheduledTasks
 from services.alerts.handlers.record_task_changes import RecordTaskChanges
@@ -58,6 +59,7 @@ from services.alerts.store.schedules import Schedules
 from services.alerts.store.tables import SCHEMA
 from services.alerts.store.tasks import Tasks
 from services.alerts.store.trials import Trials
+from services.alerts.store.uplift_fits import UpliftFits
 from shared.contracts import activity, changes, risk
 from shared.contracts.activity import Activity
 from shared.contracts.changes import CustomerChanged
@@ -215,6 +217,14 @@ class AlertsHarness:
                     rules=SetRules(self.policy),
                     assessments=Assessments(),
                     late=timedelta(days=2),
+                    keep=timedelta(days=60),
+                ),
+                "effects": LearnEffects(
+                    engine=self.engine,
+                    effects=Effects(),
+                    fits=UpliftFits(),
+                    rules=SetRules(self.policy),
+                    clock=self.clock,
                     keep=timedelta(days=60),
                 ),
             },

@@ -74,6 +74,11 @@ class UpliftFit(msgspec.Struct, frozen=True, kw_only=True):
     typical: float = 0.0
     """Mean effect that serves, over the trials: the unit of the budget's weights."""
 
+    @property
+    def gate_passed(self) -> bool:
+        """Whether effects of single customers serve."""
+        return self.decision == "serves"
+
 
 @dataclass(frozen=True, slots=True)
 class _Rates:
@@ -104,12 +109,12 @@ def fit(subjects: UpliftSubjects, pick: Pick) -> UpliftFit:
 
 
 def _served(base: UpliftFit, subjects: UpliftSubjects, names: list[str]) -> UpliftFit:
-    encode, fits = learn(subjects, names)
-    made = [_with_weights(p, fits.get(p.playbook)) for p in base.playbooks]
+    found = learn(subjects, names)
+    made = [_with_weights(p, found.effects.get(p.playbook)) for p in base.playbooks]
     counts = np.array([p.subjects for p in made], np.float64)
     typical = float(counts @ [p.mean if p.weights else p.rate for p in made] / counts.sum())
     return msgspec.structs.replace(
-        base, decision="serves", encoding=encode, playbooks=made, typical=max(typical, 0.0)
+        base, decision="serves", encoding=found.encode, playbooks=made, typical=max(typical, 0.0)
     )
 
 

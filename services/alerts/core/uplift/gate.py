@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from services.alerts.core.intervals import Interval, Pick
-from services.alerts.core.uplift.learner import OutcomeModels, learn
+from services.alerts.core.uplift.learner import learn, outcome_columns
 from services.alerts.core.uplift.qini import Curve, Scored, advantage, curve, places
 from services.alerts.core.uplift.subjects import UpliftSubjects
 
@@ -76,11 +76,11 @@ def _tested(past: UpliftSubjects, test: UpliftSubjects, names: list[str]) -> Sco
     past, test = (part.take(np.isin(part.playbook, known)) for part in (past, test))
     if not len(test) or min(past.treated.sum(), (~past.treated).sum()) < ARM_MIN:
         return None
-    encode, fits = learn(past, known)
-    phi = OutcomeModels(past, encode, known).pseudo_outcomes(test)
-    z = encode(test.features)
+    found = learn(past, known)
+    z = found.encode(test.features)
+    phi = found.outcomes.pseudo_outcomes(outcome_columns(z, test, known), test)
     learned, rate = np.empty(len(test)), np.empty(len(test))
     for name in known:
         rows = test.playbook == name
-        learned[rows], rate[rows] = fits[name].predict(z[rows]), fits[name].mean
+        learned[rows], rate[rows] = found.effects[name].predict(z[rows]), found.effects[name].mean
     return Scored(phi, places(learned), places(rate))

@@ -11,6 +11,7 @@ than those they are used for (cross-fitting; Chernozhukov et al. 2018). A ridge 
 the customer's features, per playbook, is shrunk to the playbook's rate by as much as the data say.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -27,30 +28,29 @@ FOLDS: Final = 5
 class OutcomeModels:
     """P(bought again) of either arm, given features and playbook: m1 and m0."""
 
-    def __init__(self, subjects: UpliftSubjects, encode: Encoding, playbooks: list[str]) -> None:
-        """Fit both arms; each needs at least two subjects."""
-        self._encode, self._playbooks = encode, playbooks
-        z, y = self._columns(subjects), subjects.returned.astype(np.float64)
+    def __init__(self, columns: Floats, subjects: UpliftSubjects) -> None:
+        """Fit both arms on `columns` of the subjects; each needs at least two subjects."""
+        y = subjects.returned.astype(np.float64)
         self._arms = {
-            treated: ridge(z[rows], y[rows])
+            treated: ridge(columns[rows], y[rows])
             for treated in (True, False)
             for rows in (subjects.treated == treated,)
         }
 
-    def _columns(self, subjects: UpliftSubjects) -> Floats:
-        dummies = one_hot(subjects.playbook, self._playbooks)
-        return np.hstack([self._encode(subjects.features), dummies])
-
-    def pseudo_outcomes(self, subjects: UpliftSubjects) -> Floats:
+    def pseudo_outcomes(self, columns: Floats, subjects: UpliftSubjects) -> Floats:
         """Return phi, float64[n], of subjects that the models were not fitted on."""
-        z = self._columns(subjects)
-        m1, m0 = (np.clip(self._arms[arm].predict(z), 0.0, 1.0) for arm in (True, False))
+        m1, m0 = (np.clip(self._arms[arm].predict(columns), 0.0, 1.0) for arm in (True, False))
         t, e = subjects.treated.astype(np.float64), subjects.propensity
         own = np.where(subjects.treated, m1, m0)
         return m1 - m0 + (t - e) / (e * (1 - e)) * (subjects.returned - own)
 
 
-def cross_fitted(subjects: UpliftSubjects, encode: Encoding, playbooks: list[str]) -> Floats:
+def outcome_columns(z: Floats, subjects: UpliftSubjects, playbooks: list[str]) -> Floats:
+    """Return the columns of the outcome models: encoded features z, and the playbook."""
+    return np.hstack([z, one_hot(subjects.playbook, playbooks)])
+
+
+def cross_fitted(columns: Floats, subjects: UpliftSubjects) -> Floats:
     """Return phi, float64[n]: each from outcome models of the other folds.
 
     The folds run through time in turn, so that each has all seasons.
@@ -59,20 +59,31 @@ def cross_fitted(subjects: UpliftSubjects, encode: Encoding, playbooks: list[str
     fold = np.arange(len(subjects)) % FOLDS
     for number in range(FOLDS):
         here: Flags = fold == number
-        models = OutcomeModels(subjects.take(~here), encode, playbooks)
-        phi[here] = models.pseudo_outcomes(subjects.take(here))
+        models = OutcomeModels(columns[~here], subjects.take(~here))
+        phi[here] = models.pseudo_outcomes(columns[here], subjects.take(here))
     return phi
 
 
-def learn(subjects: UpliftSubjects, playbooks: list[str]) -> tuple[Encoding, dict[str, Ridge]]:
-    """Return the encoding of the features, and for each playbook the effect given the features."""
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What was learned from some subjects."""
+
+    encode: Encoding
+    outcomes: OutcomeModels
+    """Fitted on all of them: for pseudo-outcomes of later subjects."""
+    effects: dict[str, Ridge]
+    """For each playbook the effect given the encoded features."""
+
+
+def learn(subjects: UpliftSubjects, playbooks: list[str]) -> Learned:
+    """Return what the subjects teach about these playbooks, their only ones."""
     encode = encoding(subjects.features)
-    phi = cross_fitted(subjects, encode, playbooks)
-    z = encode(subjects.features)
-    e = subjects.propensity
+    z, e = encode(subjects.features), subjects.propensity
+    columns = outcome_columns(z, subjects, playbooks)
+    phi = cross_fitted(columns, subjects)
     found = {}
     for name in playbooks:
         rows = subjects.playbook == name
         # The variance of phi is inverse to e (1 - e), which is known before the outcome.
         found[name] = ridge(z[rows], phi[rows], (e * (1 - e))[rows])
-    return encode, found
+    return Learned(encode, OutcomeModels(columns, subjects), found)

@@ -60,7 +60,7 @@ def ridge(z: Floats, y: Floats, w: Floats | None = None) -> Ridge:
         centre=centre,
         weights=v @ (b * shrink),
         covariance=(v * spread) @ v.T,
-        mean_variance=noise / total,
+        mean_variance=float(noise / total),
     )
 
 

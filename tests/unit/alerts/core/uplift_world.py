@@ -15,9 +15,10 @@ from typing import Final
 
 import numpy as np
 
+from services.alerts.core.uplift.learner import learn
 from services.alerts.core.uplift.subjects import UpliftSubjects
-from shared.contracts.feature_row import NAMES, VERSION
-from shared.kernel.arrays import Floats, Ints
+from shared.contracts.feature_row import NAMES, VERSION, FeatureRow
+from shared.kernel.arrays import Flags, Floats, Ints
 from tests.unit.alerts.samples import day
 
 PLAYBOOKS: Final = ("call", "offer", "mail")
@@ -48,10 +49,25 @@ class Crowd:
     """P(bought again | held out): hidden."""
     effect: Floats
     """P(bought again | treated) - P(bought again | held out): hidden."""
+    steady: Flags
+    """Hardly at risk: hidden."""
 
 
-def crowd(chance: np.random.Generator, n: int, *, spread: float = 1.0, shift: float = 0.0) -> Crowd:
+STEADY: Final = -0.7
+"""Customers below this are hardly at risk: those whom a task may disturb."""
+
+
+def crowd(
+    chance: np.random.Generator,
+    n: int,
+    *,
+    spread: float = 1.0,
+    shift: float = 0.0,
+    disturbed: float = 0.0,
+) -> Crowd:
     """Return customers; `spread` 0: all of a playbook respond alike; `shift` is added to effects.
+
+    `disturbed` is added to the effects on steady customers.
 
     >>> crowd(np.random.default_rng(1), 5).features.shape == (5, len(NAMES[VERSION]))
     True
@@ -69,6 +85,7 @@ def crowd(chance: np.random.Generator, n: int, *, spread: float = 1.0, shift: fl
         ]
     )[playbook, np.arange(n)]
     effect = known + shift + spread * 0.03 * chance.normal(size=n)
+    effect += disturbed * (fading < STEADY)
     returns = np.clip(0.75 - 0.6 * risk + 0.05 * mood, 0.03, 0.9)
     effect = np.clip(returns + effect, 0.0, 1.0) - returns
     gap = np.exp(2.7 + 0.5 * chance.normal(size=n))
@@ -93,7 +110,7 @@ def crowd(chance: np.random.Generator, n: int, *, spread: float = 1.0, shift: fl
         "lapse_probability": risk,
     }
     features = np.stack([columns[name] for name in NAMES[VERSION]], axis=1)
-    return Crowd(features, playbook, risk, value, returns, effect)
+    return Crowd(features, playbook, risk, value, returns, effect, fading < STEADY)
 
 
 def _sparse(chance: np.random.Generator, values: Floats, missing: float) -> Floats:
@@ -120,3 +137,51 @@ def saved(people: Crowd, score: Floats, budget: float = BUDGET) -> float:
     """Return the value that tasks about the best of `score` save, per customer of the crowd."""
     chosen = np.argsort(-score, kind="stable")[: round(budget * len(score))]
     return float((people.value * people.effect)[chosen].sum()) / len(score)
+
+
+def row_of(values: Floats) -> FeatureRow:
+    """Return a customer's features as they are published."""
+    return FeatureRow(VERSION, [None if np.isnan(v) else float(v) for v in values])
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What rankings save of what an oracle would, by value x effect; risk and chance by themselves.
+
+    `counted`: the same two in customers instead of value.
+    """
+
+    learned: float
+    rate: float
+    risk: float
+    chance: float
+    counted: tuple[float, float]
+
+
+def compared(seed: int, n: int = TRIALS) -> Compared:
+    """Return the comparison in one world, with effects learned from `n` trials, without a gate."""
+    chance = np.random.default_rng(seed)
+    history, people = trials(chance, crowd(chance, n)), crowd(chance, CUSTOMERS)
+    found = learn(history, list(PLAYBOOKS))
+    z = found.encode(people.features)
+    own, rate = np.empty(len(z)), np.empty(len(z))
+    for number, name in enumerate(PLAYBOOKS):
+        rows = people.playbook == number
+        own[rows] = found.effects[name].predict(z[rows])
+        rate[rows] = found.effects[name].mean
+
+    def share(score: Floats) -> float:
+        return saved(people, score) / saved(people, people.value * people.effect)
+
+    def count(score: Floats) -> float:
+        best = np.argsort(-people.effect)[: round(BUDGET * CUSTOMERS)]
+        chosen = np.argsort(-score, kind="stable")[: round(BUDGET * CUSTOMERS)]
+        return float(people.effect[chosen].sum() / people.effect[best].sum())
+
+    return Compared(
+        learned=share(people.value * own),
+        rate=share(people.value * rate),
+        risk=share(people.risk),
+        chance=share(chance.random(CUSTOMERS)),
+        counted=(count(own), count(rate)),
+    )
