@@ -1,20 +1,24 @@
 """Command line of alerts: runs the service; manages tables, tokens, tasks, policy, endpoints."""
 
-import sys
-from typing import Any
+from shared.runtime.interrupts import ended_by_interrupt
 
-from services.alerts.commands import (
-    customers,
-    deliveries,
-    effect,
-    endpoints,
-    partitions,
-    policies,
-    tasks,
-)
-from services.alerts.commands.running import SPEC
-from shared.runtime import set_aside
-from shared.runtime.command_line import main
+with ended_by_interrupt():  # importing takes a second
+    import sys
+    from typing import Any
+
+    from services.alerts.commands import (
+        customers,
+        deliveries,
+        effect,
+        endpoints,
+        partitions,
+        policies,
+        tasks,
+    )
+    from services.alerts.commands.running import SPEC
+    from shared.contracts.topics import TREATMENT
+    from shared.runtime import erasures, set_aside
+    from shared.runtime.command_line import main
 
 
 def _add_commands(commands: Any) -> None:
@@ -26,6 +30,7 @@ def _add_commands(commands: Any) -> None:
     endpoints.add_commands(commands)
     partitions.add_commands(commands)
     set_aside.add_commands(SPEC, commands)
+    erasures.add_commands(SPEC, (TREATMENT,), commands)
 
 
 if __name__ == "__main__":

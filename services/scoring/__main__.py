@@ -1,23 +1,27 @@
 """Command line of scoring: runs the service and the operator commands."""
 
-import sys
-from typing import Any
+from shared.runtime.interrupts import ended_by_interrupt
 
-from services.scoring.commands import (
-    absences,
-    assessments,
-    evaluate,
-    features,
-    imports,
-    models,
-    partitions,
-    rebuild,
-    training,
-    value,
-)
-from services.scoring.commands.service import SPEC
-from shared.runtime import set_aside
-from shared.runtime.command_line import main
+with ended_by_interrupt():  # importing takes a second
+    import sys
+    from typing import Any
+
+    from services.scoring.commands import (
+        absences,
+        assessments,
+        evaluate,
+        features,
+        imports,
+        models,
+        partitions,
+        rebuild,
+        training,
+        value,
+    )
+    from services.scoring.commands.service import SPEC
+    from shared.contracts.topics import CHANGES, TREATMENT
+    from shared.runtime import erasures, set_aside
+    from shared.runtime.command_line import main
 
 
 def _add_commands(commands: Any) -> None:
@@ -35,6 +39,7 @@ def _add_commands(commands: Any) -> None:
     ):
         each.add_commands(commands)
     set_aside.add_commands(SPEC, commands)
+    erasures.add_commands(SPEC, (TREATMENT, CHANGES), commands)
 
 
 if __name__ == "__main__":

@@ -137,13 +137,13 @@ def columns_of(headers: Sequence[str], file: str, given: Mapping[str, str]) -> d
     _look_for_amount(look, found)
     for role in ("currency", "category", "score"):
         look(role, _STRONG)
-    for role in REQUIRED:
-        if role not in found:
-            raise Invalid(
-                role,
-                f"column missing in {file}; it has {named(headers)}. Name it with "
-                f"--column {role}=HEADER",
-            )
+    missing = [role for role in REQUIRED if role not in found]
+    if missing:
+        options = " ".join(f"--column {role}=HEADER" for role in missing)
+        raise Invalid(
+            missing[0],
+            f"column missing in {file}; it has {named(headers)}. Name it with {options}",
+        )
     return found
 
 

@@ -14,7 +14,7 @@ import msgspec
 from services.scoring.core.value.classify import Valuation
 from services.scoring.handlers.assess_customers import Assessor
 from services.scoring.handlers.classify_customers import ClassificationTables
-from services.scoring.handlers.micro_batch import MicroBatch
+from services.scoring.handlers.micro_batch import MicroBatch, WithoutErased, keep_all
 from services.scoring.inbound.activity import ActivityDecoder
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.ports import BatchEffects, ClassificationStore, Predictor, Store
@@ -72,6 +72,7 @@ class ScoringWorker:
     suspects: Notes = field(default_factory=FailuresInMemory)
     blameless: int = 0
     """How often a batch's records were reported not to be the cause of what follows."""
+    without_erased: WithoutErased = keep_all
     handle: Callable[..., Awaitable[Sequence[Move]]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -96,6 +97,7 @@ class ScoringWorker:
             observe=lambda effects, _: self.done.append(effects),
             isolation=ItemIsolation(self.suspects, self.clock, lambda _: None),
             blameless=self._blameless,
+            without_erased=self.without_erased,
         )
 
     async def _blameless(self) -> None:

@@ -62,6 +62,15 @@ Records are most likely read again after the start. After this many batches with
 its batch run twice."""
 
 
+WithoutErased = Callable[[UnitOfWork, EventRows], Awaitable[EventRows]]
+"""Returns the events without those from before their customer's erasure."""
+
+
+async def keep_all(_: UnitOfWork, events: EventRows) -> EventRows:
+    """Returns all events: no customer was erased."""
+    return events
+
+
 class MicroBatch:
     """Handler of the activity topic."""
 
@@ -80,6 +89,7 @@ class MicroBatch:
         observe: Callable[[BatchEffects, float], None],
         isolation: ItemIsolation,
         blameless: Callable[[], Awaitable[None]],
+        without_erased: WithoutErased = keep_all,
     ) -> None:
         """`blameless` declares that the work that follows does not concern the batch's records."""
         self._decode = decode
@@ -93,6 +103,7 @@ class MicroBatch:
         self._isolation, self._blameless = isolation, blameless
         self._sweep_interval_s = sweep_interval_s
         self._observe = observe
+        self._without_erased = without_erased
         self._swept_at = -sweep_interval_s
         self._alone_last = False
         self._look_up = LOOKED_UP_BATCHES
@@ -173,6 +184,7 @@ class MicroBatch:
         if not batch and not sweep:
             return ()
         async with AsyncExitStack() as noted, self._store.open() as work:
+            events = await self._without_erased(work, events)
             due = await self._sweep.due(work, parts, chosen) if sweep else Due.none()
             if len(due) and not chosen.only:
                 await noted.enter_async_context(self._isolation.begun(KIND, due.customers))

@@ -34,6 +34,7 @@ from services.alerts.delivery.store.endpoint_secrets import EndpointSecrets
 from services.alerts.delivery.store.endpoints import Endpoints
 from services.alerts.handlers.apply_task_action import ApplyTaskAction
 from services.alerts.handlers.dry_run_policy import DryRunPolicy
+from services.alerts.handlers.erase_customers import EraseCustomers
 from services.alerts.handlers.give_verdict import GiveVerdict
 from services.alerts.handlers.handle_activity import HandleActivity
 from services.alerts.handlers.handle_assessments import HandleAssessments
@@ -54,6 +55,7 @@ from services.alerts.store.business_clock import BusinessClock
 from services.alerts.store.customers import Customers
 from services.alerts.store.due_tasks import DueTasks, TaskLog
 from services.alerts.store.effects import Effects
+from services.alerts.store.erasure import Erasure
 from services.alerts.store.policies import Policies
 from services.alerts.store.schedules import Schedules
 from services.alerts.store.tables import SCHEMA
@@ -68,6 +70,7 @@ from shared.contracts.treatment import TreatmentRecorded
 from shared.http.access import Tokens
 from shared.kafka.batch import Batch, ConsumedRecord
 from shared.kafka.transaction import BatchTransactions
+from shared.postgres.erasures import Erasures
 from shared.postgres.ledger import Ledger
 from shared.postgres.outbox import Outbox, unpack
 from shared.postgres.suspects import Suspects
@@ -125,6 +128,10 @@ class AlertsHarness:
         return ItemIsolation(Suspects(self.engine, SCHEMA), self.clock, lambda _: None)
 
     @property
+    def erasures(self) -> Erasures:
+        return Erasures(SCHEMA)
+
+    @property
     def book(self) -> RecordTaskChanges:
         return RecordTaskChanges(
             Tasks(), Trials(), Deliveries(), self.stored, TaskLog(), "treatment"
@@ -149,6 +156,7 @@ class AlertsHarness:
             transactions=self.transactions,
             rules=SetRules(self.policy),
             assessments=Assessments(),
+            erasures=self.erasures,
             clock=self.clock,
             deliveries_queued=asyncio.Event(),
         )
@@ -159,6 +167,12 @@ class AlertsHarness:
             customers=Customers(),
             trials=Trials(),
             recorder=self.book,
+            erase=EraseCustomers(
+                customers=Customers(),
+                rows=Erasure(),
+                recorder=self.book,
+                erasures=self.erasures,
+            ),
             transactions=self.transactions,
             clock=self.clock,
             deliveries_queued=asyncio.Event(),
@@ -249,6 +263,7 @@ class AlertsHarness:
             customers=Customers(),
             rows=Schedules(),
             rules=SetRules(self.policy),
+            erasures=self.erasures,
             recorder=self.book,
             transactions=self.transactions,
             clock=self.clock,

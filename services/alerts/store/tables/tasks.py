@@ -32,6 +32,7 @@ customer = sa.Table(
     sa.Column("leaving_cause", sa.Text),
     sa.Column("leaving_at", TZ),
     sa.Column("graded_at", TZ),
+    sa.Column("life", sa.Integer, nullable=False, server_default="0"),
     sa.Index(
         "ix_customer_birthday",
         sa.text("substr(profile ->> 'birthday', 6)"),
