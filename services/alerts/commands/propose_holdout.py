@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.commands.running import business_clock, command
 from services.alerts.core.effect import ENOUGH
-from services.alerts.core.holdout_power import POWER, Plan, plans, proposed
+from services.alerts.core.holdout_power import POWER, HoldoutPlan, plans, proposed
 from services.alerts.core.policy_document import Policy
 from services.alerts.core.uplift.fit import TRIALS_MIN
 from services.alerts.store.effects import Effects, FirstWarnings
@@ -106,7 +106,7 @@ def _return_rate(args: argparse.Namespace, counted: FirstWarnings) -> tuple[floa
     return UNKNOWN_RATE, f"not measured yet, so the hardest case; {ENOUGH} left alone would do"
 
 
-def _print(made: list[Plan], per_week: float) -> None:
+def _print(made: list[HoldoutPlan], per_week: float) -> None:
     print("  share  warnings  left alone   weeks   one planned reading after")
     for plan in made:
         weeks, alone = plan.weeks(per_week), plan.left_alone()
@@ -122,7 +122,7 @@ def _print(made: list[Plan], per_week: float) -> None:
 
 
 def _advice(
-    best: Plan | None,
+    best: HoldoutPlan | None,
     args: argparse.Namespace,
     policy: Policy,
     counted: FirstWarnings,

@@ -22,7 +22,7 @@ WARNINGS_MAX: Final = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class HoldoutPlan:
     """What one share held out gives."""
 
     share: float
@@ -94,15 +94,17 @@ def claimed_warnings(base: float, effect: float, share: float) -> int | None:
     return most
 
 
-def plans(base: float, effect: float) -> list[Plan]:
+def plans(base: float, effect: float) -> list[HoldoutPlan]:
     """Return what each share gives, for the return rate of customers left alone and an effect."""
     return [
-        Plan(share, planned_warnings(base, effect, share), claimed_warnings(base, effect, share))
+        HoldoutPlan(
+            share, planned_warnings(base, effect, share), claimed_warnings(base, effect, share)
+        )
         for share in SHARES
     ]
 
 
-def proposed(made: list[Plan], per_week: float, weeks_max: float) -> Plan | None:
+def proposed(made: list[HoldoutPlan], per_week: float, weeks_max: float) -> HoldoutPlan | None:
     """Return the smallest share that is claimed in time; None where none is.
 
     A smaller share leaves fewer customers alone.

@@ -138,13 +138,13 @@ async def test_an_erased_customer_leaves_no_features(bench: AlertsHarness) -> No
     assert await rows(bench.engine, "SELECT count(*) FROM alerts.withheld_task") == [(0,)]
     kept = (
         "SELECT features, feature_version, measured_at IS NOT NULL FROM alerts.trial "
-        "WHERE customer_id = 'c-0000'"
+        "WHERE customer_id LIKE 'erased-%'"
     )
     assert await rows(bench.engine, kept) == [(None, None, True)]
 
 
 async def test_it_learns_again_only_from_enough_new_trials(bench: AlertsHarness) -> None:
-    """And of two processes that fit at once, one stores its fit."""
+    """Two processes that fit at once store one fit."""
     count = "SELECT count(*) FROM alerts.uplift_fit"
     bench.clock.at = day(140)
     await bench.tend().iterate()

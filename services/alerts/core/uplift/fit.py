@@ -22,8 +22,8 @@ from shared.contracts.feature_row import VERSION
 
 TRIALS_MIN: Final = 2_000
 """Measured trials with a feature row below which nothing is learned about single customers. In the
-planted world of the tests the gate passes at 24,000 of 100 worlds' trials nearly always, at 8,000
-in a third, and at fewer hardly ever."""
+planted worlds of the tests the gate passes nearly always with 24,000 trials, in a third of them
+with 8,000, and hardly ever with fewer."""
 PLAYBOOK_MIN: Final = 500
 """The same for one playbook, with at least `ARM_MIN` in each arm."""
 PLAYBOOKS_MAX: Final = 20

@@ -6,7 +6,6 @@ from typing import Final
 
 import numpy as np
 
-from services.alerts.core.intervals import Z
 from services.alerts.core.policy_document import Playbook
 from services.alerts.core.uplift.fit import PlaybookEffect, UpliftFit
 from services.alerts.core.uplift.subjects import aligned
@@ -14,6 +13,9 @@ from shared.contracts.feature_row import VERSION, FeatureRow
 from shared.contracts.risk import RiskAssessed
 from shared.kernel.arrays import Floats
 
+Z_OWN: Final = 2.5758293035489004
+"""The normal distribution's 99.5 % quantile: a 99 % interval, since many customers are asked about,
+and one in twenty would seem to be harmed by chance."""
 WEIGHT_MAX: Final = 10.0
 """Most times that an effect raises a customer's value in the budget's ranking."""
 
@@ -24,7 +26,7 @@ class CustomerEffect:
 
     value: float
     low: float
-    """Ends of the 95 % interval."""
+    """Ends of its interval: 99 % for a customer's own; for a rate 95 %, valid at any time."""
     high: float
     own: bool
     """True: learned for this customer; False: the playbook's rate."""
@@ -78,7 +80,7 @@ class ServedEffects:
             return CustomerEffect(rate.rate, rate.low, rate.high, own=False)
         away = self.fit.encoding(values)[0] - learned.centre
         value = float(rate.mean + away @ learned.weights)
-        half = Z * float(np.sqrt(rate.mean_variance + away @ learned.covariance @ away))
+        half = Z_OWN * float(np.sqrt(rate.mean_variance + away @ learned.covariance @ away))
         return CustomerEffect(value, value - half, value + half, own=True)
 
     def saves(self, message: RiskAssessed, playbook: Playbook) -> float:

@@ -95,7 +95,8 @@ def test_places_are_even_and_ties_share_one(score: Floats) -> None:
 def test_a_qini_curve_begins_at_zero_and_ends_at_the_total() -> None:
     phi = np.array([1.0, 0.5, -0.5, 0.0])
     best, random = curve(phi, places(phi)), curve(phi, places(np.zeros(4)))
-    assert (best.gain[0], best.gain[-1]) == (0.0, pytest.approx(0.25))
+    assert best.gain[0] == 0.0
+    assert best.gain[-1] == pytest.approx(0.25)
     assert best.gain[10] == pytest.approx(1.5 / 4)
     assert random.gain == pytest.approx(np.linspace(0, 0.25, 21).tolist())
     assert best.coefficient > random.coefficient == 0.0
@@ -180,7 +181,7 @@ def known(low: float, high: float, *, weights: bool = False, typical: float = 0.
 
 
 def row(recency: float) -> FeatureRow:
-    return FeatureRow(VERSION, [recency] + [1.0] * (len(COLUMNS) - 1))
+    return FeatureRow(VERSION, [recency, *[1.0] * (len(COLUMNS) - 1)])
 
 
 def test_what_clearly_does_not_help_is_withheld_and_shown() -> None:
