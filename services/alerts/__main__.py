@@ -11,6 +11,7 @@ with ended_by_interrupt():  # importing takes a second
         deliveries,
         effect,
         endpoints,
+        feedback,
         partitions,
         policies,
         tasks,
@@ -23,6 +24,7 @@ with ended_by_interrupt():  # importing takes a second
 
 def _add_commands(commands: Any) -> None:
     tasks.add_commands(commands)
+    feedback.add_commands(commands)
     customers.add_commands(commands)
     policies.add_commands(commands)
     effect.add_commands(commands)

@@ -8,6 +8,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from shared.postgres.engine import create_engine
 from shared.postgres.migrations import migrate
 from shared.postgres.settings import PostgresSettings
 from shared.runtime import audit_command
-from shared.runtime.arguments import look_at, serial
+from shared.runtime.arguments import count, days, look_at, serial
 from shared.runtime.audited_command import audited, is_audited, path_of
 from shared.runtime.clock import SystemClock
 from shared.runtime.interrupts import INTERRUPTED, STATUS
@@ -125,17 +126,43 @@ def _add_token_commands(spec: ServiceSpec, commands: Any) -> None:
     create = actions.add_parser("create", help="make a token; it is shown once")
     create.add_argument("--name", required=True, help="who or what will use it")
     create.add_argument("--scope", required=True, action="append", choices=SCOPES)
-    create.set_defaults(command=lambda args: _token_create(spec, args.name, args.scope))
+    create.add_argument(
+        "--owner", action="append", help="sees this owner's customers and tasks only; repeat it"
+    )
+    create.add_argument("--days", type=days, help="expires after so many days (default: never)")
+    create.set_defaults(command=lambda args: _token_create(spec, args))
     listing = actions.add_parser("list", help="every token, without the secret")
     listing.set_defaults(command=lambda _: _token_list(spec))
+    rotate = actions.add_parser("rotate", help="make a new token in place of one; shown once")
+    rotate.add_argument("id", type=serial, help="as `tokens list` shows it")
+    rotate.add_argument("--overlap-hours", type=count, default=24, help="how long both are valid")
+    rotate.set_defaults(command=lambda args: _token_rotate(spec, args.id, args.overlap_hours))
     revoke = actions.add_parser("revoke", help="end a token now")
     revoke.add_argument("id", type=serial, help="as `tokens list` shows it")
     revoke.set_defaults(command=lambda args: _token_revoke(spec, args.id))
 
 
-async def _token_create(spec: ServiceSpec, name: str, scopes: list[str]) -> int:
+async def _token_create(spec: ServiceSpec, args: argparse.Namespace) -> int:
+    clock = SystemClock()
+    ends = None if args.days is None else clock.now() + timedelta(days=args.days)
+
     async def work(engine: AsyncEngine) -> int:
-        print(await Tokens(engine, spec.token_table, SystemClock()).create(name, scopes))
+        tokens = Tokens(engine, spec.token_table, clock)
+        made = tokens.create(args.name, args.scope, owner_ids=args.owner, expires_at=ends)
+        print(await made)
+        return 0
+
+    return await with_engine(spec, work)
+
+
+async def _token_rotate(spec: ServiceSpec, token_id: int, overlap_hours: int) -> int:
+    async def work(engine: AsyncEngine) -> int:
+        tokens = Tokens(engine, spec.token_table, SystemClock())
+        made = await tokens.rotate(token_id, timedelta(hours=overlap_hours))
+        if made is None:
+            print(f"no token {token_id} is valid; see `tokens list`", file=sys.stderr)
+            return 1
+        print(made)
         return 0
 
     return await with_engine(spec, work)
@@ -144,7 +171,7 @@ async def _token_create(spec: ServiceSpec, name: str, scopes: list[str]) -> int:
 async def _token_list(spec: ServiceSpec) -> int:
     async def work(engine: AsyncEngine) -> int:
         for row in await Tokens(engine, spec.token_table, SystemClock()).list_all():
-            print(describe(row))
+            print(describe(row, SystemClock().now()))
         return 0
 
     return await with_engine(spec, work)

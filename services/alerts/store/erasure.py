@@ -7,6 +7,7 @@ import uuid
 from typing import Final
 
 from services.alerts.store.tables import erasure, metadata
+from shared.contracts.customer_message import SEND
 from shared.postgres.engine import UnitOfWork
 
 RENAMED: Final = ("task", "trial")
@@ -32,7 +33,8 @@ class Erasure:
         """Return whether alerts has any data of a customer with this id."""
         found = await work.driver.fetchval(
             "SELECT EXISTS (SELECT 1 FROM alerts.customer WHERE customer_id = $1) "
-            "OR EXISTS (SELECT 1 FROM alerts.purchase WHERE customer_id = $1)",
+            "OR EXISTS (SELECT 1 FROM alerts.purchase WHERE customer_id = $1) "
+            "OR EXISTS (SELECT 1 FROM alerts.feedback WHERE customer_id = $1)",
             customer_id,
         )
         return bool(found)
@@ -65,6 +67,13 @@ class Erasure:
             "UPDATE alerts.trial SET features = NULL, feature_version = NULL "
             "WHERE customer_id = $1",
             customer_id,
+        )
+        # The provider does not know the customer from us: nothing has to be taken back.
+        rows["delivery"] = await _run(
+            work,
+            "DELETE FROM alerts.delivery WHERE customer_id = $1 AND kind = $2",
+            customer_id,
+            SEND,
         )
         nameless = f"erased-{uuid.uuid4()}"
         for table in RENAMED:

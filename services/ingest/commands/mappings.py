@@ -273,6 +273,10 @@ def _event_line(event: Activity) -> str:
         parts.append(f"{data.items} item{'s' * (data.items != 1)}")
     if data.kind is not None:
         parts.append(data.kind)
+    if data.points is not None:
+        parts.append(f"{data.points:,.2f}".rstrip("0").rstrip(".") + " points")
+    if data.expires_on is not None:
+        parts.append(f"until {data.expires_on}")
     if data.profile is not None:
         parts.append(data.profile.name or "")
     if event.backfill is not None:
