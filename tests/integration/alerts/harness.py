@@ -40,7 +40,6 @@ from services.alerts.handlers.give_verdict import GiveVerdict
 from services.alerts.handlers.handle_activity import HandleActivity
 from services.alerts.handlers.handle_assessments import HandleAssessments
 from services.alerts.handlers.handle_segment_entries import HandleSegmentEntries
-from services.alerts.handlers.learn_effects import LearnEffects
 from services.alerts.handlers.measure_effect import MeasureEffect, MeasureOutcomes
 from services.alerts.handlers.raise_scheduled_tasks import RaiseScheduledTasks
 from services.alerts.handlers.record_task_changes import RecordTaskChanges
@@ -64,7 +63,6 @@ from services.alerts.store.schedules import Schedules
 from services.alerts.store.tables import SCHEMA
 from services.alerts.store.tasks import Tasks
 from services.alerts.store.trials import Trials
-from services.alerts.store.uplift_fits import UpliftFits
 from shared.contracts import activity, changes, risk
 from shared.contracts.activity import Activity
 from shared.contracts.changes import CustomerChanged
@@ -81,7 +79,7 @@ from shared.runtime.health import Health
 from shared.runtime.isolation import ItemIsolation
 from shared.runtime.service import Stop
 from tests.fakes.clock import SetClock
-from tests.integration.alerts.doubles import Fetched, NoRelay, SetRules
+from tests.integration.alerts.doubles import Fetched, NoRelay, SetRules, learn_effects
 from tests.integration.alerts.message_parts import customer_messages
 from tests.integration.alerts.receiver import LIMIT_S, SECRET
 
@@ -239,14 +237,7 @@ class AlertsHarness:
                     late=timedelta(days=2),
                     keep=timedelta(days=60),
                 ),
-                "effects": LearnEffects(
-                    engine=self.engine,
-                    effects=Effects(),
-                    fits=UpliftFits(),
-                    rules=SetRules(self.policy),
-                    clock=self.clock,
-                    keep=timedelta(days=60),
-                ),
+                "effects": learn_effects(self.engine, SetRules(self.policy), self.clock),
             },
         )
 
