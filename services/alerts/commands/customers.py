@@ -17,7 +17,7 @@ from shared.postgres.engine import unit_of_work
 
 def add_commands(commands: Any) -> None:
     """Add `customers merged`."""
-    customers = commands.add_parser("customers", help="customers who are no more")
+    customers = commands.add_parser("customers", help="customers who were merged into others")
     actions = customers.add_subparsers(required=True, metavar="ACTION")
     merged = actions.add_parser("merged", help="close the tasks of one who is now another")
     merged.add_argument("customer_id", metavar="ID")

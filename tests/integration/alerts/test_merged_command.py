@@ -1,30 +1,20 @@
 """`customers merged` prints what it did, and reports that it did nothing for an unknown id."""
 
 import asyncio
-from pathlib import Path
 
 import asyncpg
 import pytest
-from pydantic import SecretStr
 
 from deploy.local.stack import LocalStack
 from services.alerts.commands.customers import add_commands
 from services.alerts.commands.running import SPEC
-from services.alerts.store.tables import SCHEMA
-from shared.postgres.engine import create_engine
-from shared.postgres.migrations import migrate
-from shared.postgres.settings import PostgresSettings
 from shared.runtime.command_line import main
 
 pytestmark = pytest.mark.stack
-VERSIONS = Path("services/alerts/store/versions")
 
 
 async def prepare(url: str) -> None:
-    """Create the tables and one customer."""
-    engine = create_engine(PostgresSettings(url=SecretStr(url)), "test")
-    await migrate(engine, SCHEMA, VERSIONS)
-    await engine.dispose()
+    """Create one customer."""
     connection = await asyncpg.connect(url)
     await connection.execute("INSERT INTO alerts.customer (customer_id) VALUES ('c-1')")
     await connection.close()

@@ -218,7 +218,7 @@ def _add_reads(router: APIRouter, lists: ClassificationQueries, decisions: Decis
         """Returns a customer's classification and its history."""
         row = await lists.one(customer_id)
         if row is None:
-            raise HTTPException(404, f"nothing is said yet of a customer {customer_id!r}")
+            raise HTTPException(404, f"customer {customer_id!r} has no classification yet")
         return ClassificationDetail(
             standing=ClassificationView(**row),
             changes=await lists.changes(customer_id),
