@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "alerts_0016"
-down_revision = "alerts_0015"
+down_revision = "alerts_0021"
 branch_labels = None
 depends_on = None
 
