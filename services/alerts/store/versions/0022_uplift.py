@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "alerts_0016"
+revision = "alerts_0022"
 down_revision = "alerts_0021"
 branch_labels = None
 depends_on = None
