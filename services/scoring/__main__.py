@@ -8,6 +8,7 @@ from services.scoring.commands import (
     assessments,
     evaluate,
     features,
+    identities,
     imports,
     models,
     partitions,
@@ -32,6 +33,7 @@ def _add_commands(commands: Any) -> None:
         features,
         value,
         absences,
+        identities,
     ):
         each.add_commands(commands)
     set_aside.add_commands(SPEC, commands)

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.scoring import metrics
 from services.scoring.handlers.assess_customers import Assessor
 from services.scoring.handlers.classify_customers import ClassificationTables
+from services.scoring.handlers.link_customers import LinkCustomers
 from services.scoring.handlers.micro_batch import MicroBatch
 from services.scoring.handlers.model_serving import ModelServing
 from services.scoring.handlers.shadow_scoring import ShadowScoring
@@ -21,6 +22,7 @@ from services.scoring.store.batch import BatchStore
 from services.scoring.store.classification import ClassificationTable
 from services.scoring.store.customer_cache import CachingClassifications, CachingStore
 from services.scoring.store.history import HistoryReader
+from services.scoring.store.identity import IdentityTables
 from services.scoring.store.tables import SCHEMA
 from shared.contracts.risk import BANDS
 from shared.kafka.fenced import FencedConsumer
@@ -76,8 +78,9 @@ class ConsumerLane:
         )
         self._quarantine = quarantine_of(settings, transactions)
         classifications = CachingClassifications(ClassificationTable(), self._store)
+        decode = ActivityDecoder(settings.dead_letter_topic, replay=settings.clock == "replay")
         self._handle = MicroBatch(
-            decode=ActivityDecoder(settings.dead_letter_topic, replay=settings.clock == "replay"),
+            decode=decode,
             store=self._store,
             sender=self._relay,
             classifications=ClassificationTables(
@@ -91,6 +94,14 @@ class ConsumerLane:
             observe=self._observe,
             isolation=isolation,
             blameless=self._quarantine.survived,
+            link=LinkCustomers(
+                transactions=transactions,
+                tables=IdentityTables(),
+                refuse=decode.dead_letter,
+                clock=isolation.clock,
+                risk_topic=settings.risk_topic,
+                changes_topic=settings.changes_topic,
+            ),
         )
 
     async def __call__(self, stop: service.Stop, health: Health) -> None:

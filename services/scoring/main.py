@@ -32,6 +32,7 @@ from services.scoring.store.business_clock import BusinessClock
 from services.scoring.store.classification_queries import ClassificationQueries
 from services.scoring.store.definitions import Decisions
 from services.scoring.store.history import HistoryReader
+from services.scoring.store.identity_queries import IdentityQueries
 from services.scoring.store.models import Models
 from services.scoring.store.monitoring import MonitoringTables
 from services.scoring.store.shadow_scores import Shadows
@@ -190,10 +191,11 @@ def _add_routes(
     app: FastAPI, engine: AsyncEngine, history: HistoryReader, tokens: Tokens, clock: Clock
 ) -> None:
     lists, decisions = ClassificationQueries(engine), Decisions(engine)
+    identity = IdentityQueries(engine)
     add_segment_routes(app, lists, decisions, tokens, clock)
-    add_value_routes(app, lists, decisions, tokens, clock)
-    add_absence_routes(app, decisions, tokens, clock)
-    add_routes(app, history, tokens)
+    add_value_routes(app, lists, decisions, identity, tokens, clock)
+    add_absence_routes(app, decisions, identity, tokens, clock)
+    add_routes(app, history, identity, tokens)
 
 
 class _Value:

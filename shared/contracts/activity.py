@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from shared.contracts.events import Profile
+from shared.contracts.events import Identity, Profile
 
 
 class ActivityData(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
@@ -41,6 +41,7 @@ class ActivityData(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     ends_at: datetime | None = None
     """When an activated contract ends unless renewed, UTC; None where that is not known."""
     profile: Profile | None = None
+    identity: Identity | None = None
     text: str | None = None
     """Text of a feedback; for a contract, why it ended."""
 

@@ -95,16 +95,17 @@ class ActivityDecoder:
                 rows.extend(_columns([activity], [record]))
                 _note_backfills(progress, [activity])
         except Invalid as wrong:
-            part.dead.append(self._dead_letter(record, wrong.field, wrong.reason))
+            part.dead.append(self.dead_letter(record, wrong.field, wrong.reason))
         except ValueError as error:
-            part.dead.append(self._dead_letter(record, "value", str(error)))
+            part.dead.append(self.dead_letter(record, "value", str(error)))
 
     def same_id(self, record: ConsumedRecord) -> Message:
         """Returns the dead letter of an event that reuses an id with other content."""
         reason = "this source used this id before with other content: give each event its own id"
-        return self._dead_letter(record, "id", reason)
+        return self.dead_letter(record, "id", reason)
 
-    def _dead_letter(self, record: ConsumedRecord, field: str, reason: str) -> Message:
+    def dead_letter(self, record: ConsumedRecord, field: str, reason: str) -> Message:
+        """Returns a record as a dead letter."""
         letter = DeadLetter.of(record, "scoring", field, reason)
         tp = (record.topic, record.partition)
         return Message(tp, self._dead_letter_topic, letter.key, letter.value, letter.to_headers())
@@ -217,6 +218,7 @@ def _columns(activities: Sequence[Activity], records: Sequence[ConsumedRecord]) 
         received_ms=[a.receivedms for a in activities],
         live=[a.backfill is None for a in activities],
         profile=[d.profile for d in data],
+        identity=[d.identity for d in data],
         record=list(records),
     )
 
