@@ -35,6 +35,7 @@ from services.alerts.handlers.handle_activity import HandleActivity
 from services.alerts.handlers.handle_assessments import HandleAssessments
 from services.alerts.handlers.handle_segment_entries import HandleSegmentEntries
 from services.alerts.handlers.measure_effect import MeasureEffect
+from services.alerts.handlers.merge_customers import MergeCustomers
 from services.alerts.handlers.record_task_changes import RecordTaskChanges
 from services.alerts.handlers.update_gauges import observe_aside, observe_kept
 from services.alerts.inbound.activity import ActivityDecoder
@@ -50,6 +51,7 @@ from services.alerts.store.business_clock import BusinessClock
 from services.alerts.store.customers import Customers
 from services.alerts.store.due_tasks import TaskLog
 from services.alerts.store.effects import Effects
+from services.alerts.store.merges import Merges
 from services.alerts.store.policies import Policies
 from services.alerts.store.schedules import Schedules
 from services.alerts.store.tables import SCHEMA, api_token
@@ -144,6 +146,7 @@ class Alerts:
             rows=Schedules(),
             rules=self.rules,
             recorder=self.recorder,
+            merge=MergeCustomers(customers=self.customers, merges=Merges(), recorder=self.recorder),
             transactions=self.transactions("changes"),
             clock=self.clock,
             deliveries_queued=self.deliveries_queued,

@@ -74,6 +74,8 @@ class HandleAssessments:
         async with self.transactions.open(moves) as transaction:
             work = transaction.work
             known = await self.customers.lock(work, {a.message.customer_id for a in assessed})
+            # Published before an id became part of another customer, and read after it.
+            assessed = [a for a in assessed if known[a.message.customer_id].part_of is None]
             version, policy = await self.rules.current(work)
             steps, states, why = _decide(assessed, known, policy)
             decided = await self._first_seen(work, steps)

@@ -23,6 +23,7 @@ from services.alerts.core.scheduled_tasks import (
     planned_task,
 )
 from services.alerts.core.task import Ground, Task
+from services.alerts.handlers.merge_customers import MergeCustomers
 from services.alerts.handlers.record_task_changes import BatchDecisions, RecordTaskChanges, count
 from services.alerts.handlers.update_gauges import note_lag
 from services.alerts.ports import ClassificationChanged, KnownCustomer
@@ -125,6 +126,7 @@ class HandleSegmentEntries:
     rows: Schedules
     rules: Policies
     recorder: RecordTaskChanges
+    merge: MergeCustomers
     clock: Clock
     deliveries_queued: asyncio.Event
     """Set once deliveries are committed: wakes the delivery sender of this process."""
@@ -139,15 +141,17 @@ class HandleSegmentEntries:
         now = self.clock.now()
         async with self.transactions.open(moves) as transaction:
             work = transaction.work
+            moved, news = await self.merge(work, changed, now)
             _, policy = await self.rules.current(work)
             outcome = await self._enter(work, _News.of(changed, policy), now)
             await self.customers.write(work, outcome.regraded, outcome.known)
             changes, messages = await self.recorder.write(work, outcome.decisions, now)
-            transaction.messages += [*dead, *messages]
-        if changes:
+            transaction.messages += [*dead, *news, *messages]
+        if changes or moved:
             self.deliveries_queued.set()
         metrics.DEAD_LETTERS.labels("changes").inc(len(dead))
-        count(changes, self.clock.now())
+        ended = [each for each in moved if each.task.status == "closed"]
+        count([*changes, *ended], self.clock.now())
         await transaction.send()
         return moves
 

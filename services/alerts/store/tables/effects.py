@@ -28,6 +28,7 @@ trial = sa.Table(
     sa.Column("purchases", sa.Integer),
     sa.Column("revenue", sa.Float),
     sa.Column("measured_at", TZ),
+    sa.Column("came_with", sa.Text),
     sa.Index("ix_trial_unmeasured", "until", postgresql_where=sa.text("measured_at IS NULL")),
     sa.Index("ix_trial_policy", "policy", "at"),
 )

@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from services.ingest.inbound.http import events, segment, sources
+from services.ingest.inbound.http import events, identities, segment, sources
 from services.ingest.inbound.http.parts import Parts
 from shared.http.borders import BodyRule
 
@@ -25,5 +25,6 @@ BASIC: tuple[str, ...] = segment.PATHS
 def add_routes(app: FastAPI, parts: Parts) -> None:
     """Add every route, guarded by the scope `events:write` or by a signature."""
     events.add_events(app, parts)
+    identities.add_identities(app, parts)
     segment.add_segment(app, parts)
     sources.add_sources(app, parts)
