@@ -13,7 +13,8 @@ from services.alerts.commands import (
     tasks,
 )
 from services.alerts.commands.running import SPEC
-from shared.runtime import set_aside
+from shared.contracts.topics import TREATMENT
+from shared.runtime import erasures, set_aside
 from shared.runtime.command_line import main
 
 
@@ -26,6 +27,7 @@ def _add_commands(commands: Any) -> None:
     endpoints.add_commands(commands)
     partitions.add_commands(commands)
     set_aside.add_commands(SPEC, commands)
+    erasures.add_commands(SPEC, (TREATMENT,), commands)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from services.alerts.delivery.store.endpoint_secrets import EndpointSecrets
 from services.alerts.delivery.store.endpoints import Endpoints
 from services.alerts.handlers.apply_task_action import ApplyTaskAction
 from services.alerts.handlers.dry_run_policy import DryRunPolicy
+from services.alerts.handlers.erase_customers import EraseCustomers, EraseMessages
 from services.alerts.handlers.give_verdict import GiveVerdict
 from services.alerts.handlers.handle_activity import HandleActivity
 from services.alerts.handlers.handle_assessments import HandleAssessments
@@ -51,6 +52,7 @@ from services.alerts.store.business_clock import BusinessClock
 from services.alerts.store.customers import Customers
 from services.alerts.store.due_tasks import TaskLog
 from services.alerts.store.effects import Effects
+from services.alerts.store.erasure import Erasure
 from services.alerts.store.merges import Merges
 from services.alerts.store.policies import Policies
 from services.alerts.store.schedules import Schedules
@@ -62,6 +64,7 @@ from shared.kafka.producer import Producer
 from shared.kafka.relay import Relay
 from shared.kafka.settings import KafkaSettings
 from shared.kafka.transaction import BatchTransactions
+from shared.postgres.erasures import Erasures
 from shared.postgres.housekeeping import Housekeeping, TimeTable
 from shared.postgres.ledger import Ledger
 from shared.postgres.outbox import Outbox
@@ -84,6 +87,7 @@ class Alerts:
         self.ledger, self.outbox = Ledger(engine, SCHEMA), Outbox(SCHEMA)
         self.customers, self.tasks, self.deliveries = Customers(), Tasks(), Deliveries()
         self.rules, self.trials = Policies(), Trials()
+        self.erasures = Erasures(SCHEMA)
         self.vault = Encryption([aes_key(k.get_secret_value()) for k in settings.secret_keys])
         fixed = {endpoint.id: endpoint.secrets for endpoint in settings.endpoints}
         self.endpoints = Endpoints(self.vault, fixed)
@@ -120,6 +124,7 @@ class Alerts:
             customers=self.customers,
             rules=self.rules,
             assessments=Assessments(),
+            erasures=self.erasures,
             recorder=self.recorder,
             transactions=self.transactions("risk"),
             clock=self.clock,
@@ -133,6 +138,12 @@ class Alerts:
             customers=self.customers,
             trials=self.trials,
             recorder=self.recorder,
+            erase=EraseCustomers(
+                customers=self.customers,
+                rows=Erasure(),
+                recorder=self.recorder,
+                erasures=self.erasures,
+            ),
             transactions=self.transactions("activity"),
             clock=self.clock,
             deliveries_queued=self.deliveries_queued,
@@ -145,6 +156,7 @@ class Alerts:
             customers=self.customers,
             rows=Schedules(),
             rules=self.rules,
+            erasures=self.erasures,
             recorder=self.recorder,
             merge=MergeCustomers(customers=self.customers, merges=Merges(), recorder=self.recorder),
             transactions=self.transactions("changes"),
@@ -223,6 +235,12 @@ class Alerts:
     def returning(self, log: DeliveryLog) -> Returning:
         """Return the dependencies of the callback route of webhooks."""
         return Returning(self.engine, self.endpoints, log, self.give_verdict(), self.clock)
+
+    def erase_messages(self) -> EraseMessages:
+        """Return the loop that deletes erased customers' messages."""
+        return EraseMessages(
+            engine=self.engine, rows=Erasure(), erasures=self.erasures, clock=self.clock
+        )
 
     def housekeeping(self) -> Housekeeping:
         """Return the housekeeping that partitions the log of attempts by days."""

@@ -4,6 +4,8 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 from functools import partial
 
+from fastapi import FastAPI
+
 from services.alerts.components import Alerts
 from services.alerts.connectors.registry import Connectors, refused
 from services.alerts.connectors.routes import add_crm_callbacks
@@ -11,17 +13,25 @@ from services.alerts.consumers import consumer, reading
 from services.alerts.delivery.purge import Purge
 from services.alerts.delivery.sender import raise_alarm
 from services.alerts.delivery.store.delivery_log import DeliveryLog
+from services.alerts.delivery.store.endpoint_admin import EndpointAdmin
 from services.alerts.handlers.publish_verdicts import PublishVerdicts
 from services.alerts.handlers.update_gauges import UpdateGauges
 from services.alerts.inbound.http import add_routes
 from services.alerts.inbound.http.callbacks import BODIES, CALLBACKS, add_callbacks
 from services.alerts.inbound.http.connectors import add_connectors
 from services.alerts.inbound.http.endpoints import add_endpoints
+from services.alerts.inbound.http.policies import DRY_RUN
 from services.alerts.inbound.policy_file import read_policy
 from services.alerts.settings import AlertsSettings
+from services.alerts.store.tables import SCHEMA
 from services.alerts.timers import tend
+from shared.contracts import topics
 from shared.http.app import create_app, limits_of
+from shared.http.audit_routes import add_audit_routes
+from shared.http.auditing import Auditing
+from shared.http.erasures import add_erasure_routes
 from shared.kafka.settings import KafkaSettings
+from shared.postgres.audit import Audit, AuditRetention
 from shared.postgres.engine import create_engine, unit_of_work
 from shared.postgres.settings import PostgresSettings
 from shared.runtime import service
@@ -46,6 +56,27 @@ async def run() -> int:
         return await _run(alerts, connectors)
 
 
+def _application(
+    alerts: Alerts, connectors: Connectors, admin: EndpointAdmin, audit: Audit
+) -> FastAPI:
+    """Build the HTTP application."""
+    settings, parts = alerts.settings, alerts.parts()
+    auditing = Auditing(entries=audit, clock=alerts.clock, skipped=(DRY_RUN,))
+    limits = limits_of(
+        settings, guard=parts.tokens, open=(CALLBACKS,), bodies=BODIES, audit=auditing
+    )
+    app = create_app("Ebbwatch alerts", alerts.health, limits, settings.instance)
+    add_routes(app, parts)
+    managing = alerts.managing(admin, connectors)
+    add_endpoints(app, parts.tokens, managing)
+    add_connectors(app, alerts.engine, parts.tokens, alerts.endpoints, managing.check_remote)
+    add_erasure_routes(app, alerts.engine, alerts.erasures, parts.tokens, (topics.TREATMENT,))
+    add_audit_routes(app, audit, parts.tokens)
+    add_callbacks(app, alerts.returning(DeliveryLog(alerts.engine)))
+    add_crm_callbacks(app, alerts.crm_callbacks(connectors))
+    return app
+
+
 async def _run(alerts: Alerts, connectors: Connectors) -> int:
     settings, health = alerts.settings, alerts.health
     log = DeliveryLog(alerts.engine)
@@ -66,15 +97,8 @@ async def _run(alerts: Alerts, connectors: Connectors) -> int:
     changes = consumer(
         alerts, "changes", settings.changes_topic, settings.changes_batch_records_max
     )
-    parts = alerts.parts()
-    limits = limits_of(settings, guard=parts.tokens, open=(CALLBACKS,), bodies=BODIES)
-    app = create_app("Ebbwatch alerts", health, limits, settings.instance)
-    add_routes(app, parts)
-    managing = alerts.managing(admin, connectors)
-    add_endpoints(app, parts.tokens, managing)
-    add_connectors(app, alerts.engine, parts.tokens, alerts.endpoints, managing.check_remote)
-    add_callbacks(app, alerts.returning(log))
-    add_crm_callbacks(app, alerts.crm_callbacks(connectors))
+    audit = Audit(alerts.engine, SCHEMA)
+    app = _application(alerts, connectors, admin, audit)
 
     async def assigned() -> str | None:
         settled = all(consumer.settled for consumer in (risk, activity, changes))
@@ -99,6 +123,8 @@ async def _run(alerts: Alerts, connectors: Connectors) -> int:
             clock=alerts.clock,
             health=health,
         ),
+        "erasures": alerts.erase_messages(),
+        "audit": AuditRetention(audit, alerts.clock, settings.audit_retention_days),
         "housekeeping": alerts.housekeeping().watch,
         "measure": UpdateGauges(waiting=log.waiting, clock=alerts.clock, health=health),
     }

@@ -1,7 +1,9 @@
 """Protocols that the handlers depend on, and the values that they exchange."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -13,6 +15,8 @@ from shared.contracts.risk import RiskAssessed
 from shared.contracts.treatment import LeavingCause, Verdict
 from shared.postgres.ledger import TopicPartition
 from shared.postgres.outbox import Message
+
+Seen = TypeVar("Seen")
 
 TICK = "tick"
 """Key in the progress of an activity partition: its newest tick, Unix seconds UTC."""
@@ -74,6 +78,27 @@ class PurchaseSeen(msgspec.Struct, frozen=True, gc=False):
     refund: bool
 
 
+@dataclass(frozen=True, slots=True)
+class ErasureSeen:
+    """A request to erase a customer, or in another topic the sign that nothing older follows."""
+
+    tp: TopicPartition
+    customer_id: str
+    request_id: str
+    at: datetime
+    """When it was requested."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded(Generic[Seen]):
+    """A decoded batch of a topic that scoring publishes, in the log's order."""
+
+    seen: list[Seen]
+    dead: list[Message]
+    erased: list[ErasureSeen]
+    """Tombstones of erasures; what the batch had of their customers before is left out."""
+
+
 @dataclass(slots=True)
 class ActivitySeen:
     """The part of a batch of activity that alerts acts on."""
@@ -87,6 +112,29 @@ class ActivitySeen:
     dead: list[Message]
     money: list[PurchaseSeen] = field(default_factory=list)
     """Live purchases and refunds, for outcomes."""
+    erasures: list[ErasureSeen] = field(default_factory=list)
+    """Requests to erase a customer; what the batch had of the customer before is left out."""
+
+    def times(self) -> Iterator[tuple[str, datetime]]:
+        """Return the customer and time of each event."""
+        yield from ((each.customer_id, each.at) for each in self.money)
+        yield from ((customer, found.at) for customer, (_, found) in self.profiles.items())
+
+    def drop(self, customer_id: str) -> None:
+        """Leave out what was seen of a customer so far."""
+        self.purchases = [each for each in self.purchases if each[1] != customer_id]
+        self.money = [each for each in self.money if each.customer_id != customer_id]
+        self.profiles.pop(customer_id, None)
+
+    def drop_older(self, erased: Mapping[str, datetime]) -> None:
+        """Leave out what is older than the erasure of its customer."""
+        self.purchases = [p for p in self.purchases if p[1] not in erased or p[2] >= erased[p[1]]]
+        self.money = [
+            m for m in self.money if m.customer_id not in erased or m.at >= erased[m.customer_id]
+        ]
+        for customer, at in erased.items():
+            if customer in self.profiles and self.profiles[customer][1].at < at:
+                del self.profiles[customer]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,12 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.ingest.commands import dead_letters, import_files, mappings, sources
+from services.ingest.commands import dead_letters, erase, import_files, mappings, sources
 from services.ingest.main import run
 from services.ingest.store.stops import Stops
 from services.ingest.store.tables import SCHEMA, api_token
+from shared.contracts.topics import ACTIVITY, DEAD_LETTER, RAW
+from shared.runtime import erasures
 from shared.runtime.clock import SystemClock
 from shared.runtime.command_line import ServiceSpec, main, with_engine
 
@@ -29,6 +31,8 @@ def _add_commands(commands: Any) -> None:
     sources.add(commands, partial(with_engine, SPEC))
     mappings.add(commands, partial(with_engine, SPEC))
     import_files.add(commands)
+    erase.add(commands, partial(with_engine, SPEC))
+    erasures.add_commands(SPEC, (RAW, ACTIVITY, DEAD_LETTER), commands)
 
     intake = commands.add_parser("intake", help="the stop that a flood of refusals causes")
     actions = intake.add_subparsers(required=True, metavar="ACTION")

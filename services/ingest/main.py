@@ -20,12 +20,14 @@ from services.ingest.handlers.keep_refused import KeepRefused
 from services.ingest.handlers.publish_events import Keep, PublishEvents
 from services.ingest.handlers.publish_mapped import PublishMapped
 from services.ingest.handlers.replay_dead_letters import ReplayDeadLetters
+from services.ingest.handlers.request_erasure import FinishErasures, RequestErasure
 from services.ingest.handlers.send_together import SendTogether
 from services.ingest.handlers.use_mappings import UseMappings
 from services.ingest.handlers.watch_clocks import ClockWatch
 from services.ingest.handlers.watch_flood import FloodWatch
 from services.ingest.inbound.http import BASIC, BODIES, OPEN, add_routes
 from services.ingest.inbound.http.dead_letters import add_dead_letters
+from services.ingest.inbound.http.erasures import add_erasures
 from services.ingest.inbound.http.parts import Parts
 from services.ingest.inbound.raw_consumer import RawConsumer
 from services.ingest.inbound.raw_topics import RawTopics
@@ -34,21 +36,28 @@ from services.ingest.ports import Topics
 from services.ingest.settings import IngestSettings
 from services.ingest.store.answers import StoredAnswers
 from services.ingest.store.dead_letters import DeadLetters
+from services.ingest.store.erasure import DeadLetterErasure
 from services.ingest.store.mappings import Mappings
 from services.ingest.store.source_clocks import SourceClockDays
 from services.ingest.store.stops import Stops
 from services.ingest.store.tables import SCHEMA, api_token
 from services.ingest.store.unfinished_records import UnfinishedRecords
 from shared.contracts.dead_letter import Headers
+from shared.contracts.topics import ACTIVITY, DEAD_LETTER, RAW
 from shared.http.access import Tokens
 from shared.http.app import create_app, limits_of
+from shared.http.audit_routes import add_audit_routes
+from shared.http.auditing import Auditing
+from shared.http.erasures import add_erasure_routes
 from shared.kafka.fenced import FencedConsumer
 from shared.kafka.producer import Producer
 from shared.kafka.quarantine import PassOver, Quarantine
 from shared.kafka.settings import KafkaSettings
 from shared.kafka.worker import work
 from shared.kernel.errors import Invalid
+from shared.postgres.audit import Audit, AuditRetention
 from shared.postgres.engine import create_engine, unit_of_work
+from shared.postgres.erasures import Erasures
 from shared.postgres.ledger import Ledger
 from shared.postgres.settings import PostgresSettings
 from shared.runtime import service
@@ -99,6 +108,7 @@ def _letters(
         engine,
         ledger,
         DeadLetters(engine),
+        Erasures(SCHEMA),
         clock,
         observe=lambda stage: metrics.INDEXED.labels(metrics.stage_label(stage)).inc(),
     )
@@ -169,6 +179,50 @@ def _dead_letters(
     return DropContents(letters, clock, settings.dead_letter_content_days).watch
 
 
+def _add_erasures(
+    settings: IngestSettings,
+    engine: AsyncEngine,
+    outlet: Producer,
+    clock: Clock,
+    app: FastAPI,
+    tokens: Tokens,
+) -> service.Loop:
+    """Adds the routes of erasures; builds the loop that finishes them."""
+    erasures = Erasures(SCHEMA)
+    request_erasure = RequestErasure(
+        engine=engine,
+        outlet=outlet,
+        activity_topic=settings.activity_topic,
+        letters=DeadLetterErasure(),
+        erasures=erasures,
+        clock=clock,
+    )
+    add_erasures(app, request_erasure, tokens)
+    add_erasure_routes(app, engine, erasures, tokens, (RAW, ACTIVITY, DEAD_LETTER))
+    letters = DeadLetterErasure()
+    return FinishErasures(engine=engine, letters=letters, erasures=erasures, clock=clock).watch
+
+
+def _application(
+    settings: IngestSettings, engine: AsyncEngine, outlet: Producer, health: Health, parts: Parts
+) -> tuple[FastAPI, dict[str, service.Loop]]:
+    """Builds the HTTP application, and the loops that finish what its routes begin."""
+    clock, tokens, audit = parts.clock, parts.tokens, Audit(engine, SCHEMA)
+    auditing = Auditing(entries=audit, clock=clock, skipped=tuple(BODIES))
+    limits = limits_of(
+        settings, guard=tokens, bodies=BODIES, open=OPEN, basic=BASIC, audit=auditing
+    )
+    app = create_app("Ebbwatch ingest", health, limits, settings.instance)
+    add_routes(app, parts)
+    add_audit_routes(app, audit, tokens)
+    given = (settings, engine, outlet, clock, app, tokens)
+    return app, {
+        "contents": _dead_letters(*given),
+        "erasures": _add_erasures(*given),
+        "audit": AuditRetention(audit, clock, settings.audit_retention_days),
+    }
+
+
 async def run() -> int:
     """Runs the ingest service until SIGTERM; returns the exit status."""
     settings, kafka, postgres = IngestSettings(), KafkaSettings(), PostgresSettings()
@@ -177,10 +231,8 @@ async def run() -> int:
     rates = read_rates(settings)
     engine = create_engine(postgres, "ingest")
     outlet, raw_outlet = Producer(kafka, "ingest"), Producer(kafka, "ingest-http")
-    refused_outlet = Producer(kafka, "ingest-refused")
-    replay_outlet = Producer(kafka, "ingest-replay")
+    refused_outlet, replay_outlet = (Producer(kafka, f"ingest-{n}") for n in ("refused", "replay"))
     outlets = (outlet, raw_outlet, refused_outlet, replay_outlet)
-
     topics = Topics(settings.activity_topic, settings.dead_letter_topic)
     clocks = ClockWatch(SourceClockDays(engine), clock, metrics.observe_source)
     health.add_note("clocks", clocks.note)
@@ -209,10 +261,7 @@ async def run() -> int:
     keep = _keep(settings, refused_outlet, clock)
     refused = _both(clocks, keep)
     parts = _parts(settings, engine, raw_outlet, rates, refused, sources, clock)
-    limits = limits_of(settings, guard=parts.tokens, bodies=BODIES, open=OPEN, basic=BASIC)
-    app = create_app("Ebbwatch ingest", health, limits, settings.instance)
-    add_routes(app, parts)
-    drop_contents = _dead_letters(settings, engine, replay_outlet, clock, app, parts.tokens)
+    app, of_routes = _application(settings, engine, replay_outlet, health, parts)
     dependencies = Dependencies(health, "ingest", postgres, kafka)
     loops: dict[str, service.Loop] = {
         "raw": raw.consume,
@@ -220,7 +269,7 @@ async def run() -> int:
         "dead-letters": index_letters,
         "refused": keep.watch,
         "clocks": clocks.watch,
-        "contents": drop_contents,
+        **of_routes,
     }
     try:
         return await service.run(loops, app, settings, health)

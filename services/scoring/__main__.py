@@ -17,7 +17,8 @@ from services.scoring.commands import (
     value,
 )
 from services.scoring.commands.service import SPEC
-from shared.runtime import set_aside
+from shared.contracts.topics import CHANGES, TREATMENT
+from shared.runtime import erasures, set_aside
 from shared.runtime.command_line import main
 
 
@@ -37,6 +38,7 @@ def _add_commands(commands: Any) -> None:
     ):
         each.add_commands(commands)
     set_aside.add_commands(SPEC, commands)
+    erasures.add_commands(SPEC, (TREATMENT, CHANGES), commands)
 
 
 if __name__ == "__main__":

@@ -9,18 +9,20 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.scoring import metrics
 from services.scoring.handlers.assess_customers import Assessor
 from services.scoring.handlers.classify_customers import ClassificationTables
+from services.scoring.handlers.erase_customers import DropErased, EraseCustomers
 from services.scoring.handlers.link_customers import LinkCustomers
 from services.scoring.handlers.micro_batch import MicroBatch
 from services.scoring.handlers.model_serving import ModelServing
 from services.scoring.handlers.shadow_scoring import ShadowScoring
 from services.scoring.handlers.source_alarm import SourceAlarm
 from services.scoring.handlers.value_policy_cache import ValuePolicyCache
-from services.scoring.inbound.activity import ActivityDecoder
+from services.scoring.inbound.activity import ActivityDecoder, erasure_of
 from services.scoring.ports import BatchEffects
 from services.scoring.settings import ScoringSettings
 from services.scoring.store.batch import BatchStore
 from services.scoring.store.classification import ClassificationTable
 from services.scoring.store.customer_cache import CachingClassifications, CachingStore
+from services.scoring.store.erasure import CustomerErasure
 from services.scoring.store.history import HistoryReader
 from services.scoring.store.identity import IdentityTables
 from services.scoring.store.tables import SCHEMA
@@ -57,8 +59,7 @@ class ConsumerLane:
     ) -> None:
         self.name = f"activity-{number}"
         ledger, outbox = Ledger(engine, SCHEMA), Outbox(SCHEMA)
-        newer = partial(HistoryReader(engine).newer, settings.risk_topic)
-        self._relay = Relay(engine, outbox, Producer(kafka, f"scoring-relay-{number}"), newer)
+        self._relay = _relay(number, settings, kafka, engine, outbox)
         self._store = CachingStore(
             BatchStore(engine, ledger, outbox), settings.cache_customers_max // settings.lanes
         )
@@ -78,8 +79,9 @@ class ConsumerLane:
         )
         self._quarantine = quarantine_of(settings, transactions)
         classifications = CachingClassifications(ClassificationTable(), self._store)
+        erasure = CustomerErasure(engine)
         decode = ActivityDecoder(settings.dead_letter_topic, replay=settings.clock == "replay")
-        self._handle = MicroBatch(
+        handle = MicroBatch(
             decode=decode,
             store=self._store,
             sender=self._relay,
@@ -102,6 +104,16 @@ class ConsumerLane:
                 risk_topic=settings.risk_topic,
                 changes_topic=settings.changes_topic,
             ),
+            without_erased=DropErased(erasure.erasures),
+        )
+        self._handle = EraseCustomers(
+            transactions=transactions,
+            store=erasure,
+            read=erasure_of,
+            topics=(settings.risk_topic, settings.changes_topic),
+            clock=isolation.clock,
+            forget=self._store.forget,
+            handle=handle,
         )
 
     async def __call__(self, stop: service.Stop, health: Health) -> None:
@@ -119,6 +131,17 @@ class ConsumerLane:
         observe_batch(effects, seconds, self._dead_letter_topic)
         self._alarm(effects.moves)
         self._shadow.offer(effects)
+
+
+def _relay(
+    number: int,
+    settings: ScoringSettings,
+    kafka: KafkaSettings,
+    engine: AsyncEngine,
+    outbox: Outbox,
+) -> Relay:
+    newer = partial(HistoryReader(engine).newer, settings.risk_topic)
+    return Relay(engine, outbox, Producer(kafka, f"scoring-relay-{number}"), newer)
 
 
 def quarantine_of(settings: ScoringSettings, transactions: BatchTransactions) -> Quarantine:

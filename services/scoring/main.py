@@ -31,6 +31,7 @@ from services.scoring.settings import ScoringSettings
 from services.scoring.store.business_clock import BusinessClock
 from services.scoring.store.classification_queries import ClassificationQueries
 from services.scoring.store.definitions import Decisions
+from services.scoring.store.erasure import CustomerErasure
 from services.scoring.store.history import HistoryReader
 from services.scoring.store.identity_queries import IdentityQueries
 from services.scoring.store.models import Models
@@ -40,15 +41,21 @@ from services.scoring.store.tables import SCHEMA, api_token
 from services.scoring.store.treatments import Treatments
 from services.scoring.store.value_jobs import ValueJobs
 from services.scoring.store.value_settings import ValueSettings
+from shared.contracts.topics import CHANGES, TREATMENT
 from shared.http.access import Tokens
 from shared.http.app import create_app, limits_of
+from shared.http.audit_routes import add_audit_routes
+from shared.http.auditing import Auditing
+from shared.http.erasures import add_erasure_routes
 from shared.kafka.fenced import FencedConsumer
 from shared.kafka.producer import Producer
 from shared.kafka.relay import Relay
 from shared.kafka.settings import KafkaSettings
 from shared.kafka.transaction import BatchTransactions
 from shared.kafka.worker import work
+from shared.postgres.audit import Audit, AuditRetention
 from shared.postgres.engine import create_engine
+from shared.postgres.erasures import Erasures
 from shared.postgres.housekeeping import Housekeeping, Kept, TimeTable
 from shared.postgres.ledger import Ledger
 from shared.postgres.outbox import Outbox
@@ -60,6 +67,9 @@ from shared.runtime.dependencies import Dependencies
 from shared.runtime.health import Health
 from shared.runtime.isolation import ItemIsolation
 from shared.runtime.loop import repeat
+
+ERASURES_S = 60.0
+"""Seconds between scans for the stored events of erased customers: one serves all that wait."""
 
 GAUGES_S = 1.0
 """Seconds between updates of the gauges: several per scrape."""
@@ -73,7 +83,6 @@ async def run() -> int:
     health = Health(clock)
     postgres = PostgresSettings()
     engine = create_engine(postgres, "scoring")
-    history = HistoryReader(engine)
     serving = serving_of(settings, engine)
     shadow = ShadowScoring(serving.challenger, Shadows(engine))
     treatments = _Treatments(settings, kafka, engine)
@@ -84,10 +93,10 @@ async def run() -> int:
         ConsumerLane(n, settings, kafka, engine, serving, value.valuing, shadow, isolation)
         for n in range(settings.lanes)
     ]
-    tokens = Tokens(engine, api_token, clock)
-    limits = limits_of(settings, guard=tokens)
+    tokens, audit = Tokens(engine, api_token, clock), Audit(engine, SCHEMA)
+    limits = limits_of(settings, guard=tokens, audit=Auditing(entries=audit, clock=clock))
     app = create_app("Ebbwatch scoring", health, limits, settings.instance)
-    _add_routes(app, engine, history, tokens, clock)
+    _add_routes(app, engine, tokens, clock)
     imports = ImportWatch(clock)
     _add_checks(health, lanes, serving, value.valuing)
     health.add_note("imports", imports.note)
@@ -108,6 +117,8 @@ async def run() -> int:
                 "shadow": shadow.watch,
                 "watch": watch_of(settings, engine, serving, clock).watch,
                 "housekeeping": housekeeping.watch,
+                "erasures": _erasing(app, engine, tokens, clock),
+                "audit": AuditRetention(audit, clock, settings.audit_retention_days),
                 **value.loops,
                 "gauges": lambda stop: repeat(gauges, stop, "gauges", GAUGES_S),
             },
@@ -178,6 +189,7 @@ class _Treatments:
             transactions=transactions,
             decode=TreatmentDecoder(settings.dead_letter_topic),
             treatments=Treatments(engine),
+            erasures=Erasures(SCHEMA),
         )
 
     async def __call__(self, stop: service.Stop, health: Health) -> None:
@@ -187,15 +199,26 @@ class _Treatments:
         await self._relay.close()
 
 
-def _add_routes(
-    app: FastAPI, engine: AsyncEngine, history: HistoryReader, tokens: Tokens, clock: Clock
-) -> None:
+def _add_routes(app: FastAPI, engine: AsyncEngine, tokens: Tokens, clock: Clock) -> None:
     lists, decisions = ClassificationQueries(engine), Decisions(engine)
     identity = IdentityQueries(engine)
     add_segment_routes(app, lists, decisions, tokens, clock)
     add_value_routes(app, lists, decisions, identity, tokens, clock)
     add_absence_routes(app, decisions, identity, tokens, clock)
-    add_routes(app, history, identity, tokens)
+    add_routes(app, HistoryReader(engine), identity, tokens)
+    add_audit_routes(app, Audit(engine, SCHEMA), tokens)
+
+
+def _erasing(app: FastAPI, engine: AsyncEngine, tokens: Tokens, clock: Clock) -> service.Loop:
+    """Adds the routes of erasures; builds the loop that deletes erased customers' events."""
+    erasure = CustomerErasure(engine)
+    topics = (TREATMENT, CHANGES)
+    add_erasure_routes(app, engine, erasure.erasures, tokens, topics)
+
+    async def erase_events() -> None:
+        await erasure.delete_events(clock.now())
+
+    return lambda stop: repeat(erase_events, stop, "erasures", ERASURES_S)
 
 
 class _Value:

@@ -52,6 +52,11 @@ for _flag in MEANINGS:  # from the first scrape: a rate over a missing series is
     QUALITY_FLAGS.labels(_flag)
 PUBLISHED = Counter("ebbwatch_scoring_risk_messages", "Assessments published to the risk topic")
 DEAD_LETTERS = Counter("ebbwatch_scoring_dead_letters", "Events refused by scoring")
+ERASURES = Counter("ebbwatch_scoring_erasures", "Requests to erase a customer, carried out")
+ERASED_EVENTS = Counter(
+    "ebbwatch_scoring_erased_events",
+    "Events dropped because they are older than the erasure of their customer",
+)
 BATCH_SECONDS = Histogram(
     "ebbwatch_scoring_batch_seconds",
     "One batch: read, fold, assess, write, commit, send",

@@ -23,6 +23,9 @@ TICK = "io.ebbwatch.clock.tick"
 BACKFILL_ENDED = "io.ebbwatch.backfill.ended"
 """The silent import has ended: from here on, events are live."""
 
+ERASURE = "io.ebbwatch.erasure"
+"""The customer is to be forgotten: `id` identifies the request. Only ingest's API sends it."""
+
 ID_LENGTH_MAX = 256
 """Characters in an event, source or customer id. A longer text is a fault, not an id."""
 
@@ -201,3 +204,5 @@ DATA_BY_TYPE: dict[str, type[msgspec.Struct]] = {
     IDENTITY: Identity,
 }
 CONTROL_TYPES = frozenset({TICK, BACKFILL_ENDED})
+SINGLE_TYPES = CONTROL_TYPES | {ERASURE}
+"""Types of records on `ebbwatch.activity` that are processed one by one, not in columns."""

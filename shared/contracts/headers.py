@@ -31,3 +31,8 @@ ARRIVED = "ebbwatch-arrived"
 """Unix ms at which a record first arrived: on dead letters, and on records that are replayed."""
 REPLAY_OF = "ebbwatch-replay-of"
 """Number of the dead letter that a replayed record comes from."""
+
+ERASURE_REQUEST = "ebbwatch-erasure"
+"""On a tombstone: the request that erased the customer. Nothing older of the customer follows."""
+ERASURE_AT = "ebbwatch-erasure-at"
+"""On a tombstone: when the erasure was requested, RFC 3339 UTC."""

@@ -5,6 +5,7 @@ same values. Partition counts limit how many replicas can share the work.
 """
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 DAY_MS = 24 * 60 * 60 * 1000
 
@@ -23,6 +24,12 @@ class Topic:
     name: str
     partitions: int
     settings: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def retention(self) -> timedelta | None:
+        """How long the broker keeps records; None for a compacted topic, which keeps the newest."""
+        kept_ms = self.settings.get("retention.ms")
+        return None if kept_ms is None else timedelta(milliseconds=int(kept_ms))
 
 
 RAW = Topic(

@@ -24,9 +24,11 @@ from shared.runtime.clock import Clock
 Scope = Literal[
     "events:write",
     "customers:read",
+    "customers:erase",
     "tasks:write",
     "dead-letters:read",
     "dead-letters:write",
+    "audit:read",
     "admin",
 ]
 SCOPES: tuple[str, ...] = get_args(Scope)

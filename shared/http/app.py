@@ -13,7 +13,7 @@ from prometheus_client import (
 from starlette.types import Receive, Scope, Send
 
 from shared.http import problems
-from shared.http.borders import PROBES, Borders, Limits
+from shared.http.borders import PROBES, ROUTES, Borders, Limits
 from shared.http.described import described
 from shared.runtime.health import Health
 from shared.runtime.settings import HttpSettings
@@ -37,6 +37,7 @@ class App(FastAPI):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
+        scope[ROUTES] = self.routes
         await self._borders(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:

@@ -40,6 +40,9 @@ ENTITY: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 HOLDER: Final = "ebbwatch.holder"
 """Key of a request's scope that stores the token's holder."""
 
+ROUTES: Final = "ebbwatch.routes"
+"""Key of a request's scope that stores the application's routes."""
+
 PROBES: Final = frozenset({"/livez", "/readyz", "/startupz"})
 
 HEADERS: Final = {
@@ -65,6 +68,14 @@ class Guard(Protocol):
     """Finds the holders of tokens."""
 
     async def holder_of(self, token: str) -> Holder | None: ...
+
+
+class Audited(Protocol):
+    """Serves a request with an audit entry around it, where it may change something."""
+
+    async def __call__(
+        self, scope: Scope, receive: Receive, send: Send, serve: ASGIApp, body: bytes | None
+    ) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +112,8 @@ class Limits:
     clients of other systems send their key."""
     bodies: Mapping[str, BodyRule] = field(default_factory=dict)
     """Exceptions from the default body rule, by path."""
+    audit: "Audited | None" = None
+    """None: nothing is audited (tests of single routes)."""
 
     def body(self, path: str) -> tuple[str, BodyRule]:
         """Return the rule for bodies sent to `path`, after the path that it is given for."""
@@ -161,7 +174,11 @@ class Borders:
             await self._identify(scope)
             body = await self._body(rule, scope, receive)
             held = len(body or b"")
-            await self._app(scope, receive if body is None else _replay(body, receive), send)
+            receive = receive if body is None else _replay(body, receive)
+            if self._limits.audit is None:
+                await self._app(scope, receive, send)
+            else:
+                await self._limits.audit(scope, receive, send, self._app, body)
         except _Refused as refused:
             await refused.answer(scope, receive, send)
         finally:

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ from shared.observability.logging import configure_logging
 from shared.postgres.engine import create_engine
 from shared.postgres.migrations import migrate
 from shared.postgres.settings import PostgresSettings
+from shared.runtime import audit_command
 from shared.runtime.arguments import look_at, serial
+from shared.runtime.audited_command import audited, is_audited, path_of
 from shared.runtime.clock import SystemClock
 from shared.runtime.terminal import visible_output
 
@@ -63,21 +66,24 @@ def main(
     bring = commands.add_parser("migrate", help="create or update this service's tables")
     bring.set_defaults(command=lambda _: _migrate(spec))
     _add_token_commands(spec, commands)
+    audit_command.add_commands(spec.schema, commands, partial(with_engine, spec))
     if add_commands is not None:
         add_commands(commands)
 
     args = parser.parse_args(argv)
+    path = path_of(parser, sys.argv[1:] if argv is None else argv)
     configure_logging(spec.name, args.log_level)
     with visible_output():
-        return _carried_out(args)
+        return _carried_out(spec, path, args)
 
 
-def _carried_out(args: argparse.Namespace) -> int:
+def _carried_out(spec: ServiceSpec, path: str, args: argparse.Namespace) -> int:
     command: Command = args.command
     try:
         look_at(args)
+        work = audited(spec.schema, path, args, command) if is_audited(path) else command(args)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(command(args))
+            return runner.run(work)
     except ValidationError as error:
         for problem in error.errors():
             place = ".".join(str(part) for part in problem["loc"])

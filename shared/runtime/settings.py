@@ -46,6 +46,11 @@ class HttpSettings(Settings):
     """Sent with the probes' answers (`Ebbwatch-Instance`), so that a supervisor recognises the
     process it started."""
 
+    audit_retention_days: int = Field(
+        1_095, ge=365, le=36_500, validation_alias="EBBWATCH_AUDIT_RETENTION_DAYS"
+    )
+    """How long audit entries are kept; PostgreSQL refuses to delete younger ones than a year."""
+
     @classmethod
     def variable(cls, name: str) -> str:
         """Return the environment variable of a setting, for messages that name it."""

@@ -14,7 +14,7 @@ import msgspec
 from services.scoring.core.value.classify import Valuation
 from services.scoring.handlers.assess_customers import Assessor
 from services.scoring.handlers.classify_customers import ClassificationTables
-from services.scoring.handlers.micro_batch import Link, MicroBatch
+from services.scoring.handlers.micro_batch import Link, MicroBatch, WithoutErased, keep_all
 from services.scoring.inbound.activity import ActivityDecoder
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.ports import (
@@ -85,6 +85,7 @@ class ScoringWorker:
     """How often a batch's records were reported not to be the cause of what follows."""
     link: Link | None = None
     """Decides on statements about ids; without it a test must send none."""
+    without_erased: WithoutErased = keep_all
     handle: Callable[..., Awaitable[Sequence[Move]]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -110,6 +111,7 @@ class ScoringWorker:
             isolation=ItemIsolation(self.suspects, self.clock, lambda _: None),
             blameless=self._blameless,
             link=self.link or _no_statements,
+            without_erased=self.without_erased,
         )
 
     async def _blameless(self) -> None:

@@ -65,7 +65,7 @@ def let_through(changes: dict[str, Any]) -> list[risk.RiskAssessed]:
     """Returns the assessment, if the decoder accepts it."""
     value = risk.ENCODER.encode(assessed(**({"revision": 1, "at": 0} | changes)))
     batch = Batch({("r", 0): Claim("r", 0, 1, 0, None)}, {("r", 0): [Fetched(value)]}, {})
-    return [found.message for found in RiskDecoder("dead")(batch)[0]]
+    return [found.message for found in RiskDecoder("dead")(batch).seen]
 
 
 @settings(max_examples=300)

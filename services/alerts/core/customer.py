@@ -87,9 +87,16 @@ class CustomerState(msgspec.Struct, frozen=True, gc=False):
     """When that verdict was given."""
     graded_at: datetime | None = None
     """Time of the newest change of the grade: older assessments contain an earlier grade."""
+    life: int = 0
+    """Above 0 for a customer who came back after an erasure: minutes from 1970 to the erasure."""
     do_not_contact_at: datetime | None = None
     """Time of the profile by which the customer must not be contacted; None: no such profile."""
     open: tuple[OpenTask, ...] = ()
+
+    @property
+    def identity(self) -> str:
+        """What the ids of tasks are made from: no task of a former life has the same id."""
+        return f"{self.customer_id}\n{self.life}" if self.life else self.customer_id
 
     def of(self, cause: str) -> WarnedCause | None:
         """Return the warned cause of this name; None where it was never raised."""

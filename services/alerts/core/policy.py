@@ -261,7 +261,7 @@ def _raise(
     if why != "raised":
         return state, why, ()
     at, episode = message.assessed_at, state.episode + 1
-    task = OpenTask(task_id(state.customer_id, label, episode), label, at, causes=causes)
+    task = OpenTask(task_id(state.identity, label, episode), label, at, causes=causes)
     leaving = _leaving(state, message) if label == CHURNED else None
     if held_out(message, policy):
         return _after(state, task, policy), "held_out", (HeldOutTask(task, episode, leaving),)

@@ -88,9 +88,9 @@ def month_days(day: date) -> list[str]:
     return [f"{day:%m-%d}", *leap_day]
 
 
-def planned_id(kind: Planned, customer_id: str, name: str, occurrence: str) -> str:
-    """Return the id of the task of one occurrence."""
-    return "rt_" + stable_id(kind, customer_id, name, occurrence)
+def planned_id(kind: Planned, identity: str, name: str, occurrence: str) -> str:
+    """Return the id of the task of one occurrence; `identity`: `CustomerState.identity`."""
+    return "rt_" + stable_id(kind, identity, name, occurrence)
 
 
 def cause_of(kind: Planned, name: str) -> str:
@@ -99,7 +99,7 @@ def cause_of(kind: Planned, name: str) -> str:
 
 
 def planned_task(  # noqa: PLR0913 (each names one thing that differs)
-    customer_id: str,
+    state: CustomerState,
     profile: Profile,
     ground: Ground,
     *,
@@ -108,11 +108,10 @@ def planned_task(  # noqa: PLR0913 (each names one thing that differs)
     occurrence: str,
     title: Both,
     playbook: str,
-    known: KnownNumbers,
     at: datetime,
 ) -> Task:
     """Return the task of a schedule or of a segment entry; `occurrence` makes its id unique."""
-    chosen = named(ground.policy, playbook)
+    chosen, known = named(ground.policy, playbook), known_of(state)
     owner = profile.owner
     queue = queue_of(chosen.service, owner.id if owner else None)
     own = ground.calendar(owner.id if owner and queue == "owner" else None)
@@ -124,8 +123,8 @@ def planned_task(  # noqa: PLR0913 (each names one thing that differs)
     target, expires = chosen.response_hours, ground.policy.expire_days
     tell_at = own.may_disturb_at(at)
     return Task(
-        customer_id=customer_id,
-        id=planned_id(kind, customer_id, name, occurrence),
+        customer_id=state.customer_id,
+        id=planned_id(kind, state.identity, name, occurrence),
         cause=cause_of(kind, name),
         episode=0,
         status="open",

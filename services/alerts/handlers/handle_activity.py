@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from services.alerts import metrics
 from services.alerts.core.policy import purchased, settle
+from services.alerts.handlers.erase_customers import EraseCustomers
 from services.alerts.handlers.record_task_changes import BatchDecisions, RecordTaskChanges, count
 from services.alerts.handlers.update_gauges import note_lag
 from services.alerts.ports import TICK, ActivitySeen, KnownCustomer, ProfileSeen
@@ -32,6 +33,7 @@ class HandleActivity:
     customers: Customers
     trials: Trials
     recorder: RecordTaskChanges
+    erase: EraseCustomers
     clock: Clock
     deliveries_queued: asyncio.Event
     """Set once deliveries are committed: wakes the delivery sender of this process."""
@@ -46,11 +48,14 @@ class HandleActivity:
         now = self.clock.now()
         async with self.transactions.open(moves) as transaction:
             work = transaction.work
+            ended = await self.erase(work, seen.erasures, now)
+            seen.drop_older(await self.erase.erasures.of_older(work, seen.times()))
             known = await self._known(work, seen)
             await self.trials.note_purchases(work, seen.money)
             decisions, profiles = _take_in(seen, known)
             await self.customers.write_profiles(work, profiles)
             changes, messages = await self.recorder.write(work, decisions, now)
+            changes = [*ended, *changes]
             transaction.messages += [*seen.dead, *messages]
         if changes:
             self.deliveries_queued.set()

@@ -22,6 +22,7 @@ from services.alerts.core.policy import (
 )
 from services.alerts.core.scheduled_tasks import updated
 from services.alerts.core.task import Ground, grown, new_task
+from services.alerts.handlers.drop_erased import drop_erased
 from services.alerts.handlers.record_task_changes import (
     BatchDecisions,
     Joining,
@@ -30,20 +31,20 @@ from services.alerts.handlers.record_task_changes import (
     count,
 )
 from services.alerts.handlers.update_gauges import note_lag
-from services.alerts.ports import AssessmentSeen, KnownCustomer
+from services.alerts.ports import AssessmentSeen, Decoded, KnownCustomer
 from services.alerts.store.assessments import Assessments
 from services.alerts.store.customers import Customers
 from services.alerts.store.policies import Policies
 from shared.kafka.batch import Batch
 from shared.kafka.transaction import BatchTransactions
 from shared.postgres.engine import UnitOfWork
+from shared.postgres.erasures import Erasures
 from shared.postgres.ledger import Move
-from shared.postgres.outbox import Message
 from shared.runtime.clock import Clock
 
 """Stands for the profile of a customer without one."""
 
-Decode = Callable[[Batch], tuple[list[AssessmentSeen], list[Message]]]
+Decode = Callable[[Batch], Decoded[AssessmentSeen]]
 Decided = list[tuple[AssessmentSeen, Step]]
 """Steps to carry out, in order, each with its assessment."""
 
@@ -57,6 +58,7 @@ class HandleAssessments:
     customers: Customers
     rules: Policies
     assessments: Assessments
+    erasures: Erasures
     recorder: RecordTaskChanges
     """Writes tasks, deliveries and treatments of a batch."""
     clock: Clock
@@ -68,11 +70,12 @@ class HandleAssessments:
         note_lag(batch)
         if not batch:
             return []
-        assessed, dead = self.decode(batch)
+        decoded = self.decode(batch)
         moves = batch.moves()
         now = self.clock.now()
         async with self.transactions.open(moves) as transaction:
             work = transaction.work
+            assessed = await drop_erased(work, self.erasures, "risk", decoded, _customer)
             known = await self.customers.lock(work, {a.message.customer_id for a in assessed})
             # Published before an id became part of another customer, and read after it.
             assessed = [a for a in assessed if known[a.message.customer_id].part_of is None]
@@ -86,12 +89,12 @@ class HandleAssessments:
             await self.customers.write(work, states, known)
             await self.assessments.add(work, assessed)
             changes, messages = await self.recorder.write(work, decisions, now)
-            transaction.messages += [*dead, *messages]
+            transaction.messages += [*decoded.dead, *messages]
         if changes or decisions.updates:
             self.deliveries_queued.set()
         for decision, times in why.items():
             metrics.MESSAGES.labels(decision).inc(times)
-        metrics.DEAD_LETTERS.labels("risk").inc(len(dead))
+        metrics.DEAD_LETTERS.labels("risk").inc(len(decoded.dead))
         count(changes, self.clock.now())
         await transaction.send()
         return moves
@@ -125,6 +128,10 @@ class HandleAssessments:
             owners=await self.rules.owners(work, owners),
             save_rates=await self.rules.save_rates(work),
         )
+
+
+def _customer(assessed: AssessmentSeen) -> str:
+    return assessed.message.customer_id
 
 
 def _decide(

@@ -18,15 +18,15 @@ from services.alerts.core.customer import Closed, CustomerState, OpenTask, regra
 from services.alerts.core.policy_document import Both, Policy
 from services.alerts.core.scheduled_tasks import (
     cause_of,
-    known_of,
     planned_id,
     planned_task,
 )
 from services.alerts.core.task import Ground, Task
+from services.alerts.handlers.drop_erased import drop_erased
 from services.alerts.handlers.merge_customers import MergeCustomers
 from services.alerts.handlers.record_task_changes import BatchDecisions, RecordTaskChanges, count
 from services.alerts.handlers.update_gauges import note_lag
-from services.alerts.ports import ClassificationChanged, KnownCustomer
+from services.alerts.ports import ClassificationChanged, Decoded, KnownCustomer
 from services.alerts.store.customers import Customers
 from services.alerts.store.policies import Policies
 from services.alerts.store.schedules import Schedules
@@ -35,13 +35,13 @@ from shared.contracts.risk import Grade
 from shared.kafka.batch import Batch
 from shared.kafka.transaction import BatchTransactions
 from shared.postgres.engine import UnitOfWork
+from shared.postgres.erasures import Erasures
 from shared.postgres.ledger import Move
-from shared.postgres.outbox import Message
 from shared.runtime.clock import Clock
 
 _GRADES: Final[frozenset[str]] = frozenset(get_args(Grade))
 
-Decode = Callable[[Batch], tuple[list[ClassificationChanged], list[Message]]]
+Decode = Callable[[Batch], Decoded[ClassificationChanged]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +125,7 @@ class HandleSegmentEntries:
     customers: Customers
     rows: Schedules
     rules: Policies
+    erasures: Erasures
     recorder: RecordTaskChanges
     merge: MergeCustomers
     clock: Clock
@@ -136,20 +137,21 @@ class HandleSegmentEntries:
         note_lag(batch)
         if not batch:
             return []
-        changed, dead = self.decode(batch)
+        decoded = self.decode(batch)
         moves = batch.moves()
         now = self.clock.now()
         async with self.transactions.open(moves) as transaction:
             work = transaction.work
+            changed = await drop_erased(work, self.erasures, "changes", decoded, _customer)
             moved, news = await self.merge(work, changed, now)
             _, policy = await self.rules.current(work)
             outcome = await self._enter(work, _News.of(changed, policy), now)
             await self.customers.write(work, outcome.regraded, outcome.known)
             changes, messages = await self.recorder.write(work, outcome.decisions, now)
-            transaction.messages += [*dead, *news, *messages]
+            transaction.messages += [*decoded.dead, *news, *messages]
         if changes or moved:
             self.deliveries_queued.set()
-        metrics.DEAD_LETTERS.labels("changes").inc(len(dead))
+        metrics.DEAD_LETTERS.labels("changes").inc(len(decoded.dead))
         ended = [each for each in moved if each.task.status == "closed"]
         count([*changes, *ended], self.clock.now())
         await transaction.send()
@@ -163,7 +165,11 @@ class HandleSegmentEntries:
             return _Outcome({})
         known = await self.customers.lock(work, concerned)
         first = await self.rows.first_entries(work, [e.change for e in news.entries])
-        ids = {_id(e.change): e.change.customer_id for e in news.entries}
+        state_of = {customer: found.state for customer, found in known.items()}
+        ids = {
+            _id(e.change, state_of[e.change.customer_id]): e.change.customer_id
+            for e in news.entries
+        }
         stored = await self.rows.stored(work, ids)
         entries = await self.rows.entries(work, [each.change for each in left])
         owners = {o.id for k in known.values() if k.profile and (o := k.profile.profile.owner)}
@@ -171,11 +177,14 @@ class HandleSegmentEntries:
         outcome = _Outcome(known)
         for each in sorted((*news.entries, *left, *news.grades), key=lambda e: e.change.sequence):
             change = each.change
+            state = state_of[change.customer_id]
             if change.kind == "grade_changed":
                 outcome.regrade(change)
             elif change.kind == "segment_left":
-                outcome.leave(each, _later(change, entries))
-            elif (change.customer_id, change.sequence) in first and _id(change) not in stored:
+                outcome.leave(each, _later(change, state, entries))
+            elif (change.customer_id, change.sequence) in first and _id(
+                change, state
+            ) not in stored:
                 outcome.enter(each, ground)
         return outcome
 
@@ -188,20 +197,26 @@ class HandleSegmentEntries:
         return [each for each in news.left if _key(each.change) in open_]
 
 
+def _customer(changed: ClassificationChanged) -> str:
+    return changed.change.customer_id
+
+
 def _key(change: CustomerChanged) -> tuple[str, str]:
     """Return the customer, and the cause of the segment's tasks."""
     return change.customer_id, cause_of("segment", change.segment or "")
 
 
-def _id(change: CustomerChanged) -> str:
+def _id(change: CustomerChanged, state: CustomerState) -> str:
     """Return the id of the task of an entry."""
-    return planned_id("segment", change.customer_id, change.segment or "", str(change.sequence))
+    return planned_id("segment", state.identity, change.segment or "", str(change.sequence))
 
 
-def _later(left: CustomerChanged, entries: set[tuple[str, str, int]]) -> set[str]:
+def _later(
+    left: CustomerChanged, state: CustomerState, entries: set[tuple[str, str, int]]
+) -> set[str]:
     """Return the ids of the tasks of entries into the segment that came after this exit."""
     return {
-        planned_id("segment", customer, segment, str(sequence))
+        planned_id("segment", state.identity, segment, str(sequence))
         for customer, segment, sequence in entries
         if (customer, segment) == (left.customer_id, left.segment) and sequence > left.sequence
     }
@@ -217,7 +232,7 @@ def _task(
     rule = next((r for r in ground.policy.on_segment if r.segment == segment), None)
     title = Both(en=f"Entered the segment {segment}"[:500], zh=f"进入分群 {segment}"[:500])
     return planned_task(
-        change.customer_id,
+        state,
         known.contact,
         ground,
         kind="segment",
@@ -225,6 +240,5 @@ def _task(
         occurrence=str(change.sequence),
         title=rule.title if rule else title,
         playbook=rule.playbook if rule else change.action or "",
-        known=known_of(state),
         at=change.at,
     )

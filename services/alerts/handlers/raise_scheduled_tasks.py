@@ -15,7 +15,6 @@ from services.alerts.core.scheduled_tasks import (
     birthdays_of,
     day_of,
     falls_on,
-    known_of,
     planned_task,
 )
 from services.alerts.handlers.give_verdict import CAUSE
@@ -136,7 +135,7 @@ class RaiseScheduledTasks:
         ground = await self.rules.ground(work, owners, self.clock.now())
         tasks = [
             planned_task(
-                each.customer_id,
+                known[each.customer_id].state,
                 each.profile,
                 ground,
                 kind="care",
@@ -144,7 +143,6 @@ class RaiseScheduledTasks:
                 occurrence=today.isoformat(),
                 title=schedule.title,
                 playbook=schedule.playbook,
-                known=known_of(known[each.customer_id].state),
                 at=now,
             )
             for each in found

@@ -9,7 +9,7 @@ from datetime import datetime
 import msgspec
 
 from services.alerts.inbound.dead_letters import dead_letter, nul_free
-from services.alerts.ports import ActivitySeen, ProfileSeen, PurchaseSeen
+from services.alerts.ports import ActivitySeen, ErasureSeen, ProfileSeen, PurchaseSeen
 from shared.contracts import events as types
 from shared.contracts.events import ID_LENGTH_MAX, Profile, key_fault
 from shared.contracts.reading import read
@@ -67,6 +67,12 @@ def _note(seen: ActivitySeen, record: ConsumedRecord) -> None:
         seen.money.append(_money(event, refund=False))
     elif event.type == types.REFUND and event.backfill is None:
         seen.money.append(_money(event, refund=True))
+    elif event.type == types.ERASURE:
+        customer = _customer(event)
+        if not 0 < len(event.id) <= ID_LENGTH_MAX or "\0" in event.id:
+            raise Invalid("id", f"must have 1 to {ID_LENGTH_MAX} characters, none of them U+0000")
+        seen.drop(customer)
+        seen.erasures.append(ErasureSeen(tp, customer, event.id, event.time))
     elif event.type == types.PROFILE:
         customer = _customer(event)
         if event.data.profile is None:

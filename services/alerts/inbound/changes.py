@@ -3,7 +3,8 @@
 from typing import get_args
 
 from services.alerts.inbound.dead_letters import dead_letter, nul_free
-from services.alerts.ports import ClassificationChanged
+from services.alerts.inbound.erasures import erasure_of
+from services.alerts.ports import ClassificationChanged, Decoded, ErasureSeen
 from shared.contracts.changes import DECODER, CustomerChanged, IdentityKind
 from shared.contracts.events import ID_LENGTH_MAX
 from shared.contracts.reading import read, with_utc
@@ -21,18 +22,23 @@ class ChangesDecoder:
     def __init__(self, dead_letter_topic: str) -> None:
         self._dead_letter_topic = dead_letter_topic
 
-    def __call__(self, batch: Batch) -> tuple[list[ClassificationChanged], list[Message]]:
-        """Return the changes in the log's order, and dead letters."""
+    def __call__(self, batch: Batch) -> Decoded[ClassificationChanged]:
+        """Return the changes in the log's order; tombstones end what was before them."""
         changed: list[ClassificationChanged] = []
         dead: list[Message] = []
+        erased: list[ErasureSeen] = []
         for records in batch.records.values():
             for record in records:
+                if record.value is None and (end := erasure_of(record)) is not None:
+                    erased.append(end)
+                    changed = [c for c in changed if c.change.customer_id != end.customer_id]
+                    continue
                 try:
                     tp = (record.topic, record.partition)
                     changed.append(ClassificationChanged(tp, _read(record)))
                 except Invalid as wrong:
                     dead.append(dead_letter(record, self._dead_letter_topic, wrong))
-        return changed, dead
+        return Decoded(changed, dead, erased)
 
 
 def _read(record: ConsumedRecord) -> CustomerChanged:

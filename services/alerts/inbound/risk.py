@@ -1,7 +1,8 @@
 """Decodes assessments from risk records; an unreadable record becomes a dead letter."""
 
 from services.alerts.inbound.dead_letters import dead_letter, nul_free
-from services.alerts.ports import AssessmentSeen
+from services.alerts.inbound.erasures import erasure_of
+from services.alerts.ports import AssessmentSeen, Decoded, ErasureSeen
 from shared.contracts.events import ID_LENGTH_MAX
 from shared.contracts.reading import read, with_utc
 from shared.contracts.risk import DECODER, RiskAssessed
@@ -24,19 +25,23 @@ class RiskDecoder:
     def __init__(self, dead_letter_topic: str) -> None:
         self._dead_letter_topic = dead_letter_topic
 
-    def __call__(self, batch: Batch) -> tuple[list[AssessmentSeen], list[Message]]:
-        """Return the assessments in the log's order, and dead letters; tombstones are skipped."""
+    def __call__(self, batch: Batch) -> Decoded[AssessmentSeen]:
+        """Return the assessments in the log's order; tombstones end what was before them."""
         assessed: list[AssessmentSeen] = []
         dead: list[Message] = []
+        erased: list[ErasureSeen] = []
         for records in batch.records.values():
             for record in records:
                 if record.value is None:
+                    if (end := erasure_of(record)) is not None:
+                        erased.append(end)
+                        assessed = [a for a in assessed if a.message.customer_id != end.customer_id]
                     continue
                 try:
                     assessed.append(_read(record, record.value))
                 except Invalid as wrong:
                     dead.append(dead_letter(record, self._dead_letter_topic, wrong))
-        return assessed, dead
+        return Decoded(assessed, dead, erased)
 
 
 def _read(record: ConsumedRecord, value: bytes) -> AssessmentSeen:

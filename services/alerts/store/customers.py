@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from services.alerts.core.customer import CustomerState, OpenTask, WarnedCause
+from services.alerts.core.customer import NO_REVISION, CustomerState, OpenTask, WarnedCause
 from services.alerts.core.task import BY_RISK
 from services.alerts.ports import KnownCustomer, ProfileSeen
+from services.alerts.store.tables import SCHEMA
 from shared.contracts.events import Profile
 from shared.postgres.engine import UnitOfWork
+from shared.postgres.erasures import Erasures
 
 if TYPE_CHECKING:  # the class is generic for the type checker only
     import asyncpg
@@ -45,6 +47,7 @@ _TYPES = {
     "leaving_cause": "text",
     "leaving_at": "timestamptz",
     "graded_at": "timestamptz",
+    "life": "int",
 }
 """The columns that assessments, purchases and verdicts change, with the types in which they are
 sent, in the order of a state's first fields."""
@@ -73,6 +76,9 @@ _LOCKED = " ORDER BY customer_id FOR UPDATE"
 class Customers:
     """Statements on `alerts.customer`, within an open transaction."""
 
+    def __init__(self) -> None:
+        self._erasures = Erasures(SCHEMA)
+
     async def lock(self, work: UnitOfWork, customers: Iterable[str]) -> dict[str, KnownCustomer]:
         """Lock these customers until the commit and read them; missing rows are created."""
         ids = sorted(customers)
@@ -87,6 +93,7 @@ class Customers:
                 ids,
             )
             rows = await work.driver.fetch(_THESE + _LOCKED, ids)
+        rows = await self._with_lives(work, rows)
         # A separate statement after the locks: it sees what their last holders committed.
         tasks = await work.driver.fetch(
             "SELECT customer_id, id, cause, opened_at, kind, causes FROM alerts.task "
@@ -104,6 +111,23 @@ class Customers:
             row["customer_id"]: _known(row, tuple(open_tasks.get(row["customer_id"], ())))
             for row in rows
         }
+
+    async def _with_lives(
+        self, work: UnitOfWork, rows: "list[asyncpg.Record]"
+    ) -> "list[asyncpg.Record]":
+        """Return the rows; first notes the life of customers who came back after an erasure."""
+        # Whoever came back has a new row, which is locked before its first assessment is stored.
+        fresh = [r["customer_id"] for r in rows if not r["life"] and r["revision"] == NO_REVISION]
+        erased = await self._erasures.marked(work, fresh)
+        if not erased:
+            return rows
+        await work.driver.execute(
+            "UPDATE alerts.customer c SET life = u.life FROM unnest($1::text[], $2::int[]) "
+            "AS u(customer_id, life) WHERE c.customer_id = u.customer_id",
+            list(erased),
+            [int(at.timestamp() // 60) for at in erased.values()],
+        )
+        return await work.driver.fetch(_THESE + _LOCKED, [row["customer_id"] for row in rows])
 
     async def note_purchases(self, work: UnitOfWork, newest: Mapping[str, datetime]) -> set[str]:
         """Store each customer's newest purchase; return the customers with an open task.

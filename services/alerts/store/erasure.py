@@ -1,8 +1,28 @@
-"""Deletes the personal data that alerts has of a customer."""
+"""Deletes the personal data that alerts has of a customer.
 
+Tasks and measured trials stay for counts, under a random id instead of the customer's.
+"""
+
+import uuid
+from typing import Final
+
+from services.alerts.store.tables import erasure, metadata
 from shared.postgres.engine import UnitOfWork
 
-_DELETED = ("purchase", "assessment", "task_event", "segment_entry")
+RENAMED: Final = ("task", "trial")
+"""Tables whose rows stay, under a random id."""
+
+SENT: Final = ("delivery", "attempt", "remote_task")
+"""Tables about messages to endpoints: they are needed until the task's end was delivered."""
+
+DELETED: Final = tuple(
+    name
+    for table in sorted(metadata.tables.values(), key=lambda each: each.name)
+    if "customer_id" in table.c
+    and (name := table.name) not in (*RENAMED, *SENT)
+    and table is not erasure
+)
+"""Every other table with rows of customers: a new table is erased without being listed here."""
 
 
 class Erasure:
@@ -20,34 +40,73 @@ class Erasure:
     async def forget_names(self, work: UnitOfWork, customer_id: str) -> None:
         """Delete names, notes and reasons from the tasks, before their end is sent."""
         await work.driver.execute(
-            "UPDATE alerts.task SET customer_name = NULL, note = NULL, reasons = '[]' "
+            "UPDATE alerts.task SET customer_name = NULL, note = NULL, reasons = '[]', "
+            "plan = jsonb_build_object('playbook', plan -> 'playbook') "
             "WHERE customer_id = $1",
             customer_id,
         )
 
-    async def forget(self, work: UnitOfWork, customer_id: str) -> None:
-        """Delete the profile, purchases, assessments, events and messages that were sent.
-
-        Pending messages stay until they are delivered: the receiver has the customer too.
-        """
-        for table in _DELETED:
-            await work.driver.execute(
-                f"DELETE FROM alerts.{table} WHERE customer_id = $1",  # noqa: S608 (names of ours)
+    async def forget(self, work: UnitOfWork, customer_id: str) -> dict[str, int]:
+        """Delete or rename everything but what is still to be sent; return the rows by table."""
+        rows = {}
+        for table in DELETED:
+            rows[table] = await _run(
+                work,
+                f"DELETE FROM alerts.{table} WHERE customer_id = $1",  # noqa: S608 (our own names)
                 customer_id,
             )
-        await work.driver.execute(
-            "DELETE FROM alerts.delivery WHERE customer_id = $1 AND status <> 'pending'",
+        # Its outcome is unknown, and would be measured as not coming back.
+        rows["trial"] = await _run(
+            work,
+            "DELETE FROM alerts.trial WHERE customer_id = $1 AND measured_at IS NULL",
             customer_id,
         )
-        await work.driver.execute(
-            "DELETE FROM alerts.attempt a WHERE a.customer_id = $1 AND NOT EXISTS (SELECT 1 FROM "
-            "alerts.delivery d WHERE d.customer_id = a.customer_id AND d.id = a.delivery_id)",
+        nameless = f"erased-{uuid.uuid4()}"
+        for table in RENAMED:
+            rows[table] = rows.get(table, 0) + await _run(
+                work,
+                f"UPDATE alerts.{table} SET customer_id = $2 WHERE customer_id = $1",  # noqa: S608
+                customer_id,
+                nameless,
+            )
+        rows["idempotency"] = await _run(
+            work,
+            "DELETE FROM alerts.idempotency WHERE position(convert_to($1, 'UTF8') IN body) > 0",
             customer_id,
         )
         await work.driver.execute("DELETE FROM alerts.suspect WHERE item = $1", customer_id)
-        await work.driver.execute(
-            "UPDATE alerts.customer SET profile = NULL, profile_at = NULL, "
-            "profile_event_id = NULL, leaving_cause = NULL, leaving_at = NULL "
-            "WHERE customer_id = $1",
+        return rows
+
+    async def forget_sent(
+        self, work: UnitOfWork, request_id: str, customer_id: str
+    ) -> dict[str, int] | None:
+        """Delete the messages from before the erasure; None while one of them is to be sent."""
+        pending = await work.driver.fetchval(
+            "SELECT EXISTS (SELECT 1 FROM alerts.delivery d, alerts.erasure e "
+            "WHERE d.customer_id = $1 AND d.status = 'pending' AND e.request_id = $2 "
+            "AND d.created_at <= e.begun_at)",
             customer_id,
+            request_id,
         )
+        if pending:
+            return None
+        rows = {}
+        for table, at in (
+            ("attempt", "started_at"), ("remote_task", "created_at"), ("delivery", "created_at")
+        ):  # fmt: skip
+            # A person who came back may have newer ones. Attempts of older messages follow the
+            # erasure, and are all that there is until then.
+            bound = "e.begun_at" if table != "attempt" else "clock_timestamp()"
+            rows[table] = await _run(
+                work,
+                f"DELETE FROM alerts.{table} s USING alerts.erasure e "  # noqa: S608 (our own names)
+                f"WHERE s.customer_id = $1 AND e.request_id = $2 AND s.{at} <= {bound}",
+                customer_id,
+                request_id,
+            )
+        return rows
+
+
+async def _run(work: UnitOfWork, statement: str, *arguments: object) -> int:
+    """Return the number of rows that a statement changed."""
+    return int((await work.driver.execute(statement, *arguments)).rpartition(" ")[2])

@@ -27,6 +27,7 @@ FOREIGN: Final = "unknown"
 """Stage of a record on the dead-letter topic that is no dead letter of ours."""
 REPLAY_HEADERS: Final = frozenset({names.ARRIVED, names.REPLAY_OF})
 
+CE_SUBJECT: Final = f"{names.CLOUDEVENTS_PREFIX}subject"
 CE_SOURCE: Final = f"{names.CLOUDEVENTS_PREFIX}source"
 
 
@@ -34,7 +35,12 @@ class _Produced(msgspec.Struct):
     source: str | None = None
 
 
+class _About(msgspec.Struct):
+    subject: str | None = None
+
+
 _PRODUCED = msgspec.json.Decoder(_Produced)
+_ABOUT = msgspec.json.Decoder(_About)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,12 @@ class ReadLetter:
     def producer(self) -> str | None:
         """The event's `source`, where one can be read."""
         return producer_of(self.letter.value, self.letter.original_headers)
+
+
+def without_content(found: ReadLetter, reason: str) -> ReadLetter:
+    """Returns a dead letter without key, value and headers, and with another reason."""
+    letter = replace(found.letter, key=None, value=None, original_headers=(), reason=reason)
+    return replace(found, letter=letter)
 
 
 def read(
@@ -110,6 +122,20 @@ def destination(letter: DeadLetter, raw_topic: str) -> tuple[str, int | None]:
     if is_http(letter.origin.topic):
         return raw_topic, None
     return letter.origin.topic, letter.origin.partition
+
+
+def subject_of(value: bytes | None, headers: Headers) -> str | None:
+    """Returns the `subject` of a record that may be a CloudEvent: its customer; None without one.
+
+    >>> subject_of(b'{"subject": "c-1"}', ()), subject_of(b"?", (("ce_subject", b"c-2"),))
+    ('c-1', 'c-2')
+    """
+    try:
+        if given := dict(headers).get(CE_SUBJECT):
+            return given.decode()
+        return None if value is None else _ABOUT.decode(value).subject
+    except (*UNREADABLE, msgspec.MsgspecError):
+        return None
 
 
 def producer_of(value: bytes | None, headers: Headers) -> str | None:

@@ -5,13 +5,17 @@ stored once.
 """
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.ingest.core.dead_letters import read
+from services.ingest.core.dead_letters import ReadLetter, read, subject_of, without_content
 from services.ingest.ports import DeadLetterIndex
+from services.ingest.store.erasure import WHY
+from shared.contracts.dead_letter import DeadLetter
 from shared.kafka.batch import Batch
-from shared.postgres.engine import unit_of_work
+from shared.postgres.engine import UnitOfWork, unit_of_work
+from shared.postgres.erasures import Erasures
 from shared.postgres.ledger import Ledger, Move
 from shared.runtime.clock import Clock
 
@@ -24,12 +28,14 @@ class IndexDeadLetters:
         engine: AsyncEngine,
         ledger: Ledger,
         index: DeadLetterIndex,
+        erasures: Erasures,
         clock: Clock,
         observe: Callable[[str], None],
     ) -> None:
         self._engine = engine
         self._ledger = ledger
         self._index = index
+        self._erasures = erasures
         self._clock = clock
         self._observe = observe
         """Called with the stage of every stored letter."""
@@ -45,8 +51,33 @@ class IndexDeadLetters:
         ]
         moves = [batch.move(tp, len(records), {}) for tp, records in batch.records.items()]
         async with unit_of_work(self._engine) as work:
+            letters = await self._without_erased(work, letters)
             await self._index.add(work, letters, self._clock.now())
             await self._ledger.advance(work, moves)
         for found in letters:
             self._observe(found.letter.stage)
         return moves
+
+    async def _without_erased(
+        self, work: UnitOfWork, letters: Sequence[ReadLetter]
+    ) -> list[ReadLetter]:
+        """Return the letters, without the content of those from before the customer's erasure."""
+        named = [_customers(each.letter) for each in letters]
+        erased = await self._erasures.marked(work, set().union(*named))
+        return [
+            without_content(each, WHY)
+            if any(name in erased and _older(each, erased[name]) for name in names)
+            else each
+            for names, each in zip(named, letters, strict=True)
+        ]
+
+
+def _customers(letter: DeadLetter) -> set[str]:
+    """Returns whom a letter may be about: by its key, and by its subject."""
+    key = (letter.key or b"").decode(errors="replace")
+    return {key, subject_of(letter.value, letter.original_headers) or ""} - {""}
+
+
+def _older(read: ReadLetter, erased_at: datetime) -> bool:
+    """Returns whether a letter is older than the erasure; one without a time is."""
+    return (read.letter.arrived_ms or 0) < erased_at.timestamp() * 1000

@@ -4,6 +4,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from shared.http.access import token_table
+from shared.postgres.audit import audit_table
+from shared.postgres.erasures import erasure_tables
 from shared.postgres.ledger import partition_table
 from shared.postgres.unfinished import unfinished_table
 
@@ -13,6 +15,8 @@ metadata = sa.MetaData(schema=SCHEMA)
 partition = partition_table(metadata)
 unfinished = unfinished_table(metadata)
 api_token = token_table(metadata)
+erasure, erasure_key = erasure_tables(metadata)
+audit = audit_table(metadata)
 
 dead_letter = sa.Table(
     "dead_letter",

@@ -67,6 +67,15 @@ Records are most likely read again after the start. After this many batches with
 its batch run twice."""
 
 
+WithoutErased = Callable[[UnitOfWork, EventRows], Awaitable[EventRows]]
+"""Returns the events without those from before their customer's erasure."""
+
+
+async def keep_all(_: UnitOfWork, events: EventRows) -> EventRows:
+    """Returns all events: no customer was erased."""
+    return events
+
+
 class MicroBatch:
     """Handler of the activity topic."""
 
@@ -86,6 +95,7 @@ class MicroBatch:
         isolation: ItemIsolation,
         blameless: Callable[[], Awaitable[None]],
         link: Link,
+        without_erased: WithoutErased = keep_all,
     ) -> None:
         """`link` decides on statements about ids (`handlers.link_customers`).
 
@@ -102,6 +112,7 @@ class MicroBatch:
         self._isolation, self._blameless, self._link = isolation, blameless, link
         self._sweep_interval_s = sweep_interval_s
         self._observe = observe
+        self._without_erased = without_erased
         self._swept_at = -sweep_interval_s
         self._alone_last = False
         self._look_up = LOOKED_UP_BATCHES
@@ -182,6 +193,7 @@ class MicroBatch:
         if not batch and not sweep:
             return ()
         async with AsyncExitStack() as noted, self._store.open() as work:
+            events = await self._without_erased(work, events)
             events, forwarded = await route(work, self._store, events)
             due = await self._sweep.due(work, parts, chosen) if sweep else Due.none()
             if len(due) and not chosen.only:

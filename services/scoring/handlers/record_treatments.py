@@ -11,6 +11,7 @@ from services.scoring.store.treatments import Treatments
 from shared.contracts.treatment import TreatmentRecorded
 from shared.kafka.batch import Batch
 from shared.kafka.transaction import BatchTransactions
+from shared.postgres.erasures import Erasures
 from shared.postgres.ledger import Move
 from shared.postgres.outbox import Message
 
@@ -24,6 +25,7 @@ class RecordTreatments:
     transactions: BatchTransactions
     decode: Decode
     treatments: Treatments
+    erasures: Erasures
 
     async def __call__(self, batch: Batch) -> Sequence[Move]:
         """Stores a batch's treatments; returns the offsets committed with them."""
@@ -32,6 +34,12 @@ class RecordTreatments:
         facts, dead = self.decode(batch)
         moves = batch.moves()
         async with self.transactions.open(moves) as transaction:
+            erased = await self.erasures.of_older(
+                transaction.work, ((f.customer_id, f.at) for f in facts)
+            )
+            facts = [
+                f for f in facts if f.customer_id not in erased or f.at >= erased[f.customer_id]
+            ]
             await self.treatments.add(transaction.work, facts)
             transaction.messages += dead
         for fact in facts:

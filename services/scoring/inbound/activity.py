@@ -39,6 +39,8 @@ from shared.postgres.outbox import Message
 
 HASH_BYTES = 16
 
+_ERASURE = types.ERASURE.encode()
+
 RECEIVED_MS_MAX = int(LATEST.timestamp() * 1_000)
 """Latest time that is accepted, Unix ms."""
 
@@ -58,7 +60,9 @@ class ActivityDecoder:
     def _partition(
         self, tp: TopicPartition, batch: Batch, wall: datetime, rows: EventRows
     ) -> PartitionBatch:
-        """Consumes the partition's records up to the first tick that moves its time."""
+        """Consumes the partition's records up to the first tick that moves its time.
+
+        Stops before an erasure, which is processed in a batch without events."""
         records, events = batch.records.get(tp, []), EventRows()
         part = PartitionBatch(tp, 0, None, dict(batch.claims[tp].progress))
         while part.consumed < len(records) and not part.tick:
@@ -68,6 +72,9 @@ class ActivityDecoder:
             if not _append_all(events, run, records[at:end], part.progress):
                 for index in range(at, end):
                     self._append(records[index], part, events)
+            if end < len(records) and erasure_of(records[end]) is not None:
+                part.consumed = end  # the next batch begins with it
+                break
             if end < len(records):
                 self._append(records[end], part, events)
             part.consumed = min(end + 1, len(records))
@@ -111,6 +118,21 @@ class ActivityDecoder:
         return Message(tp, self._dead_letter_topic, letter.key, letter.value, letter.to_headers())
 
 
+def erasure_of(record: ConsumedRecord) -> Activity | None:
+    """Returns the erasure that a record requests; None for any other record."""
+    if _ERASURE not in (record.value or b""):
+        return None
+    try:
+        found = read(DECODER, record.value)
+        found.time = in_utc("time", found.time)
+        if found.type != types.ERASURE:
+            return None
+        _check(found)
+    except (Invalid, ValueError):
+        return None  # unreadable: it becomes a dead letter like any other
+    return found
+
+
 def _check(activity: Activity) -> None:
     """Raises ValueError for values that would make PostgreSQL refuse the whole batch."""
     subject, source, name = activity.subject, activity.source, activity.id
@@ -132,7 +154,7 @@ def _run(records: Sequence[ConsumedRecord], begin: int) -> list[Activity]:
     try:
         for record in islice(records, begin, None):
             activity = DECODER.decode(record.value or b"")
-            if activity.type in types.CONTROL_TYPES:
+            if activity.type in types.SINGLE_TYPES:
                 break
             run.append(activity)
     except UNREADABLE:

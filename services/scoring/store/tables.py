@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 
 from shared.http.access import token_table
+from shared.postgres.audit import audit_table
+from shared.postgres.erasures import erasure_tables
 from shared.postgres.ledger import partition_table
 from shared.postgres.outbox import outbox_table
 from shared.postgres.suspects import item_tables
@@ -16,6 +18,8 @@ unfinished = unfinished_table(metadata)
 items_begun, suspect = item_tables(metadata)
 outbox = outbox_table(metadata)
 api_token = token_table(metadata)
+erasure, erasure_key = erasure_tables(metadata)
+audit = audit_table(metadata)
 
 event_key = sa.Table(
     "event_key",

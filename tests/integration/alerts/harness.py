@@ -34,11 +34,13 @@ from services.alerts.delivery.store.endpoint_secrets import EndpointSecrets
 from services.alerts.delivery.store.endpoints import Endpoints
 from services.alerts.handlers.apply_task_action import ApplyTaskAction
 from services.alerts.handlers.dry_run_policy import DryRunPolicy
+from services.alerts.handlers.erase_customers import EraseCustomers
 from services.alerts.handlers.give_verdict import GiveVerdict
 from services.alerts.handlers.handle_activity import HandleActivity
 from services.alerts.handlers.handle_assessments import HandleAssessments
 from services.alerts.handlers.handle_segment_entries import HandleSegmentEntries
 from services.alerts.handlers.measure_effect import MeasureEffect, MeasureOutcomes
+from services.alerts.handlers.merge_customers import MergeCustomers
 from services.alerts.handlers.raise_scheduled_tasks import RaiseScheduledTasks
 from services.alerts.handlers.record_task_changes import RecordTaskChanges
 from services.alerts.handlers.run_task_timers import RunTaskTimers
@@ -53,6 +55,8 @@ from services.alerts.store.business_clock import BusinessClock
 from services.alerts.store.customers import Customers
 from services.alerts.store.due_tasks import DueTasks, TaskLog
 from services.alerts.store.effects import Effects
+from services.alerts.store.erasure import Erasure
+from services.alerts.store.merges import Merges
 from services.alerts.store.policies import Policies
 from services.alerts.store.schedules import Schedules
 from services.alerts.store.tables import SCHEMA
@@ -66,6 +70,7 @@ from shared.contracts.treatment import TreatmentRecorded
 from shared.http.access import Tokens
 from shared.kafka.batch import Batch, ConsumedRecord
 from shared.kafka.transaction import BatchTransactions
+from shared.postgres.erasures import Erasures
 from shared.postgres.ledger import Ledger
 from shared.postgres.outbox import Outbox, unpack
 from shared.postgres.suspects import Suspects
@@ -123,6 +128,10 @@ class AlertsHarness:
         return ItemIsolation(Suspects(self.engine, SCHEMA), self.clock, lambda _: None)
 
     @property
+    def erasures(self) -> Erasures:
+        return Erasures(SCHEMA)
+
+    @property
     def book(self) -> RecordTaskChanges:
         return RecordTaskChanges(
             Tasks(), Trials(), Deliveries(), self.stored, TaskLog(), "treatment"
@@ -147,6 +156,7 @@ class AlertsHarness:
             transactions=self.transactions,
             rules=SetRules(self.policy),
             assessments=Assessments(),
+            erasures=self.erasures,
             clock=self.clock,
             deliveries_queued=asyncio.Event(),
         )
@@ -157,6 +167,12 @@ class AlertsHarness:
             customers=Customers(),
             trials=Trials(),
             recorder=self.book,
+            erase=EraseCustomers(
+                customers=Customers(),
+                rows=Erasure(),
+                recorder=self.book,
+                erasures=self.erasures,
+            ),
             transactions=self.transactions,
             clock=self.clock,
             deliveries_queued=asyncio.Event(),
@@ -239,7 +255,9 @@ class AlertsHarness:
             customers=Customers(),
             rows=Schedules(),
             rules=SetRules(self.policy),
+            erasures=self.erasures,
             recorder=self.book,
+            merge=MergeCustomers(customers=Customers(), merges=Merges(), recorder=self.book),
             transactions=self.transactions,
             clock=self.clock,
             deliveries_queued=asyncio.Event(),

@@ -11,11 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.core.owner import OwnerRecord
 from services.alerts.core.policy_document import Policy, read
-from services.alerts.handlers.erase_customer import EraseCustomer
+from services.alerts.handlers.close_merged import CloseMerged
 from services.alerts.inbound.http import add_routes
 from services.alerts.store.business_clock import BusinessClock
 from services.alerts.store.customers import Customers
-from services.alerts.store.erasure import Erasure
 from services.alerts.store.policies import Policies
 from services.alerts.store.tables import SCHEMA, api_token
 from shared.contracts import events
@@ -367,34 +366,28 @@ async def test_the_openapi_document_names_every_action(api: httpx.AsyncClient) -
         assert "Idempotency-Key" in {p["name"] for p in operation["parameters"]}
 
 
-@pytest.mark.parametrize("why", ["erased", "merged"])
-async def test_a_customer_who_is_no_more_closes_cleanly(
-    bench: AlertsHarness, api: httpx.AsyncClient, why: Any
-) -> None:
-    """R21: nothing of an erased customer's name, notes or purchases is left."""
+async def test_a_merged_customers_tasks_close(bench: AlertsHarness, api: httpx.AsyncClient) -> None:
+    """Purchases and history stay: they were made."""
     task_id = await warn(bench, "c-1")
     await api.post(f"/v1/tasks/{task_id}/comments", json={"text": "is ill"})
     bought = Activity(specversion="1.0", id="b", source="/t", type=events.PURCHASE, time=day(0),
                       subject="c-1", data=ActivityData(amount=1.0))  # fmt: skip
     await bench.read_activity(bought)
-    part_with = EraseCustomer(
+    close = CloseMerged(
         engine=bench.engine,
         customers=Customers(),
-        traces=Erasure(),
         recorder=bench.book,
         outbox=Outbox(SCHEMA),
         business_clock=BusinessClock(bench.clock, replay=False),
         clock=bench.clock,
     )
-    assert await part_with("c-1", why) == 1
-    assert await part_with("c-1", why) == 0
+    assert await close("c-1") == 1
+    assert await close("c-1") == 0
     shown = (await api.get(f"/v1/tasks/{task_id}")).json()
-    assert (shown["status"], shown["close_reason"]) == ("closed", why)
+    assert (shown["status"], shown["close_reason"]) == ("closed", "merged")
     assert await told(bench) == [(task_id, "opened"), (task_id, "closed")]
     left = [
         await rows(bench.engine, f"SELECT 1 FROM alerts.{table}")  # noqa: S608
         for table in ("purchase", "assessment", "task_event")
     ]
-    assert [bool(found) for found in left] == [why == "merged"] * 3
-    ((profile,),) = await rows(bench.engine, "SELECT profile FROM alerts.customer")
-    assert (profile is None) == (why == "erased")
+    assert all(left)

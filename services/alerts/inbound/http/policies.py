@@ -5,7 +5,7 @@ every customer.
 """
 
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import Body, Depends, FastAPI, HTTPException, Path, Query
@@ -28,6 +28,8 @@ VERSION_MAX = 2**31 - 1
 OwnerId = Annotated[str, Path(min_length=1, max_length=ID_LENGTH_MAX)]
 """Any owner id that events may contain, also one with slashes."""
 DRY_RUN_DAYS = 90
+DRY_RUN: Final = "/v1/policy/dry-run"
+"""Changes nothing, though it has a body."""
 
 
 class PolicyView(BaseModel):
@@ -195,7 +197,7 @@ def add_dry_run(app: FastAPI, parts: Parts) -> None:
     """Add `/v1/policy/dry-run`."""
     reads = [Depends(require(parts.tokens, "customers:read"))]
 
-    @app.post("/v1/policy/dry-run", dependencies=reads, tags=["policy"])
+    @app.post(DRY_RUN, dependencies=reads, tags=["policy"])
     async def dry_run(
         document: Annotated[dict[str, Any], Body()],
         begin: Instant | None = None,

@@ -34,6 +34,7 @@ customer = sa.Table(
     sa.Column("graded_at", TZ),
     # The customer that this id is part of; NULL: one of its own.
     sa.Column("part_of", sa.Text),
+    sa.Column("life", sa.Integer, nullable=False, server_default="0"),
     sa.Index(
         "ix_customer_birthday",
         sa.text("substr(profile ->> 'birthday', 6)"),

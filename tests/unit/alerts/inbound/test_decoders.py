@@ -9,6 +9,7 @@ import pytest
 from services.alerts.inbound.activity import ActivityDecoder
 from services.alerts.inbound.dead_letters import nul_free
 from services.alerts.inbound.risk import RiskDecoder
+from services.alerts.ports import Decoded
 from shared.contracts import activity, events, risk
 from shared.contracts.activity import Activity, ActivityData
 from shared.contracts.events import Profile
@@ -100,14 +101,15 @@ def test_activity_that_is_refused(value: bytes | None) -> None:
 def test_assessments_that_are_refused(field: str, change: dict[str, Any]) -> None:
     good = assessed(1, 0)
     bad = msgspec.json.encode(assessed(**({"revision": 1, "at": 0} | change)))
-    found, (letter,) = RiskDecoder("dead")(batch(bad, risk.ENCODER.encode(good)))
-    assert [a.message for a in found] == [good]
+    decoded = RiskDecoder("dead")(batch(bad, risk.ENCODER.encode(good)))
+    assert [a.message for a in decoded.seen] == [good]
+    (letter,) = decoded.dead
     assert dict(letter.headers)["ebbwatch-field"] == field.encode()
     assert letter.value == bad
 
 
 def test_a_tombstone_has_no_content() -> None:
-    assert RiskDecoder("dead")(batch(None)) == ([], [])
+    assert RiskDecoder("dead")(batch(None)) == Decoded([], [], [])
 
 
 @pytest.mark.parametrize("text", ["a\\u0000", "\\\\u0000 in the text", "plain"])

@@ -1,0 +1,95 @@
+"""Erases customers on request, in the order of the activity log.
+
+Open tasks close as erased and endpoints are notified, without a name, a note or a reason. What
+alerts stores of the person is deleted in the same transaction; messages to endpoints are deleted by
+a loop once they were delivered.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.alerts.core.policy import Closed
+from services.alerts.handlers.record_task_changes import BatchDecisions, RecordTaskChanges
+from services.alerts.ports import ErasureSeen, TaskChange
+from services.alerts.store.customers import Customers
+from services.alerts.store.erasure import Erasure
+from shared.postgres.engine import UnitOfWork, unit_of_work
+from shared.postgres.erasures import Erasures
+from shared.runtime.clock import Clock
+from shared.runtime.loop import repeat
+from shared.runtime.service import Stop
+
+log = structlog.get_logger(__name__)
+
+EVERY_S: Final = 30.0
+"""Seconds between looks whether the messages of erased customers were delivered."""
+
+AT_ONCE_MAX: Final = 100
+"""Erasures finished in one transaction: some milliseconds each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EraseCustomers:
+    """Erases customers within the transaction of a batch of activity."""
+
+    customers: Customers
+    rows: Erasure
+    recorder: RecordTaskChanges
+    erasures: Erasures
+
+    async def __call__(
+        self, work: UnitOfWork, requested: Sequence[ErasureSeen], now: datetime
+    ) -> list[TaskChange]:
+        """Erase; return the ends of open tasks. A request that is repeated does nothing."""
+        changes = []
+        for request in requested:
+            if await self.erasures.begin(
+                work, request.request_id, request.customer_id, request.at, now
+            ):
+                changes += await self._erase(work, request, now)
+        return changes
+
+    async def _erase(
+        self, work: UnitOfWork, request: ErasureSeen, now: datetime
+    ) -> list[TaskChange]:
+        customer = request.customer_id
+        known = await self.customers.lock(work, [customer])
+        decisions = BatchDecisions()
+        for task in known[customer].state.open:
+            decisions.close(Closed(task, max(task.opened_at, request.at), "erased"), request.tp)
+        await self.rows.forget_names(work, customer)
+        # The treatments are not published: scoring deletes the customer's too.
+        changes, _ = await self.recorder.write(work, decisions, now)
+        found = await self.rows.forget(work, customer)
+        await self.erasures.add_rows(work, request.request_id, found)
+        log.info("customer erased", request=request.request_id, rows=sum(found.values()))
+        return changes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EraseMessages:
+    """The loop that deletes erased customers' messages once they were delivered."""
+
+    engine: AsyncEngine
+    rows: Erasure
+    erasures: Erasures
+    clock: Clock
+
+    async def __call__(self, stop: Stop) -> None:
+        """Run until `stop`."""
+        await repeat(self.once, stop, "erasures", EVERY_S)
+
+    async def once(self) -> None:
+        """Finish the erasures without a pending message."""
+        async with unit_of_work(self.engine) as work:
+            waiting = await self.erasures.unfinished(work, AT_ONCE_MAX)
+            for request, customer in waiting.items():
+                deleted = await self.rows.forget_sent(work, request, customer)
+                if deleted is not None:
+                    await self.erasures.add_rows(work, request, deleted)
+                    await self.erasures.finish(work, request, self.clock.now())

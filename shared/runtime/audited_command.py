@@ -1,0 +1,150 @@
+"""Writes an audit entry around each operator command that may change something.
+
+Every command is audited unless it is named as one that only reads, so that a new command is.
+"""
+
+import argparse
+import getpass
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
+
+import structlog
+
+from shared.kernel.errors import Transient
+from shared.postgres.audit import Audit, Change
+from shared.postgres.engine import create_engine
+from shared.postgres.settings import PostgresSettings
+from shared.runtime.clock import SystemClock
+
+log = structlog.get_logger(__name__)
+
+READING: Final = frozenset({
+    "aside list",
+    "assessments replay",
+    "audit list",
+    "dead-letters list",
+    "dead-letters show",
+    "deliveries list",
+    "effect report",
+    "effect show",
+    "endpoints list",
+    "erasures show",
+    "evaluate",
+    "features",
+    "imports show",
+    "intake status",
+    "mappings list",
+    "mappings show",
+    "models list",
+    "models show",
+    "owners list",
+    "partitions show",
+    "policies list",
+    "policies show",
+    "policies try",
+    "report",
+    "segments discover",
+    "segments list",
+    "sources",
+    "tasks list",
+    "tasks queue",
+    "tasks show",
+    "tokens list",
+    "absences show",
+    "try",
+    "value categories",
+})  # fmt: skip
+"""Commands that change nothing."""
+
+OTHERWISE: Final = frozenset({"run", "migrate", "import"})
+"""The service itself; what makes the tables; events from files, which every service counts."""
+
+CUSTOMER: Final = frozenset({"customer", "customer_id"})
+"""Arguments that are a customer."""
+
+UNSAID: Final = frozenset({"command", "command_path", "log_level", "func"})
+
+
+def path_of(parser: argparse.ArgumentParser, argv: Sequence[str]) -> str:
+    """Returns the words of the command in `argv`, without its arguments."""
+    words: list[str] = []
+    rest = list(argv)
+    while rest:
+        choices = _choices(parser)
+        word = next((each for each in rest if each in choices), None)
+        if word is None:
+            break
+        rest = rest[rest.index(word) + 1 :]
+        words.append(word)
+        parser = choices[word]
+    return " ".join(words)
+
+
+def _choices(parser: argparse.ArgumentParser) -> Mapping[str, argparse.ArgumentParser]:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            found: Mapping[str, argparse.ArgumentParser] = action.choices
+            return found
+    return {}
+
+
+def commands_of(parser: argparse.ArgumentParser, before: str = "") -> list[str]:
+    """Returns the words of every command below a parser."""
+    choices = _choices(parser)
+    if not choices:
+        return [before]
+    return [
+        name
+        for word, inner in choices.items()
+        for name in commands_of(inner, f"{before} {word}".strip())
+    ]
+
+
+def is_audited(path: str) -> bool:
+    """Returns whether a command may change something."""
+    return path not in READING and path not in OTHERWISE
+
+
+async def audited(
+    schema: str,
+    path: str,
+    args: argparse.Namespace,
+    command: Callable[[argparse.Namespace], Awaitable[int]],
+) -> int:
+    """Run a command with an audit entry around it; returns its exit status.
+
+    Raises Transient before the command runs where no entry can be stored.
+    """
+    engine, clock = create_engine(PostgresSettings(), "audit-cli"), SystemClock()
+    audit = Audit(engine, schema)
+    outcome = "failed"
+    try:
+        entry = await audit.begin(_change(path, args), clock.now())
+        try:
+            status = await command(args)
+            outcome = f"exit {status}"
+            return status
+        finally:
+            try:
+                await audit.end(entry, outcome, clock.now())
+            except Transient as trouble:
+                log.warning("an audit entry stays open", entry=entry, trouble=str(trouble))
+    finally:
+        await engine.dispose()
+
+
+def _change(path: str, args: argparse.Namespace) -> Change:
+    given = {
+        name: value
+        for name, value in vars(args).items()
+        if name not in UNSAID and value is not None and not callable(value)
+    }
+    customers = [given.pop(name) for name in CUSTOMER & given.keys()]
+    return Change(
+        actor=getpass.getuser(),
+        origin=f"command on {socket.gethostname()}",
+        action=path,
+        target=given,
+        customer_id=customers[0] if customers else None,
+    )

@@ -1,0 +1,207 @@
+"""A person who asks to be forgotten is: on the real services, in every table, topic and log."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from tests.e2e.services_on_history import World
+
+pytestmark = [pytest.mark.timeout(400), pytest.mark.erasure]
+
+NAME, PHONE, CUSTOMER = "Ottilie Quastenberg", "+49-171-5550199", "quast-77"
+PLANTED = (NAME, PHONE, CUSTOMER)
+NOW = datetime.now(UTC).replace(microsecond=0)
+DONE_S_MAX = 90.0
+"""Seconds until every service is done: two loops look every 30 and 60 seconds."""
+
+
+def _event(type_: str, number: str, at: datetime, **data: Any) -> dict[str, Any]:
+    return {
+        "specversion": "1.0",
+        "type": f"io.ebbwatch.{type_}",
+        "source": "/shop",
+        "id": number,
+        "subject": CUSTOMER,
+        "time": at.isoformat(),
+        "data": data,
+    }
+
+
+def _purchase(number: int, at: datetime) -> dict[str, Any]:
+    return _event("purchase", f"order-{number}", at, amount="20.50", currency="USD")
+
+
+PAST = [
+    *(_purchase(n, NOW - timedelta(days=17 + 7 * (19 - n))) for n in range(20)),
+    _event("profile", "p-1", NOW - timedelta(days=2), name=NAME,
+           contacts=[{"name": NAME, "phone": PHONE}], attributes={"note": f"call {PHONE}"}),
+    _event("feedback", "f-1", NOW - timedelta(days=3), kind="complaint_opened",
+           text=f"{NAME} is angry, call {PHONE}"),
+]  # fmt: skip
+"""A regular buyer who has stopped, and who has complained."""
+
+
+async def _found_in_tables(url: str) -> list[str]:
+    """Return the tables with one of the planted values, as text or within bytes."""
+    connection = await asyncpg.connect(url)
+    try:
+        tables = await connection.fetch(
+            "SELECT schemaname AS s, tablename AS t FROM pg_tables "
+            "WHERE schemaname IN ('scoring', 'alerts', 'ingest')"
+        )
+        found = []
+        for table in tables:
+            name = f"{table['s']}.{table['t']}"
+            query = f"SELECT count(*) FROM {name} x WHERE x::text ILIKE ANY($1::text[])"  # noqa: S608
+            texts = [*PLANTED, *(value.encode().hex() for value in PLANTED)]
+            if await connection.fetchval(query, [f"%{text}%" for text in texts]):
+                found.append(name)
+        return found
+    finally:
+        await connection.close()
+
+
+def _logged(folder: Path) -> list[str]:
+    """Return the logs with a name or a number of the person."""
+    texts = {log.name: log.read_text("utf-8", "replace") for log in folder.rglob("*.log")}
+    assert {"ingest.log", "scoring.log", "alerts.log"} <= texts.keys()
+    return [name for name, text in texts.items() if NAME in text or PHONE in text]
+
+
+async def _newest(world: World, topic: str) -> list[bytes | None]:
+    """Return the values of the customer in a topic, oldest first."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=world.stack.kafka.settings.bootstrap_servers)
+    await consumer.start()
+    try:
+        parts = [TopicPartition(topic, n) for n in consumer.partitions_for_topic(topic) or ()]
+        if not parts:
+            parts = [TopicPartition(topic, n) for n in range(6)]
+        consumer.assign(parts)
+        await consumer.seek_to_beginning(*parts)
+        ends = await consumer.end_offsets(parts)
+        values: list[bytes | None] = []
+        while any([await consumer.position(tp) < ends[tp] for tp in parts]):
+            for records in (await consumer.getmany(timeout_ms=500)).values():
+                values += [r.value for r in records if r.key == CUSTOMER.encode()]
+        return values
+    finally:
+        await consumer.stop()
+
+
+async def _all_done(
+    world: World, request: str, bearer: dict[str, dict[str, str]]
+) -> dict[str, dict[str, Any]]:
+    """Return what each service answers about a request, once all are done."""
+    deadline = asyncio.get_running_loop().time() + DONE_S_MAX
+    async with httpx.AsyncClient(timeout=30) as client:
+        while True:
+            shown = {
+                service: (
+                    await client.get(
+                        world.services.url(service) + f"/v1/erasures/{request}", headers=headers
+                    )
+                ).json()
+                for service, headers in bearer.items()
+            }
+            if all(each.get("state") == "done" for each in shown.values()):
+                return shown
+            assert asyncio.get_running_loop().time() < deadline, shown
+            await asyncio.sleep(1)
+
+
+@dataclass(slots=True)
+class _Story:
+    """The services, with a token for each, and what the person did."""
+
+    world: World
+    client: httpx.AsyncClient
+    bearer: dict[str, dict[str, str]]
+
+    async def post(self, path: str, body: Any) -> httpx.Response:
+        """Post to ingest, and wait until everything was processed."""
+        url, headers = self.world.services.url("ingest") + path, self.bearer["ingest"]
+        answer = await self.client.post(url, json=body, headers=headers)
+        await self.world.settled()
+        return answer
+
+    async def has_a_task(self) -> None:
+        """Publish the person's past; one record is refused."""
+        assert (await self.post("/v1/events", PAST)).status_code == 202
+        assert [row[0] for row in await self.world.tasks()] == [CUSTOMER]
+        broken = _event("purchase", "bad-1", NOW, amount="a lot", currency="USD")
+        assert (await self.post("/v1/events", [broken])).status_code == 422
+        found = set(await _found_in_tables(self.world.database_url))
+        assert {"scoring.customer_state", "scoring.profile", "alerts.task"} <= found
+
+    async def is_forgotten(self) -> None:
+        """Request the erasure; every service reports it, and nothing is found any more."""
+        asked = await self.post("/v1/erasures", {"customer_id": CUSTOMER})
+        assert asked.status_code == 202, asked.text
+        request = asked.json()["request_id"]
+        shown = await _all_done(self.world, request, self.bearer)
+        rows = {service: each["rows"] for service, each in shown.items()}
+        assert (rows["scoring"]["event"], rows["scoring"]["customer_state"]) == (22, 1)
+        assert (rows["alerts"]["task"], rows["ingest"]["dead_letter"]) == (1, 1)
+        assert {each["topic"] for each in shown["ingest"]["ages_out"]} >= {"ebbwatch.raw"}
+        printed = self.world.services.command("scoring", "erasures", "show", request)
+        assert "scoring: done" in printed
+        changes = self.world.services.command("ingest", "audit", "list", "--customer", CUSTOMER)
+        assert changes == "no change matches\n", "the request's content is not kept"
+        changes = self.world.services.command("ingest", "audit", "list", "--action", "erasures")
+        assert "POST /v1/erasures" in changes
+        assert "202" in changes
+        assert await _found_in_tables(self.world.database_url) == []
+        assert (await _newest(self.world, "ebbwatch.risk"))[-1] is None
+
+    async def task_has_ended(self) -> None:
+        """The task stays without the person; the CRM got its end without a name."""
+        (closed,) = await self.world.tasks()
+        assert (closed[4], closed[-1]) == ("closed", "erased")
+        assert closed[0].startswith("erased-")
+        last = (await self.world.received())[-1].message
+        assert last.task.id == closed[1]
+        assert NAME not in repr(last)
+
+    async def stays_forgotten(self) -> None:
+        """Publish the past again, and more from before."""
+        late = _event("feedback", "f-2", NOW - timedelta(minutes=30), kind="complaint_opened")
+        await self.post("/v1/events", [*PAST, late])
+        assert (await self.world.states())[0] == []
+        assert await _found_in_tables(self.world.database_url) == []
+
+    async def comes_back(self) -> None:
+        """A purchase of today makes a new customer."""
+        await self.post("/v1/events", [_purchase(99, datetime.now(UTC))])
+        url = self.world.services.url("scoring") + f"/v1/customers/{CUSTOMER}"
+        answer = await self.client.get(url, headers=self.bearer["scoring"])
+        assert answer.status_code == 200, answer.text
+        assert NAME not in answer.text
+
+
+async def test_a_person_who_asks_is_forgotten_everywhere(
+    folder: Path, environ: dict[str, str]
+) -> None:
+    """The task closes, the data go, what arrives again stays out, and the person may come back."""
+    async with (
+        World.open(folder, environ, clock="live") as world,
+        httpx.AsyncClient(timeout=30) as client,
+    ):
+        create = ("tokens", "create", "--name", "t", "--scope", "admin")
+        bearer = {
+            service: {"Authorization": f"Bearer {world.services.command(service, *create).strip()}"}
+            for service in ("ingest", "scoring", "alerts")
+        }
+        story = _Story(world, client, bearer)
+        await story.has_a_task()
+        await story.is_forgotten()
+        await story.task_has_ended()
+        await story.stays_forgotten()
+        await story.comes_back()
+    assert _logged(folder) == []
