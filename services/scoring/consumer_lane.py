@@ -37,6 +37,7 @@ from shared.kafka.worker import work
 from shared.postgres.ledger import Claim, Ledger
 from shared.postgres.outbox import Outbox
 from shared.runtime import service
+from shared.runtime.clock import Clock
 from shared.runtime.health import Health
 from shared.runtime.isolation import ItemIsolation
 
@@ -96,14 +97,7 @@ class ConsumerLane:
             observe=self._observe,
             isolation=isolation,
             blameless=self._quarantine.survived,
-            link=LinkCustomers(
-                transactions=transactions,
-                tables=IdentityTables(),
-                refuse=decode.dead_letter,
-                clock=isolation.clock,
-                risk_topic=settings.risk_topic,
-                changes_topic=settings.changes_topic,
-            ),
+            link=_link(settings, transactions, decode, isolation.clock),
             without_erased=DropErased(erasure.erasures),
         )
         self._handle = EraseCustomers(
@@ -142,6 +136,22 @@ def _relay(
 ) -> Relay:
     newer = partial(HistoryReader(engine).newer, settings.risk_topic)
     return Relay(engine, outbox, Producer(kafka, f"scoring-relay-{number}"), newer)
+
+
+def _link(
+    settings: ScoringSettings,
+    transactions: BatchTransactions,
+    decode: ActivityDecoder,
+    clock: Clock,
+) -> LinkCustomers:
+    return LinkCustomers(
+        transactions=transactions,
+        tables=IdentityTables(),
+        refuse=decode.dead_letter,
+        clock=clock,
+        risk_topic=settings.risk_topic,
+        changes_topic=settings.changes_topic,
+    )
 
 
 def quarantine_of(settings: ScoringSettings, transactions: BatchTransactions) -> Quarantine:

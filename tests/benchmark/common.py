@@ -232,11 +232,10 @@ async def scoring(
     kept = settings.cache_customers_max // lanes
     make = store or (lambda *parts: CachingStore(BatchStore(*parts), kept))
     relays = [Relay(engine, outbox, Producer(stack.kafka.settings, "bench")) for _ in range(lanes)]
-
     careful = ItemIsolation(Suspects(engine, SPEC.schema), SystemClock(), lambda _: None)
 
     async def nothing() -> None:
-        """Notes nothing."""
+        pass
 
     def lane(relay: Relay) -> MicroBatch:
         tables = make(engine, ledger, outbox)
