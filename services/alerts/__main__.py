@@ -4,7 +4,6 @@ import sys
 from typing import Any
 
 from services.alerts.commands import (
-    customers,
     deliveries,
     effect,
     endpoints,
@@ -20,7 +19,6 @@ from shared.runtime.command_line import main
 
 def _add_commands(commands: Any) -> None:
     tasks.add_commands(commands)
-    customers.add_commands(commands)
     policies.add_commands(commands)
     effect.add_commands(commands)
     deliveries.add_commands(commands)
