@@ -15,6 +15,7 @@ import msgspec
 
 from services.scoring.core.features.state import FEATURE_SET
 from services.scoring.core.identity.groups import Groups, Link, Statement
+from services.scoring.store.batch_statements import BEGIN
 from services.scoring.store.identity_statements import (
     ABSENCES_APART,
     ADOPT_KEYS,
@@ -70,7 +71,10 @@ class IdentityTables:
     """Statements on groups of ids, within an open transaction."""
 
     async def lock(self, work: UnitOfWork) -> None:
-        """Waits until no other transaction changes groups, until the commit."""
+        """Waits until no other transaction changes groups, until the commit.
+
+        A merge touches few rows of large tables, always by key, as a batch does."""
+        await work.driver.execute(BEGIN)
         await work.driver.execute(EVERYTHING)
 
     async def fresh(self, work: UnitOfWork, statements: Sequence[Statement]) -> list[Statement]:
