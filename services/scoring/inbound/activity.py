@@ -29,7 +29,7 @@ from services.scoring.ports import (
 from shared.contracts import events as types
 from shared.contracts.activity import DECODER, Activity
 from shared.contracts.dead_letter import DeadLetter
-from shared.contracts.events import KEY_BYTES_MAX, key_fault
+from shared.contracts.events import KEY_BYTES_MAX, Identity, key_fault
 from shared.contracts.reading import read
 from shared.kafka.batch import Batch, ConsumedRecord
 from shared.kernel.errors import UNREADABLE, Invalid
@@ -146,6 +146,17 @@ def _check(activity: Activity) -> None:
         raise ValueError(f"receivedms: must be 0 to {RECEIVED_MS_MAX}")
     if activity.contenthash:
         bytes.fromhex(activity.contenthash)
+    if (identity := activity.data.identity) is not None:
+        _check_ids(identity)
+
+
+def _check_ids(identity: Identity) -> None:
+    """Raises ValueError for an id that could be no customer's key."""
+    for name in (*identity.ids, *([] if identity.primary is None else [identity.primary])):
+        if "\0" in name:
+            raise ValueError("data.identity: an id may not contain a NUL")
+        if (why := key_fault(name, "", "")) is not None:
+            raise ValueError(f"data.identity: {why}")
 
 
 def _run(records: Sequence[ConsumedRecord], begin: int) -> list[Activity]:
@@ -213,6 +224,7 @@ def _fine(rows: EventRows) -> bool:
         and {time.tzinfo for time in rows.time} <= {UTC}
         and all(EARLIEST <= time <= LATEST for time in rows.time)
         and all(0 <= at <= RECEIVED_MS_MAX for at in rows.received_ms)
+        and not any(rows.identity)
     )
 
 

@@ -131,7 +131,7 @@ def _applied(
     said, others = one.identity, [i for i in one.identity.ids if i != one.subject]
     if said.kind == "unlinked":
         return _unlink(said.ids or [one.subject], groups)
-    if said.primary is not None and said.primary not in one.ids[: 1 + len(said.ids)]:
+    if said.primary is not None and said.primary not in (one.subject, *said.ids):
         return "`primary` must be one of the linked ids"
     if said.kind == "contact":
         return _attach(one.subject, said.ids[0], groups, changes, before)
