@@ -17,7 +17,7 @@ from typing import Any, Literal
 import msgspec
 
 from services.ingest.core.accept import Event
-from shared.contracts import activity, changes, events, risk, treatment
+from shared.contracts import activity, changes, customer_message, events, risk, treatment
 
 FOLDER = Path(__file__).parents[1] / "shared" / "contracts" / "schemas"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -32,6 +32,8 @@ def generate() -> dict[str, str]:
     types |= {
         "activity": activity.Activity,
         "changes": changes.CustomerChanged,
+        "customer_message": customer_message.MessageRequest,
+        "customer_message_result": customer_message.MessageResult,
         "risk": risk.RiskAssessed,
         "treatment": treatment.TreatmentRecorded,
     }

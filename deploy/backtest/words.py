@@ -194,6 +194,8 @@ CAUSES: Final[Mapping[str, tuple[str, str]]] = {
     "complaint_open": ("complaint not resolved", "投诉未解决"),
     "satisfaction_low": ("satisfaction low or falling", "满意度偏低或下降"),
     "recommendation_low": ("would not recommend", "推荐意愿偏低或下降"),
+    "points_expiring": ("loyalty points about to expire", "积分即将到期"),
+    "level_lowered": ("loyalty level lowered", "会员等级下调"),
     "contract_ending": ("contract about to end", "合同即将到期"),
     "new_and_quiet": ("new and quiet", "新客户未再购买"),
     "seldom_buyer": ("buys seldom", "购买很少"),

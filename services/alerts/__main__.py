@@ -1,24 +1,29 @@
 """Command line of alerts: runs the service; manages tables, tokens, tasks, policy, endpoints."""
 
-import sys
-from typing import Any
+from shared.runtime.interrupts import ended_by_interrupt
 
-from services.alerts.commands import (
-    deliveries,
-    effect,
-    endpoints,
-    partitions,
-    policies,
-    tasks,
-)
-from services.alerts.commands.running import SPEC
-from shared.contracts.topics import TREATMENT
-from shared.runtime import erasures, set_aside
-from shared.runtime.command_line import main
+with ended_by_interrupt():  # importing takes a second
+    import sys
+    from typing import Any
+
+    from services.alerts.commands import (
+        deliveries,
+        effect,
+        endpoints,
+        feedback,
+        partitions,
+        policies,
+        tasks,
+    )
+    from services.alerts.commands.running import SPEC
+    from shared.contracts.topics import TREATMENT
+    from shared.runtime import erasures, set_aside
+    from shared.runtime.command_line import main
 
 
 def _add_commands(commands: Any) -> None:
     tasks.add_commands(commands)
+    feedback.add_commands(commands)
     policies.add_commands(commands)
     effect.add_commands(commands)
     deliveries.add_commands(commands)

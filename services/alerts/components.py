@@ -19,6 +19,7 @@ from services.alerts.connectors.store import (
 )
 from services.alerts.connectors.wecom.card_click import HandleCardClick
 from services.alerts.delivery.core.encryption_key import key_of as aes_key
+from services.alerts.delivery.guarded import Guarded
 from services.alerts.delivery.http_client import Http
 from services.alerts.delivery.send_sample import SendSample
 from services.alerts.delivery.sender import DeliverySender, SenderBounds
@@ -29,6 +30,7 @@ from services.alerts.delivery.store.endpoint_admin import EndpointAdmin
 from services.alerts.delivery.store.endpoint_secrets import EndpointSecrets
 from services.alerts.delivery.store.endpoints import Endpoints
 from services.alerts.handlers.apply_task_action import ApplyTaskAction
+from services.alerts.handlers.decide_messages import DecideMessages
 from services.alerts.handlers.dry_run_policy import DryRunPolicy
 from services.alerts.handlers.erase_customers import EraseCustomers, EraseMessages
 from services.alerts.handlers.give_verdict import GiveVerdict
@@ -38,6 +40,8 @@ from services.alerts.handlers.handle_segment_entries import HandleSegmentEntries
 from services.alerts.handlers.measure_effect import MeasureEffect
 from services.alerts.handlers.merge_customers import MergeCustomers
 from services.alerts.handlers.record_task_changes import RecordTaskChanges
+from services.alerts.handlers.send_customer_messages import SendCustomerMessages
+from services.alerts.handlers.take_message_result import TakeMessageResult
 from services.alerts.handlers.update_gauges import observe_aside, observe_kept
 from services.alerts.inbound.activity import ActivityDecoder
 from services.alerts.inbound.changes import ChangesDecoder
@@ -49,10 +53,13 @@ from services.alerts.reports.effect_page import effect_page
 from services.alerts.settings import LEASE_MARGIN_S, AlertsSettings
 from services.alerts.store.assessments import Assessments
 from services.alerts.store.business_clock import BusinessClock
+from services.alerts.store.consents import Consents
+from services.alerts.store.customer_messages import CustomerMessages
 from services.alerts.store.customers import Customers
 from services.alerts.store.due_tasks import TaskLog
 from services.alerts.store.effects import Effects
 from services.alerts.store.erasure import Erasure
+from services.alerts.store.feedback import Feedback
 from services.alerts.store.merges import Merges
 from services.alerts.store.policies import Policies
 from services.alerts.store.schedules import Schedules
@@ -106,6 +113,22 @@ class Alerts:
         )
         self.isolation = ItemIsolation(Suspects(engine, SCHEMA), self.clock, observe_aside)
         self.owner_rows, self.polls = OwnerRows(engine), PollRows(engine)
+        self.consents, self.messages = Consents(), CustomerMessages()
+        self.customer_messages = SendCustomerMessages(
+            engine=engine,
+            decide=DecideMessages(
+                messages=self.messages,
+                consents=self.consents,
+                customers=self.customers,
+                tasks=self.tasks,
+                rules=self.rules,
+            ),
+            log=TaskLog(),
+            business_clock=self.business_clock,
+            clock=self.clock,
+            isolation=self.isolation,
+            deliveries_queued=self.deliveries_queued,
+        )
         self.relays = {
             name: Relay(engine, self.outbox, Producer(kafka, f"alerts-{name}"))
             for name in ("risk", "activity", "changes", "verdicts")
@@ -137,6 +160,8 @@ class Alerts:
             decode=ActivityDecoder(self.settings.dead_letter_topic),
             customers=self.customers,
             trials=self.trials,
+            consents=self.consents,
+            feedback=Feedback(),
             recorder=self.recorder,
             erase=EraseCustomers(
                 customers=self.customers,
@@ -234,7 +259,18 @@ class Alerts:
 
     def returning(self, log: DeliveryLog) -> Returning:
         """Return the dependencies of the callback route of webhooks."""
-        return Returning(self.engine, self.endpoints, log, self.give_verdict(), self.clock)
+        take_result = TakeMessageResult(
+            engine=self.engine,
+            messages=self.messages,
+            consents=self.consents,
+            customers=self.customers,
+            log=TaskLog(),
+            business_clock=self.business_clock,
+            clock=self.clock,
+        )
+        return Returning(
+            self.engine, self.endpoints, log, self.give_verdict(), take_result, self.clock
+        )
 
     def erase_messages(self) -> EraseMessages:
         """Return the loop that deletes erased customers' messages."""
@@ -303,7 +339,7 @@ class Alerts:
             self.engine,
             deliveries=self.deliveries,
             endpoints=self.endpoints,
-            connectors=connectors,
+            connectors=Guarded(connectors, self.customer_messages.check_again),
             sending=SenderBounds(
                 concurrency_max=self.settings.delivery_concurrency_max,
                 timeout_s=self.settings.delivery_timeout_s,

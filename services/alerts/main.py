@@ -23,6 +23,7 @@ from services.alerts.inbound.http.endpoints import add_endpoints
 from services.alerts.inbound.http.policies import DRY_RUN
 from services.alerts.inbound.policy_file import read_policy
 from services.alerts.settings import AlertsSettings
+from services.alerts.store.export import MEANINGS, export_of
 from services.alerts.store.tables import SCHEMA
 from services.alerts.timers import tend
 from shared.contracts import topics
@@ -30,6 +31,7 @@ from shared.http.app import create_app, limits_of
 from shared.http.audit_routes import add_audit_routes
 from shared.http.auditing import Auditing
 from shared.http.erasures import add_erasure_routes
+from shared.http.export_routes import EXPORTS, add_export_routes
 from shared.kafka.settings import KafkaSettings
 from shared.postgres.audit import Audit, AuditRetention
 from shared.postgres.engine import create_engine, unit_of_work
@@ -61,7 +63,7 @@ def _application(
 ) -> FastAPI:
     """Build the HTTP application."""
     settings, parts = alerts.settings, alerts.parts()
-    auditing = Auditing(entries=audit, clock=alerts.clock, skipped=(DRY_RUN,))
+    auditing = Auditing(entries=audit, clock=alerts.clock, also=(EXPORTS,), skipped=(DRY_RUN,))
     limits = limits_of(
         settings, guard=parts.tokens, open=(CALLBACKS,), bodies=BODIES, audit=auditing
     )
@@ -72,6 +74,7 @@ def _application(
     add_connectors(app, alerts.engine, parts.tokens, alerts.endpoints, managing.check_remote)
     add_erasure_routes(app, alerts.engine, alerts.erasures, parts.tokens, (topics.TREATMENT,))
     add_audit_routes(app, audit, parts.tokens)
+    add_export_routes(app, export_of(alerts.engine), MEANINGS, parts.tokens, alerts.clock)
     add_callbacks(app, alerts.returning(DeliveryLog(alerts.engine)))
     add_crm_callbacks(app, alerts.crm_callbacks(connectors))
     return app

@@ -16,6 +16,16 @@ ACTIVITY = Counter(
 DEAD_LETTERS = Counter(
     "ebbwatch_alerts_dead_letters_total", "Records that could not be read", ["topic"]
 )
+CUSTOMER_MESSAGES = Counter(
+    "ebbwatch_alerts_customer_messages_total",
+    "Decisions about messages to customers: handed (to delivery), waits, or why suppressed",
+    ["decision"],
+)
+MESSAGE_RESULTS = Counter(
+    "ebbwatch_alerts_customer_message_results_total",
+    "Results that providers reported, by endpoint and result",
+    ["endpoint", "result"],
+)
 TASKS_RAISED = Counter(
     "ebbwatch_alerts_tasks_raised_total",
     "Warnings raised, by cause: new tasks, and causes that joined an open task",

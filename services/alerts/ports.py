@@ -1,7 +1,7 @@
 """Protocols that the handlers depend on, and the values that they exchange."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Generic, TypeVar
 
@@ -10,7 +10,7 @@ import msgspec
 from services.alerts.core.policy import CustomerState
 from services.alerts.core.task import Task
 from shared.contracts.changes import CustomerChanged
-from shared.contracts.events import Profile
+from shared.contracts.events import FeedbackKind, Profile
 from shared.contracts.risk import RiskAssessed
 from shared.contracts.treatment import LeavingCause, Verdict
 from shared.postgres.ledger import TopicPartition
@@ -29,6 +29,19 @@ class ProfileSeen:
     profile: Profile
     at: datetime
     event_id: str
+    consented: Mapping[str, datetime] = field(default_factory=dict)
+    """Channels that it consents to, each since the first of the profiles in a row of its batch."""
+    renewed: frozenset[str] = frozenset()
+    """Those of `consented` that a profile of the batch did not consent to before."""
+
+    def after(self, before: "ProfileSeen | None") -> "ProfileSeen":
+        """Return this profile as it follows `before`, the one of its batch that it replaces."""
+        agreed = [channel for channel, agrees in self.profile.consent.items() if agrees]
+        known = {} if before is None else before.consented
+        again = frozenset() if before is None else {c for c in agreed if c not in known}
+        kept = frozenset() if before is None else before.renewed.intersection(agreed)
+        since = {channel: known.get(channel, self.at) for channel in agreed}
+        return replace(self, consented=since, renewed=kept.union(again))
 
     def replaces(self, other: "ProfileSeen | None") -> bool:
         """Return whether this profile is newer than `other`."""
@@ -78,6 +91,36 @@ class PurchaseSeen(msgspec.Struct, frozen=True, gc=False):
     refund: bool
 
 
+class FeedbackSeen(msgspec.Struct, kw_only=True, frozen=True, gc=False):
+    """Feedback of a customer, by the event's identity."""
+
+    customer_id: str
+    source: str
+    event_id: str
+    at: datetime
+    kind: FeedbackKind
+    score: float | None
+    text: str | None
+    """Personal data: it is in no log."""
+    channel: str | None
+    case_id: str | None
+    history: bool
+    """True: of a backfill, so that it is no news."""
+
+
+class SubscriptionSeen(msgspec.Struct, kw_only=True, frozen=True, gc=False):
+    """The customer unsubscribed from a channel, or subscribed again."""
+
+    customer_id: str
+    channel: str
+    """In lower case; `*`: all."""
+    at: datetime
+    ended: bool
+    """True: unsubscribed."""
+    reported_by: str
+    """The event's source, or the provider's endpoint."""
+
+
 @dataclass(frozen=True, slots=True)
 class ErasureSeen:
     """A request to erase a customer, or in another topic the sign that nothing older follows."""
@@ -99,6 +142,14 @@ class Decoded(Generic[Seen]):
     """Tombstones of erasures; what the batch had of their customers before is left out."""
 
 
+OfCustomer = TypeVar("OfCustomer", PurchaseSeen, FeedbackSeen, SubscriptionSeen)
+
+
+def _newer(seen: list[OfCustomer], erased: Mapping[str, datetime]) -> list[OfCustomer]:
+    """Return what is not older than the erasure of its customer."""
+    return [x for x in seen if x.customer_id not in erased or x.at >= erased[x.customer_id]]
+
+
 @dataclass(slots=True)
 class ActivitySeen:
     """The part of a batch of activity that alerts acts on."""
@@ -112,6 +163,9 @@ class ActivitySeen:
     dead: list[Message]
     money: list[PurchaseSeen] = field(default_factory=list)
     """Live purchases and refunds, for outcomes."""
+    feedback: list[FeedbackSeen] = field(default_factory=list)
+    subscriptions: list[SubscriptionSeen] = field(default_factory=list)
+    """Of backfills too: a wish does not age."""
     erasures: list[ErasureSeen] = field(default_factory=list)
     """Requests to erase a customer; what the batch had of the customer before is left out."""
 
@@ -119,19 +173,23 @@ class ActivitySeen:
         """Return the customer and time of each event."""
         yield from ((each.customer_id, each.at) for each in self.money)
         yield from ((customer, found.at) for customer, (_, found) in self.profiles.items())
+        yield from ((each.customer_id, each.at) for each in self.feedback)
+        yield from ((each.customer_id, each.at) for each in self.subscriptions)
 
     def drop(self, customer_id: str) -> None:
         """Leave out what was seen of a customer so far."""
         self.purchases = [each for each in self.purchases if each[1] != customer_id]
         self.money = [each for each in self.money if each.customer_id != customer_id]
         self.profiles.pop(customer_id, None)
+        self.feedback = [each for each in self.feedback if each.customer_id != customer_id]
+        self.subscriptions = [s for s in self.subscriptions if s.customer_id != customer_id]
 
     def drop_older(self, erased: Mapping[str, datetime]) -> None:
         """Leave out what is older than the erasure of its customer."""
         self.purchases = [p for p in self.purchases if p[1] not in erased or p[2] >= erased[p[1]]]
-        self.money = [
-            m for m in self.money if m.customer_id not in erased or m.at >= erased[m.customer_id]
-        ]
+        self.money = _newer(self.money, erased)
+        self.feedback = _newer(self.feedback, erased)
+        self.subscriptions = _newer(self.subscriptions, erased)
         for customer, at in erased.items():
             if customer in self.profiles and self.profiles[customer][1].at < at:
                 del self.profiles[customer]

@@ -111,6 +111,8 @@ class AlertsSettings(HttpSettings):
     keep_days: int = Field(180, ge=1, le=3_650)
     """Days of business time for which assessments and purchases are kept: how far back a policy can
     be tried. Set at least the longest horizon, since outcomes are measured from purchases."""
+    feedback_days: int = Field(730, ge=1, le=3_650)
+    """Days of business time for which feedback is kept: two years, to see what recurs."""
     late_days: float = Field(2.0, ge=0, le=30)
     """Days to wait for late purchases after the end of a window before it is measured."""
 

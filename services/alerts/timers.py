@@ -8,13 +8,20 @@ from services.alerts.handlers.measure_effect import MeasureOutcomes
 from services.alerts.handlers.raise_scheduled_tasks import RaiseScheduledTasks
 from services.alerts.handlers.run_task_timers import RunTaskTimers
 from services.alerts.store.assessments import Assessments
+from services.alerts.store.customer_messages import forget_messages
 from services.alerts.store.due_tasks import DueTasks, TaskLog
 from services.alerts.store.effects import Effects
+from services.alerts.store.feedback import forget_feedback
 from services.alerts.store.schedules import Schedules
+
+ROWS_MAX = 500
+"""Old rows deleted in one transaction; an iteration every 5 s deletes more than ever arrive."""
+MESSAGES_KEEP = timedelta(days=400)
+"""How long messages to customers are kept: longer than any frequency cap counts them."""
 
 
 def tend(alerts: Alerts) -> RunTaskTimers:
-    """Return the loop of the timers: due tasks, outcomes of warnings, scheduled tasks."""
+    """Return the loop of the timers: due tasks, outcomes, scheduled tasks, customer messages."""
     return RunTaskTimers(
         engine=alerts.engine,
         customers=alerts.customers,
@@ -30,7 +37,12 @@ def tend(alerts: Alerts) -> RunTaskTimers:
         deliveries_queued=alerts.deliveries_queued,
         treatments_queued=alerts.treatments_queued,
         isolation=alerts.isolation,
-        more={"outcomes": _outcomes(alerts), "care": _take_care(alerts)},
+        more={
+            "outcomes": _outcomes(alerts),
+            "care": _take_care(alerts),
+            "messages": alerts.customer_messages,
+            "forget": _forget(alerts),
+        },
     )
 
 
@@ -53,6 +65,16 @@ def _measure_outcomes(alerts: Alerts) -> MeasureOutcomes:
         late=timedelta(days=alerts.settings.late_days),
         keep=timedelta(days=alerts.settings.keep_days),
     )
+
+
+def _forget(alerts: Alerts) -> Callable[[datetime], Awaitable[object]]:
+    keep = timedelta(days=alerts.settings.feedback_days)
+
+    async def step(now: datetime) -> None:
+        await forget_feedback(alerts.engine, now - keep, ROWS_MAX)
+        await forget_messages(alerts.engine, now - MESSAGES_KEEP, ROWS_MAX)
+
+    return step
 
 
 def _take_care(alerts: Alerts) -> RaiseScheduledTasks:

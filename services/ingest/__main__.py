@@ -1,21 +1,25 @@
 """Command line of ingest: service, tables, tokens, refused records, mappings and the intake."""
 
-import argparse
-import sys
-from functools import partial
-from pathlib import Path
-from typing import Any
+from shared.runtime.interrupts import ended_by_interrupt
 
-from sqlalchemy.ext.asyncio import AsyncEngine
+with ended_by_interrupt():  # importing takes a second
+    import argparse
+    import sys
+    from functools import partial
+    from pathlib import Path
+    from typing import Any
 
-from services.ingest.commands import dead_letters, erase, import_files, mappings, sources
-from services.ingest.main import run
-from services.ingest.store.stops import Stops
-from services.ingest.store.tables import SCHEMA, api_token
-from shared.contracts.topics import ACTIVITY, DEAD_LETTER, RAW
-from shared.runtime import erasures
-from shared.runtime.clock import SystemClock
-from shared.runtime.command_line import ServiceSpec, main, with_engine
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from services.ingest.commands import dead_letters, erase, import_files, mappings, sources
+    from services.ingest.main import run
+    from services.ingest.store.stops import Stops
+    from services.ingest.store.tables import SCHEMA, api_token
+    from shared.contracts.topics import ACTIVITY, DEAD_LETTER, RAW
+    from shared.runtime import erasures
+    from shared.runtime.clock import SystemClock
+    from shared.runtime.command_line import ServiceSpec, main, with_engine
+
 
 SPEC = ServiceSpec(
     name="ingest",

@@ -1,25 +1,28 @@
 """Command line of scoring: runs the service and the operator commands."""
 
-import sys
-from typing import Any
+from shared.runtime.interrupts import ended_by_interrupt
 
-from services.scoring.commands import (
-    absences,
-    assessments,
-    evaluate,
-    features,
-    identities,
-    imports,
-    models,
-    partitions,
-    rebuild,
-    training,
-    value,
-)
-from services.scoring.commands.service import SPEC
-from shared.contracts.topics import CHANGES, TREATMENT
-from shared.runtime import erasures, set_aside
-from shared.runtime.command_line import main
+with ended_by_interrupt():  # importing takes a second
+    import sys
+    from typing import Any
+
+    from services.scoring.commands import (
+        absences,
+        assessments,
+        evaluate,
+        features,
+        identities,
+        imports,
+        models,
+        partitions,
+        rebuild,
+        training,
+        value,
+    )
+    from services.scoring.commands.service import SPEC
+    from shared.contracts.topics import CHANGES, TREATMENT
+    from shared.runtime import erasures, set_aside
+    from shared.runtime.command_line import main
 
 
 def _add_commands(commands: Any) -> None:

@@ -32,6 +32,7 @@ from services.scoring.store.business_clock import BusinessClock
 from services.scoring.store.classification_queries import ClassificationQueries
 from services.scoring.store.definitions import Decisions
 from services.scoring.store.erasure import CustomerErasure
+from services.scoring.store.export import MEANINGS, export_of
 from services.scoring.store.history import HistoryReader
 from services.scoring.store.identity_queries import IdentityQueries
 from services.scoring.store.models import Models
@@ -47,6 +48,7 @@ from shared.http.app import create_app, limits_of
 from shared.http.audit_routes import add_audit_routes
 from shared.http.auditing import Auditing
 from shared.http.erasures import add_erasure_routes
+from shared.http.export_routes import EXPORTS, add_export_routes
 from shared.kafka.fenced import FencedConsumer
 from shared.kafka.producer import Producer
 from shared.kafka.relay import Relay
@@ -94,7 +96,9 @@ async def run() -> int:
         for n in range(settings.lanes)
     ]
     tokens, audit = Tokens(engine, api_token, clock), Audit(engine, SCHEMA)
-    limits = limits_of(settings, guard=tokens, audit=Auditing(entries=audit, clock=clock))
+    limits = limits_of(
+        settings, guard=tokens, audit=Auditing(entries=audit, clock=clock, also=(EXPORTS,))
+    )
     app = create_app("Ebbwatch scoring", health, limits, settings.instance)
     _add_routes(app, engine, tokens, clock)
     imports = ImportWatch(clock)
@@ -207,6 +211,7 @@ def _add_routes(app: FastAPI, engine: AsyncEngine, tokens: Tokens, clock: Clock)
     add_absence_routes(app, decisions, identity, tokens, clock)
     add_routes(app, HistoryReader(engine), identity, tokens)
     add_audit_routes(app, Audit(engine, SCHEMA), tokens)
+    add_export_routes(app, export_of(engine), MEANINGS, tokens, clock)
 
 
 def _erasing(app: FastAPI, engine: AsyncEngine, tokens: Tokens, clock: Clock) -> service.Loop:

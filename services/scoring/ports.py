@@ -88,7 +88,7 @@ class EventRows:
     category: list[int] = field(default_factory=list)
     score: list[float] = field(default_factory=list)
     until: list[float] = field(default_factory=list)
-    """Known end of an activated contract, Unix seconds UTC; NaN for none."""
+    """Known end of an activated contract, or of expiring points, Unix seconds UTC; NaN for none."""
     original_customer: list[str] = field(default_factory=list)
     received_ms: list[int] = field(default_factory=list)
     live: list[bool] = field(default_factory=list)

@@ -62,7 +62,7 @@ class ScoringSettings(HttpSettings):
     cache_customers_max: int = Field(100_000, ge=0, le=10_000_000)
     """Customers per process with a state in memory while the process owns their partition.
 
-    About 1 KB each; recently touched customers are then not read again. Other customers are read
+    About 1.4 KB each; recently touched customers are then not read again. Other customers are read
     from PostgreSQL, which costs about a third of the speed."""
 
     sweep_customers_max: int = Field(4_000, ge=1, le=20_000)

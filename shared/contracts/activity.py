@@ -7,7 +7,7 @@ id. Control records (tick, backfill ended) have no key and no subject; ingest wr
 every partition.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal
 
 import msgspec
@@ -26,7 +26,7 @@ class ActivityData(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """The amount as it came, with its sign; `currency` is the one it came in."""
     currency: str | None = None
     kind: str | None = None
-    """The kind of an interaction, a feedback or a contract."""
+    """The kind of an interaction, a feedback, a contract or a loyalty event."""
     score: float | None = None
     """0-10, surveys and recommendations."""
     channel: str | None = None
@@ -40,6 +40,15 @@ class ActivityData(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     contract_id: str | None = None
     ends_at: datetime | None = None
     """When an activated contract ends unless renewed, UTC; None where that is not known."""
+    points: float | None = None
+    """Loyalty points earned, spent, expired or about to expire, >= 0."""
+    balance: float | None = None
+    """Loyalty points in the account after the event."""
+    expires_on: date | None = None
+    """The last day on which expiring points can be spent."""
+    level: str | None = None
+    """Loyalty level after a change."""
+    level_before: str | None = None
     profile: Profile | None = None
     identity: Identity | None = None
     text: str | None = None

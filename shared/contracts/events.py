@@ -18,6 +18,7 @@ FEEDBACK = "io.ebbwatch.feedback"
 PROFILE = "io.ebbwatch.profile"
 CONTRACT = "io.ebbwatch.contract"
 IDENTITY = "io.ebbwatch.identity"
+LOYALTY = "io.ebbwatch.loyalty"
 TICK = "io.ebbwatch.clock.tick"
 """Replay only: `time` becomes `now` in every partition."""
 BACKFILL_ENDED = "io.ebbwatch.backfill.ended"
@@ -92,11 +93,16 @@ class Interaction(msgspec.Struct, kw_only=True, omit_defaults=True):
     campaign_id: Identifier | None = None
 
 
+FeedbackKind = Literal[
+    "survey", "complaint_opened", "complaint_closed", "suggestion", "recommendation"
+]
+
+
 class Feedback(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What the customer said. `score` is 0-10: satisfaction for `survey`, intent for
     `recommendation`."""
 
-    kind: Literal["survey", "complaint_opened", "complaint_closed", "suggestion", "recommendation"]
+    kind: FeedbackKind
     score: Annotated[float, Meta(ge=0, le=10)] | None = None
     case_id: Identifier | None = None
     text: LongText | None = None
@@ -130,6 +136,38 @@ class Identity(msgspec.Struct, kw_only=True, omit_defaults=True):
     device: bool = False
     """The ids were seen on one device, which may be shared: customers that are known by other ids
     are never joined because of it."""
+
+
+POINTS_MAX = 1e12
+"""Points of one event, and of a balance: more than any programme has issued."""
+
+LoyaltyKind = Literal[
+    "points_earned", "points_spent", "points_expired", "points_expiring", "level_raised",
+    "level_lowered", "referral",
+]  # fmt: skip
+
+
+class Loyalty(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Something happened in the loyalty programme, or the customer brought another one.
+
+    `points_expiring` reports what will expire if it is not spent; a newer report replaces an older
+    one, and one of 0 points withdraws it.
+    """
+
+    kind: LoyaltyKind
+    points: Annotated[float, Meta(ge=0, le=POINTS_MAX)] | None = None
+    """How many were earned, spent, expired or will expire; required with the `points_` kinds."""
+    balance: Annotated[float, Meta(ge=-POINTS_MAX, le=POINTS_MAX)] | None = None
+    """Points in the account after the event, where the source reports it."""
+    expires_on: date | None = None
+    """The last day on which expiring points can be spent, in the company's own calendar; required
+    with `points_expiring`. A date, since the owner reads it and no time zone may move it."""
+    level: ShortText | None = None
+    """The level after a change, in the company's own words."""
+    level_before: ShortText | None = None
+    referred: Identifier | None = None
+    """The customer who was brought. Checked and not kept: the erasure of that customer must leave
+    nothing behind in the history of another one."""
 
 
 class Owner(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -202,6 +240,7 @@ DATA_BY_TYPE: dict[str, type[msgspec.Struct]] = {
     PROFILE: Profile,
     CONTRACT: Contract,
     IDENTITY: Identity,
+    LOYALTY: Loyalty,
 }
 CONTROL_TYPES = frozenset({TICK, BACKFILL_ENDED})
 SINGLE_TYPES = CONTROL_TYPES | {ERASURE}

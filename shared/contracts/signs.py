@@ -6,6 +6,7 @@ SignCode = Literal[
     "complaint_open", "satisfaction_low", "recommendation_low", "contract_ending",
     "slipping_again", "silence_beyond_rhythm", "frequency_falling", "interaction_falling",
     "value_falling", "new_and_quiet",
+    "points_expiring", "level_lowered",
 ]  # fmt: skip
 """A sign that scoring may send, the most urgent first: statements of the customer, then known
 facts, then what the numbers suggest."""

@@ -15,7 +15,8 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--column", action="append", default=[], metavar="ts=HEADER",
         help="which column of the file is customer_id, ts, event_type, event_id, amount, "
-        "quantity, unit_price, currency, category or score; may be repeated",
+        "quantity, unit_price, currency, category, score, points, points_balance or "
+        "points_expire_on; may be repeated",
     )  # fmt: skip
     order = parser.add_mutually_exclusive_group()
     order.add_argument(

@@ -77,6 +77,10 @@ STRONG: Final[Mapping[str, str]] = {
     "category": "product_category item_category department 类别 品类 商品类别 商品分类 类目 "
     "商品类目 一级类目 产品类别",
     "score": "rating survey_score satisfaction nps stars 评分 得分 满意度 打分 星级",
+    "points": "loyalty_points point_count 积分 积分数 积分数量 积分值 变动积分",
+    "points_balance": "balance balance_points remaining_points 积分余额 剩余积分 可用积分 当前积分",
+    "points_expire_on": "expires_on expiry_date expiration_date expire_date expires 到期日 "
+    "到期日期 积分到期日 失效日期 有效期至",
 }
 """Words that name the column plainly; where two columns match, Invalid names both."""
 WEAK: Final[Mapping[str, str]] = {
@@ -88,6 +92,8 @@ WEAK: Final[Mapping[str, str]] = {
 }
 """Words that are used where no plain word matches."""
 ROLES: Final = tuple(STRONG)
+POINTS: Final = ("points", "points_balance", "points_expire_on")
+"""Columns of loyalty events; looked for where the file has a column of event types."""
 
 
 def plain(header: str) -> str:
@@ -135,15 +141,15 @@ def columns_of(headers: Sequence[str], file: str, given: Mapping[str, str]) -> d
     for role in ("customer_id", "ts", "event_type", "event_id"):
         look(role, _STRONG, _WEAK)
     _look_for_amount(look, found)
-    for role in ("currency", "category", "score"):
+    for role in ("currency", "category", "score", *(POINTS if "event_type" in found else ())):
         look(role, _STRONG)
-    for role in REQUIRED:
-        if role not in found:
-            raise Invalid(
-                role,
-                f"column missing in {file}; it has {named(headers)}. Name it with "
-                f"--column {role}=HEADER",
-            )
+    missing = [role for role in REQUIRED if role not in found]
+    if missing:
+        options = " ".join(f"--column {role}=HEADER" for role in missing)
+        raise Invalid(
+            missing[0],
+            f"column missing in {file}; it has {named(headers)}. Name it with {options}",
+        )
     return found
 
 

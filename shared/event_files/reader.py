@@ -18,8 +18,9 @@ from shared.contracts.customers import is_customer
 from shared.event_files.amounts import CURRENCIES, ISO, Style, numbers
 from shared.event_files.distinct import SEED, Distinct
 from shared.event_files.faults import Faults, FirstFault, Rejects
-from shared.event_files.headers import columns_of
+from shared.event_files.headers import POINTS, columns_of
 from shared.event_files.options import Assumption, Read, ReadOptions
+from shared.event_files.points import with_points
 from shared.event_files.repeats import (
     CONTENT,
     REASON,
@@ -98,6 +99,8 @@ class EventFile:
 
         Columns: `customer_id, event_id, event_type` (text), `ts` (Datetime[us], UTC), `amount`
         and `score` (Float64, null where unknown), `currency` and `category` (text or null), ROW.
+        Where the file has one of them: `points`, `points_balance` (Float64) and `points_expire_on`
+        (Date), null on all rows but loyalty events.
         Raises Invalid naming column and row.
         """
         counts, tally = Counts(rejects=self._rejects), _Tally()
@@ -212,6 +215,8 @@ class EventFile:
             customer_id=part[_CUSTOMER],
         ).select(*_ROLES, ROW, self._content(part).alias(CONTENT))
         brought = _scored(brought, faults)
+        if not self._columns.keys().isdisjoint(POINTS):
+            brought = with_points(brought, raw, row, (self._times, self._decimal), faults)
         return brought if rejects is None else self._without(rejects, brought)
 
     def _without(self, rejects: Rejects, brought: pl.DataFrame) -> pl.DataFrame:
@@ -254,7 +259,7 @@ class EventFile:
 
     def _value(self, role: str, part: pl.DataFrame) -> pl.Expr:
         """Return the column unchanged if its type suits numbers or times, else as text."""
-        if role in {"ts", "amount", "quantity", "unit_price", "score"}:
+        if role in {"ts", "amount", "quantity", "unit_price", "score", *POINTS}:
             kind = part.schema[self._columns[role]]
             if kind not in {pl.String, pl.Categorical}:
                 return pl.col(self._columns[role]).alias(role)

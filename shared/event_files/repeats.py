@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from shared.event_files.distinct import SEED
 from shared.event_files.faults import Rejects
+from shared.event_files.headers import POINTS
 from shared.event_files.sources import ROW
 from shared.kernel.errors import Invalid
 
@@ -70,7 +71,8 @@ def numbered(frames: Iterable[pl.DataFrame], folder: Path | None) -> Iterator[pl
     with _pieces(frames, folder) as pieces:
         for piece in pieces:
             frame = piece()
-            count = pl.int_range(1, pl.len() + 1).over(_EQUAL)
+            equal = [*_EQUAL, *(name for name in POINTS if name in frame.columns)]
+            count = pl.int_range(1, pl.len() + 1).over(equal)
             yield frame.with_columns(count.alias(OCCURRENCE))
 
 
@@ -154,7 +156,7 @@ def _once(frame: pl.DataFrame, counts: Counts, *, lines: bool) -> pl.DataFrame:
             pl.when(pl.col("amount").is_not_null().any()).then(pl.col("amount").sum()),
             pl.col("currency").first(),
             pl.col("category").first(),
-            pl.col("score").first(),
+            pl.col("score", *(name for name in POINTS if name in kept.columns)).first(),
             pl.col(CONTENT).first(),
             pl.col(ROW).alias(ROWS),
         )

@@ -53,6 +53,8 @@ def opened(path: Path, options: ReadOptions, folder: Path | None = None) -> RowS
     `folder`: where a sheet is spooled (None: the system's). Raises Invalid naming a file that is
     missing or unreadable.
     """
+    if path.is_dir():
+        raise Invalid("events", f"{path} is a folder: name the files in it")
     if not path.is_file():
         raise Invalid("events", f"there is no file {path}")
     kind = kind_of(path)
@@ -81,6 +83,8 @@ class _Csv:
         self.delimiter: str | None = said[1].decode() if said else delimiter or delimiter_of(head)
         with _readable(path):
             row = next(csv.reader([*head.splitlines(keepends=True)], delimiter=self.delimiter), [])
+        if not any(name.strip() for name in row):
+            raise Invalid("events", f"{path.name} has no header: its first row is blank")
         self.headers: Sequence[str] = [
             name.strip() or f"column {at + 1}" for at, name in enumerate(row)
         ]
@@ -100,18 +104,31 @@ class _Csv:
                     schema=dict.fromkeys(self.headers, pl.String),
                     columns=places,
                 )
+            # Of the first pass, which reads some columns. More marks are in values in quotes; fewer
+            # are blank rows, or rows that are cut off.
+            marks = len(frame) * (len(self.headers) - 1)
+            fit = places is None or data.count(self._mark) == marks
+            if not fit and (why := self._ragged(data, row)):
+                raise Invalid("events", f"{self._path.name} cannot be read: {why}")
             yield _filled(frame, row)
             row += len(frame)
 
+    @property
+    def _mark(self) -> bytes:
+        return (self.delimiter or ",").encode()
+
     def _ragged(self, data: bytes, before: int) -> str:
-        """Return which row of a block has more fields than the header."""
+        """Return which row of a block has more fields than the header, or fewer."""
         rows = csv.reader(data.decode().splitlines(keepends=True), delimiter=self.delimiter or ",")
         for at, row in enumerate(rows, before + 1):
-            if len(row) > len(self.headers):
-                return (
-                    f"row {at} has {len(row)} fields, the header {len(self.headers)} (is a value "
-                    f"with {self.delimiter!r} in it not in quotes?)"
-                )
+            if len(row) == len(self.headers) or not any(field.strip() for field in row):
+                continue
+            why = (
+                f"is a value with {self.delimiter!r} in it not in quotes?"
+                if len(row) > len(self.headers)
+                else "is it cut off, or a line break not in quotes?"
+            )
+            return f"row {at} has {len(row)} fields, the header {len(self.headers)} ({why})"
         return ""
 
 
@@ -161,7 +178,8 @@ def _no_object(block: bytes, before: int) -> str:
         try:
             msgspec.json.decode(line or b"{}", type=dict)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            return f"line {at} is no JSON object ({error})"
+            mend = "" if at > 1 else "; write each record on one line, as jq -c does"
+            return f"line {at} is no JSON object ({error}){mend}"
     return ""
 
 
@@ -192,13 +210,11 @@ def _filled(frame: pl.DataFrame, before: int) -> pl.DataFrame:
 
 @contextmanager
 def _readable(path: Path, ragged: Callable[[], str] | None = None) -> Iterator[None]:
-    """Within the block, a broken file raises Invalid; `ragged` names the row that is too long."""
+    """Within the block, a broken file raises Invalid; `ragged` names the row."""
     try:
         yield
     except pl.exceptions.PolarsError as error:
         reason = (ragged() if ragged is not None else "") or str(error).partition("\n")[0]
-        if "not found in CSV" in reason:
-            reason = "its rows have fewer fields than the header"
         raise Invalid("events", f"{path.name} cannot be read: {reason}") from error
     except (pa.ArrowException, OSError, csv.Error) as error:
         raise Invalid("events", f"{path.name} cannot be read: {error}") from error

@@ -143,7 +143,9 @@ class Reading:
     """Whether numbers are day numbers of Excel, as in the cells of a spreadsheet."""
 
 
-def instants(given: pl.Series, row: pl.Series, reading: Reading, faults: Faults) -> pl.Series:
+def instants(
+    given: pl.Series, row: pl.Series, reading: Reading, faults: Faults, role: str = "ts"
+) -> pl.Series:
     """Parse to Datetime[us] in UTC without a zone; null where `faults` saw no time."""
     found = _parsed(given, reading.order)
     if reading.serial and given.dtype == pl.String and found.null_count():
@@ -152,13 +154,13 @@ def instants(given: pl.Series, row: pl.Series, reading: Reading, faults: Faults)
         found = found.zip_with(_zoned(given), _in_zone(found, reading.zone))
     years = found.dt.year()
     bad = found.is_null() | ~years.is_between(*YEARS)
-    faults.see("ts", bad, row, lambda at: f": {_wrong(given[at], found[at])}")
+    faults.see(role, bad, row, lambda at: f": {_wrong(given[at], found[at])}")
     now = reading.now
     if now is not None:
         late = found > (now + AHEAD).astimezone(UTC).replace(tzinfo=None)
         late = late.fill_null(value=False)
         faults.see(
-            "ts", late, row,
+            role, late, row,
             lambda at: f": {quoted(given[at])} is still to come (now it is {now:%Y-%m-%d}): one "
             "such date makes all customers look silent; mend it, or leave the row out",
         )  # fmt: skip

@@ -11,6 +11,11 @@ import polars as pl
 PURCHASE, REFUND = "purchase", "refund"
 SCORED: Final = ("survey", "recommendation")
 """Event types that carry a score."""
+LOYALTY: Final = (
+    "points_earned", "points_spent", "points_expired", "points_expiring", "level_raised",
+    "level_lowered", "referral",
+)  # fmt: skip
+"""Event types of a loyalty programme: they alone carry points."""
 _TABLE: Final = {
     "purchase": (
         "purchases purchased order orders ordered order_placed order_completed sale sales "
@@ -53,6 +58,22 @@ _TABLE: Final = {
         "contract_end contract_cancelled contract_canceled contract_expired "
         "contract_terminated subscription_ended subscription_cancelled subscription_canceled "
         "subscription_expired 合同结束 合同到期 合同终止 解约 退订 订阅结束"
+    ),
+    "points_earned": (
+        "earned_points points_accrued points_accrual points_awarded 获得积分 积分获得 积分增加 "
+        "积分发放 积分累积"
+    ),
+    "points_spent": (
+        "spent_points points_redeemed points_redemption points_used 使用积分 积分使用 积分兑换 "
+        "兑换积分 积分消费 积分抵扣"
+    ),
+    "points_expired": "expired_points points_lapsed 积分过期 积分失效 积分清零",
+    "points_expiring": "expiring_points points_expiry 积分即将到期 积分即将过期 积分到期提醒",
+    "level_raised": "tier_upgrade tier_upgraded 会员升级 等级提升",
+    "level_lowered": "tier_downgrade tier_downgraded 会员降级 等级下调",
+    "referral": (
+        "referred_friend friend_referred customer_referred refer_a_friend 老带新 推荐新客 "
+        "推荐好友 邀请好友 转介绍"
     ),
 }
 """The reader's word -> the words that mean it."""

@@ -30,6 +30,7 @@ PERSONAL: Final = (
     "/v1/absences",
     "/v1/customers",
     "/v1/erasures",
+    "/v1/exports",
     "/v1/feedback",
     "/v1/grades",
     "/v1/identities",
@@ -58,6 +59,8 @@ class Auditing:
 
     entries: Entries
     clock: Clock
+    also: Sequence[str] = ()
+    """Paths whose reading is audited, too."""
     skipped: Sequence[str] = ()
     """Paths whose requests change nothing, or bring events, which are counted elsewhere."""
 
@@ -86,7 +89,9 @@ class Auditing:
     def _change(self, scope: Scope, body: bytes | None) -> Change | None:
         holder: Holder | None = scope.get(HOLDER)
         path = scope["path"]
-        if holder is None or scope["method"] not in ENTITY:
+        if holder is None:
+            return None
+        if scope["method"] not in ENTITY and not any(below(path, at) for at in self.also):
             return None
         if any(below(path, at) for at in self.skipped):
             return None

@@ -62,6 +62,8 @@ class Holder:
     name: str
     token_id: int
     scopes: frozenset[str]
+    owner_ids: frozenset[str] | None = None
+    """Account owners whose customers and tasks the holder sees; None: those of all."""
 
 
 class Guard(Protocol):

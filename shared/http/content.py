@@ -68,23 +68,37 @@ def _inner(path: str, value: Any, depth: int) -> list[tuple[str, Any, int]]:
 
 
 def _parsed(body: bytes) -> Any:
+    strict = None
     if not _LONG_NUMBER.search(body):
         try:
-            return orjson.loads(body)
+            orjson.loads(body)
         except orjson.JSONDecodeError as error:
             strict = error
-    else:
-        strict = None
     # A lenient parser accepts what the strict one refuses without a field: half characters,
-    # numbers.
+    # numbers. It also shows a key that is there twice.
     try:
-        return json.loads(body.decode(), parse_int=_whole, parse_constant=_no_number)
+        return json.loads(
+            body.decode(),
+            parse_int=_whole,
+            parse_constant=_no_number,
+            object_pairs_hook=_object,
+        )
     except RecursionError:
         raise TooDeep from None
     except UnicodeDecodeError as wrong:
         raise Invalid("body", f"not UTF-8: byte {wrong.start}, {wrong.reason}") from None
     except ValueError as wrong:
         raise Invalid("body", f"not JSON: {strict or wrong}") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Returns an object; raises Invalid for two equal keys: one would win without a word."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise Invalid(_shown(key), "sent twice in one object")
+        found[key] = value
+    return found
 
 
 def _whole(digits: str) -> Any:

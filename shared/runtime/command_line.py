@@ -5,10 +5,10 @@ A service adds its own operator commands. Exit status: 0 done, 1 failed, 2 wrong
 
 import argparse
 import asyncio
-import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,10 @@ from shared.postgres.engine import create_engine
 from shared.postgres.migrations import migrate
 from shared.postgres.settings import PostgresSettings
 from shared.runtime import audit_command
-from shared.runtime.arguments import look_at, serial
+from shared.runtime.arguments import count, days, look_at, serial
 from shared.runtime.audited_command import audited, is_audited, path_of
 from shared.runtime.clock import SystemClock
+from shared.runtime.interrupts import INTERRUPTED, STATUS
 from shared.runtime.terminal import visible_output
 
 log = structlog.get_logger(__name__)
@@ -70,11 +71,15 @@ def main(
     if add_commands is not None:
         add_commands(commands)
 
-    args = parser.parse_args(argv)
-    path = path_of(parser, sys.argv[1:] if argv is None else argv)
-    configure_logging(spec.name, args.log_level)
-    with visible_output():
-        return _carried_out(spec, path, args)
+    try:
+        args = parser.parse_args(argv)
+        path = path_of(parser, sys.argv[1:] if argv is None else argv)
+        configure_logging(spec.name, args.log_level)
+        with visible_output():
+            return _carried_out(spec, path, args)
+    except KeyboardInterrupt:
+        print(INTERRUPTED, file=sys.stderr)
+        return STATUS
 
 
 def _carried_out(spec: ServiceSpec, path: str, args: argparse.Namespace) -> int:
@@ -89,9 +94,6 @@ def _carried_out(spec: ServiceSpec, path: str, args: argparse.Namespace) -> int:
             place = ".".join(str(part) for part in problem["loc"])
             print(f"setting {place}: {problem['msg']}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 128 + signal.SIGINT
     except (Invalid, Transient, OSError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
@@ -124,17 +126,43 @@ def _add_token_commands(spec: ServiceSpec, commands: Any) -> None:
     create = actions.add_parser("create", help="make a token; it is shown once")
     create.add_argument("--name", required=True, help="who or what will use it")
     create.add_argument("--scope", required=True, action="append", choices=SCOPES)
-    create.set_defaults(command=lambda args: _token_create(spec, args.name, args.scope))
+    create.add_argument(
+        "--owner", action="append", help="sees this owner's customers and tasks only; repeat it"
+    )
+    create.add_argument("--days", type=days, help="expires after so many days (default: never)")
+    create.set_defaults(command=lambda args: _token_create(spec, args))
     listing = actions.add_parser("list", help="every token, without the secret")
     listing.set_defaults(command=lambda _: _token_list(spec))
+    rotate = actions.add_parser("rotate", help="make a new token in place of one; shown once")
+    rotate.add_argument("id", type=serial, help="as `tokens list` shows it")
+    rotate.add_argument("--overlap-hours", type=count, default=24, help="how long both are valid")
+    rotate.set_defaults(command=lambda args: _token_rotate(spec, args.id, args.overlap_hours))
     revoke = actions.add_parser("revoke", help="end a token now")
     revoke.add_argument("id", type=serial, help="as `tokens list` shows it")
     revoke.set_defaults(command=lambda args: _token_revoke(spec, args.id))
 
 
-async def _token_create(spec: ServiceSpec, name: str, scopes: list[str]) -> int:
+async def _token_create(spec: ServiceSpec, args: argparse.Namespace) -> int:
+    clock = SystemClock()
+    ends = None if args.days is None else clock.now() + timedelta(days=args.days)
+
     async def work(engine: AsyncEngine) -> int:
-        print(await Tokens(engine, spec.token_table, SystemClock()).create(name, scopes))
+        tokens = Tokens(engine, spec.token_table, clock)
+        made = tokens.create(args.name, args.scope, owner_ids=args.owner, expires_at=ends)
+        print(await made)
+        return 0
+
+    return await with_engine(spec, work)
+
+
+async def _token_rotate(spec: ServiceSpec, token_id: int, overlap_hours: int) -> int:
+    async def work(engine: AsyncEngine) -> int:
+        tokens = Tokens(engine, spec.token_table, SystemClock())
+        made = await tokens.rotate(token_id, timedelta(hours=overlap_hours))
+        if made is None:
+            print(f"no token {token_id} is valid; see `tokens list`", file=sys.stderr)
+            return 1
+        print(made)
         return 0
 
     return await with_engine(spec, work)
@@ -143,7 +171,7 @@ async def _token_create(spec: ServiceSpec, name: str, scopes: list[str]) -> int:
 async def _token_list(spec: ServiceSpec) -> int:
     async def work(engine: AsyncEngine) -> int:
         for row in await Tokens(engine, spec.token_table, SystemClock()).list_all():
-            print(describe(row))
+            print(describe(row, SystemClock().now()))
         return 0
 
     return await with_engine(spec, work)

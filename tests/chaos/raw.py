@@ -26,6 +26,9 @@ def cloud_event(happening: Happening) -> bytes:
             data["kind"] = happening.data.kind
         if happening.data.score is not None:
             data["score"] = happening.data.score
+        for name in ("points", "balance", "expires_on"):
+            if (found := getattr(happening.data, name)) is not None:
+                data[name] = str(found) if name == "expires_on" else found
     return json.dumps(
         {
             "specversion": "1.0",

@@ -6,8 +6,9 @@ deduplication, batching or storing in between.
 
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,11 @@ KINDS = (
     (Kind.RECOMMENDATION, types.FEEDBACK, "recommendation", 2),
     (Kind.SUGGESTION, types.FEEDBACK, "suggestion", 1),
     (None, types.PROFILE, None, 2),
+    (Kind.POINTS_EARNED, types.LOYALTY, "points_earned", 3),
+    (Kind.POINTS_SPENT, types.LOYALTY, "points_spent", 1),
+    (Kind.POINTS_EXPIRING, types.LOYALTY, "points_expiring", 1),
+    (Kind.LEVEL_LOWERED, types.LOYALTY, "level_lowered", 1),
+    (Kind.REFERRAL, types.LOYALTY, "referral", 1),
 )
 
 
@@ -80,6 +86,10 @@ def _happening(source: random.Random, customer: str, number: int, at: float) -> 
         data.amount = round(source.gammavariate(2, 20), 2)
     if kind in {Kind.SURVEY, Kind.RECOMMENDATION} and source.random() < 0.9:
         data.score = float(source.randrange(11))
+    if word is not None and word.startswith("points_"):
+        data.points, data.balance = float(source.randrange(900)), float(source.randrange(2_000))
+    if kind == Kind.POINTS_EXPIRING:
+        data.expires_on = (day(0) + timedelta(days=round(at) + source.randrange(60))).date()
     if kind is None:
         data.profile = Profile(name=f"name {number}")
     time = day(0) + timedelta(days=round(at, 6))
@@ -90,20 +100,44 @@ def states(happenings: list[Happening]) -> dict[str, NDArray[np.void]]:
     """Returns the state of each customer after all of these, each counted once."""
     row = {name: n for n, name in enumerate(sorted({h.customer for h in happenings}))}
     seen = [h for h in happenings if h.kind is not None]
+    known = numbers(seen)
     columns = EventColumns(
         row=np.array([row[h.customer] for h in seen], np.int64),
         kind=np.array([int(h.kind or 0) for h in seen], np.uint8),
         time=np.array([h.time.timestamp() for h in seen]),
-        amount=np.array([math.nan if (a := h.data.amount) is None else a for h in seen]),
+        amount=known["amount"],
+        cost=known["cost"],
+        until=known["until"],
         score=np.array([math.nan if (s := h.data.score) is None else s for h in seen]),
         key=np.array([stable_hash(SOURCE, h.name) for h in seen], np.uint64),
         category=np.zeros(len(seen), np.uint64),
-        cost=np.full(len(seen), np.nan),
         channel=np.zeros(len(seen), np.uint8),
         source=np.full(len(seen), stable_hash(SOURCE), np.uint64),
     )
     folded = fold(empty(len(row)), columns)
     return {name: folded[n : n + 1] for name, n in row.items()}
+
+
+def numbers(happenings: Sequence[Happening]) -> dict[str, NDArray[np.float64]]:
+    """Returns `amount`, `cost` and `until` of the kernel's columns: money, or points."""
+    data = [h.data for h in happenings]
+    return {
+        "amount": np.array([_first(d.amount, d.points) for d in data]),
+        "cost": np.array([_first(d.balance) for d in data]),
+        "until": np.array([_end(d.expires_on) for d in data]),
+    }
+
+
+def _first(*known: float | None) -> float:
+    return next((number for number in known if number is not None), math.nan)
+
+
+def _end(last: date | None) -> float:
+    """Return when a day is over, Unix seconds UTC."""
+    if last is None:
+        return math.nan
+    midnight = datetime(last.year, last.month, last.day, tzinfo=UTC)
+    return (midnight + timedelta(days=1)).timestamp()
 
 
 def assert_stored(stored: dict[str, bytes], expected: dict[str, NDArray[np.void]]) -> None:

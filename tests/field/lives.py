@@ -34,6 +34,10 @@ class Happened:
     kind: Kind
     amount: float = math.nan
     score: float = math.nan
+    balance: float = math.nan
+    """Loyalty points in the account; those of the event itself are its `amount`."""
+    expires: float = math.nan
+    """The last day, whole, on which expiring points can be spent."""
 
 
 @dataclass(slots=True)

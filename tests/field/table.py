@@ -21,13 +21,18 @@ FEEDBACK = {
     Kind.COMPLAINT_OPENED: "complaint_opened",
     Kind.COMPLAINT_CLOSED: "complaint_closed",
 }
+POINTS: dict[Kind, types.LoyaltyKind] = {
+    Kind.POINTS_EARNED: "points_earned",
+    Kind.POINTS_SPENT: "points_spent",
+    Kind.POINTS_EXPIRING: "points_expiring",
+}
 Named = tuple[str, str, Happened]
 """Event id, customer, and what happened."""
 
 
 def second(day: float) -> float:
     """Returns Unix seconds UTC of a day since `START`, whole."""
-    return round(START.timestamp() + day * DAY_S)
+    return math.nan if math.isnan(day) else round(START.timestamp() + day * DAY_S)
 
 
 def moment(day: float) -> datetime:
@@ -48,8 +53,9 @@ def table(customers: Sequence[Customer]) -> EventTable:
         score=np.array([one.score for one in happened]),
         key=np.array([stable_hash(SOURCE, name) for name, *_ in rows], np.uint64),
         category=np.zeros(n, np.uint64),
-        cost=np.full(n, np.nan),
+        cost=np.array([one.balance for one in happened]),
         channel=np.zeros(n, np.uint8),
+        until=np.array([second(one.expires + 1) for one in happened]),
     )
     return from_columns([EventBatch([who for _, who, _ in rows], columns)], second(END))
 
@@ -82,6 +88,12 @@ def _data(one: Happened) -> tuple[str, msgspec.Struct]:
         return types.PURCHASE, types.Purchase(amount=f"{one.amount:.2f}", currency="USD")
     if one.kind == Kind.INTERACTION:
         return types.INTERACTION, types.Interaction(kind="page_viewed")
+    if one.kind in POINTS:
+        known = None if math.isnan(one.balance) else one.balance
+        last = None if math.isnan(one.expires) else moment(one.expires).date()
+        return types.LOYALTY, types.Loyalty(
+            kind=POINTS[one.kind], points=one.amount, balance=known, expires_on=last
+        )
     score = None if math.isnan(one.score) else one.score
     said = {"kind": FEEDBACK[one.kind], "score": score}
     return types.FEEDBACK, msgspec.convert(said, types.Feedback)

@@ -13,6 +13,7 @@ from services.ingest.core.file_events import file_events
 from services.ingest.core.rates import RateTable
 from shared.event_files.repeats import OCCURRENCE
 from shared.event_files.sources import ROW
+from shared.event_files.words import LOYALTY
 from shared.kernel.errors import Invalid
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
@@ -25,19 +26,24 @@ events = st.fixed_dictionaries(
         "customer_id": ids,
         "event_id": ids,
         "event_type": st.sampled_from(
-            ["purchase", "refund", "survey", "complaint_opened", "contract_ended", "view", "x y"]
+            ["purchase", "refund", "survey", "complaint_opened", "contract_ended", "view", "x y",
+             *LOYALTY]
         ) | st.text(max_size=100),
         "ts": st.datetimes(datetime(1985, 1, 1), datetime(2030, 1, 1)),  # noqa: DTZ001
         "amount": st.none() | st.floats(allow_nan=False, allow_infinity=False),
         "currency": st.none() | st.sampled_from(["USD", "EUR", "GBP", "usd", ""]),
         "category": st.none() | st.text(max_size=250),
         "score": st.none() | st.floats(0, 10),
+        "points": st.none() | st.floats(),
+        "points_balance": st.none() | st.floats(),
+        "points_expire_on": st.none() | st.dates(),
     }
 )  # fmt: skip
 SCHEMA: dict[str, Any] = {
     "customer_id": pl.String, "event_id": pl.String, "event_type": pl.String,
     "ts": pl.Datetime("us"), "amount": pl.Float64, "currency": pl.String,
-    "category": pl.String, "score": pl.Float64, ROW: pl.Int64,
+    "category": pl.String, "score": pl.Float64, "points": pl.Float64,
+    "points_balance": pl.Float64, "points_expire_on": pl.Date, ROW: pl.Int64,
 }  # fmt: skip
 PLAIN = {
     "customer_id": "c", "event_id": "a", "event_type": "purchase", "ts": datetime(2020, 1, 1),  # noqa: DTZ001

@@ -84,12 +84,12 @@ def test_foreign_bytes_are_refused() -> None:
     good = to_bytes(fold(empty(1), purchases(1, 5)))[0]
     with pytest.raises(ValueError, match=rf"{len(good)} bytes.*not {len(good) - 8}"):
         from_bytes([good, good[:-8]])
-    with pytest.raises(ValueError, match="at least 16 bytes, not 3"):
+    with pytest.raises(ValueError, match="at least 24 bytes, not 3"):
         from_bytes([good, good[:3]])
 
 
 def test_little_is_stored_of_who_did_little() -> None:
     """A first purchase takes a fraction of the whole state, and an empty state only a mask."""
     once = fold(empty(1), purchases(1))
-    assert len(to_bytes(empty(1))[0]) == 16
+    assert len(to_bytes(empty(1))[0]) == 24
     assert len(to_bytes(once)[0]) < STATE.itemsize / 4

@@ -8,7 +8,7 @@ from typing import Final
 
 from services.alerts.core.ids import draw
 from services.alerts.core.policy_document import Policy
-from shared.contracts.risk import RiskAssessed
+from shared.contracts.risk import Grade, RiskAssessed
 
 BITS: Final = 2**64
 
@@ -23,6 +23,12 @@ def eligible(message: RiskAssessed, policy: Policy) -> bool:
     """Return whether the draw could hold this customer out: others are not comparable."""
     grade = None if message.standing is None else message.standing.grade
     return policy.holdout.share > 0 and grade not in policy.holdout.spare_grades
+
+
+def left_alone(policy: Policy, customer_id: str, grade: Grade | None) -> bool:
+    """Return whether a customer of this grade is held out, whatever the cause of a message."""
+    spared = grade in policy.holdout.spare_grades
+    return not spared and drawn(policy.name, customer_id, policy.holdout.share)
 
 
 def drawn(policy: str, customer_id: str, share: float) -> bool:

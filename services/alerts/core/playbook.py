@@ -10,11 +10,11 @@ import msgspec
 
 from services.alerts.core.conditions import UNKNOWN, meets, one_of
 from services.alerts.core.policy_document import (
-    Both,
     Playbook,
     Policy,
     Service,
 )
+from services.alerts.core.policy_parts import Both
 from shared.contracts.events import Profile
 from shared.contracts.risk import Classification
 from shared.contracts.treatment import LeavingCause
@@ -39,7 +39,11 @@ class Plan(msgspec.Struct, kw_only=True, frozen=True):
     title: Both | None = None
     """Title of a task by the calendar or a segment; None for tasks by risk."""
     offer: Both | None = None
+    offer_points: int | None = None
+    """Loyalty points that may be credited to the customer; None: none."""
     steps: list[Both] = []
+    sends: bool = False
+    """True: a provider is to send the customer a message, by the playbook's rule then."""
 
 
 def choose(
@@ -81,7 +85,9 @@ def plan(playbook: Playbook, policy: Policy, profile: Profile, title: Both | Non
         consent_missing=bool(playbook.channels) and channel is None,
         title=title,
         offer=playbook.offer,
+        offer_points=playbook.offer_points,
         steps=playbook.steps,
+        sends=playbook.send is not None,
     )
 
 

@@ -12,19 +12,16 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from services.alerts.core.message_rule import MessageRule
+from services.alerts.core.message_rule import check as check_message
+from services.alerts.core.policy_parts import Both, Code, Days, TimeOfDay
 from shared.contracts.risk import Band, Grade, Lifecycle, Probability, Tier
 from shared.contracts.signs import SignCode
 from shared.contracts.treatment import LeavingCause
 from shared.kernel.errors import Invalid
 from shared.kernel.zones import zone
 
-Days = Annotated[int, Meta(ge=0, le=3_650)]
-Code = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$(?!\n)")]
-"""A name within the document; short, since it is a label of metrics."""
-Text = Annotated[str, Meta(min_length=1, max_length=500)]
 Names = Annotated[list[Annotated[str, Meta(min_length=1, max_length=200)]], Meta(max_length=100)]
-TimeOfDay = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$(?!\n)")]
-"""A time such as `20:00`; in YAML within quotes."""
 Share = Annotated[float, Meta(ge=0, le=0.5)]
 Money = Annotated[float, Meta(ge=0)]
 """Reporting currency."""
@@ -43,13 +40,6 @@ RULES_MAX: Final = 200
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A part of the document; a field that it does not know is an error."""
-
-
-class Both(_Part, frozen=True, rename={"zh": "zh-CN"}):
-    """A text that owners read, in both languages."""
-
-    en: Text
-    zh: Text
 
 
 class Condition(_Part, frozen=True):
@@ -113,6 +103,10 @@ DEFAULT_SIGNS: Final[Mapping[SignCode, SignPolicy]] = {
     # Most such customers are of low value: the playbooks give them to a machine, and a budget
     # leaves them out.
     "new_and_quiet": SignPolicy(lapse_share_min=0.6),
+    # Many members may have points that expire, or a level that is set anew, on one day: these warn
+    # of customers who also buy later than usual, and earlier than the silence alone does.
+    "points_expiring": SignPolicy(lapse_share_min=0.4),
+    "level_lowered": SignPolicy(lapse_share_min=0.4),
 }
 """Defaults of each sign, for the fields that a document does not set."""
 
@@ -206,6 +200,8 @@ class Playbook(_Part, frozen=True):
     channels: Names = []
     """Ways to reach the customer, the preferred one first."""
     offer: Both | None = None
+    offer_points: Annotated[int, Meta(ge=1, le=1_000_000_000)] | None = None
+    """Loyalty points that the owner, or a machine, may credit to the customer."""
     steps: Annotated[list[Both], Meta(max_length=20)] = []
     response_hours: Annotated[float, Meta(gt=0, le=24 * 60)] | None = None
     """Hours within which an owner must take the task on; None: no target, and no escalation."""
@@ -213,6 +209,9 @@ class Playbook(_Part, frozen=True):
     """None: the policy's working days, as for the band of the task."""
     save_rate: Probability = 0.1
     """Share of the warned customers that the playbook keeps; assumed until it is measured."""
+    send: MessageRule | None = None
+    """The message that a provider sends to the customer, of a `self_service` playbook; None: none
+    is sent."""
 
 
 class Care(_Part, frozen=True):
@@ -374,6 +373,9 @@ def _check(policy: Policy) -> None:
     _distinct("on_segment", [s.segment for s in policy.on_segment])
     uses = [(f"care.{c.name}", c.playbook) for c in policy.care]
     uses += [(f"on_segment.{s.segment}", s.playbook) for s in policy.on_segment]
+    for each in policy.playbooks:
+        if each.send is not None:
+            check_message(f"policy.playbooks.{each.id}", each.service, each.send)
     for place, playbook in uses:
         if playbook not in playbooks:
             raise Invalid(f"policy.{place}.playbook", f"no playbook {playbook!r}")

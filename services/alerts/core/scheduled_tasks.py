@@ -16,7 +16,8 @@ import msgspec
 from services.alerts.core.customer import CustomerState
 from services.alerts.core.ids import stable_id
 from services.alerts.core.playbook import grade_rank, named, plan, queue_of
-from services.alerts.core.policy_document import Both, Care
+from services.alerts.core.policy_document import Care
+from services.alerts.core.policy_parts import Both
 from services.alerts.core.task import Ground, Task
 from services.alerts.core.wording.catalogue import language_of
 from shared.contracts.events import Profile

@@ -23,6 +23,7 @@ from shared.kernel.errors import Invalid
 EventKind = Literal[
     "acknowledged", "started", "snoozed", "woken", "commented", "reassigned", "escalated",
     "unanswered", "rebalanced", "allocated", "verdict", "dismissed", "expired", "joined",
+    "message_handed", "message_suppressed", "message_result",
 ]  # fmt: skip
 RISK: Final = "risk"
 """Actor of events caused by an assessment."""

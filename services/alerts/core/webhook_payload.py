@@ -11,15 +11,16 @@ import msgspec
 
 from services.alerts.core.experiment_subject import ExperimentSubject
 from services.alerts.core.ids import stable_id
-from services.alerts.core.policy_document import Both
+from services.alerts.core.policy_parts import Both
 from services.alerts.core.task import BY_RISK, Task
 from services.alerts.core.wording.catalogue import sentence
 from services.alerts.delivery.core.endpoint import Payload
 from shared.contracts.treatment import TreatmentRecorded
 
 Kind = Literal[
-    "retention_task.opened", "retention_task.updated", "retention_task.closed", "endpoint.test"
-]
+    "retention_task.opened", "retention_task.updated", "retention_task.closed", "endpoint.test",
+    "customer_message.send",
+]  # fmt: skip
 """`endpoint.test`: a sample that an operator sends; its task exists nowhere."""
 
 
@@ -76,6 +77,8 @@ class TaskPayload(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True)
     consent_missing: bool = False
     """The customer consents to no channel of the playbook."""
     offer: str | None = None
+    offer_points: int | None = None
+    """Loyalty points that may be credited to the customer."""
     steps: list[str] = []
     respond_by: datetime | None = None
     escalated_to: str | None = None
@@ -212,6 +215,7 @@ def payload_of(task: Task) -> TaskPayload:
         channel=task.plan.channel,
         consent_missing=task.plan.consent_missing,
         offer=_in(task, task.plan.offer),
+        offer_points=task.plan.offer_points,
         steps=[step.zh if task.language == "zh-CN" else step.en for step in task.plan.steps],
         respond_by=task.respond_by,
         escalated_to=task.escalated_to,

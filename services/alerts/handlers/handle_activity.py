@@ -1,4 +1,7 @@
-"""Handles activity: purchases end tasks, profiles give a customer's owner and language."""
+"""Handles activity: purchases end tasks, profiles give a customer's owner, language and consent.
+
+Feedback is stored for the people who read it, and unsubscriptions for messages to the customer.
+"""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -13,7 +16,9 @@ from services.alerts.handlers.erase_customers import EraseCustomers
 from services.alerts.handlers.record_task_changes import BatchDecisions, RecordTaskChanges, count
 from services.alerts.handlers.update_gauges import note_lag
 from services.alerts.ports import TICK, ActivitySeen, KnownCustomer, ProfileSeen
+from services.alerts.store.consents import Consents
 from services.alerts.store.customers import Customers
+from services.alerts.store.feedback import Feedback
 from services.alerts.store.trials import Trials
 from shared.kafka.batch import Batch
 from shared.kafka.transaction import BatchTransactions
@@ -32,6 +37,8 @@ class HandleActivity:
     decode: Decode
     customers: Customers
     trials: Trials
+    consents: Consents
+    feedback: Feedback
     recorder: RecordTaskChanges
     erase: EraseCustomers
     clock: Clock
@@ -54,6 +61,9 @@ class HandleActivity:
             await self.trials.note_purchases(work, seen.money)
             decisions, profiles = _take_in(seen, known)
             await self.customers.write_profiles(work, profiles)
+            await self.consents.state(work, _of_consent(profiles, known))
+            await self.consents.note(work, seen.subscriptions)
+            await self.feedback.add(work, seen.feedback)
             changes, messages = await self.recorder.write(work, decisions, now)
             changes = [*ended, *changes]
             transaction.messages += [*seen.dead, *messages]
@@ -61,6 +71,8 @@ class HandleActivity:
             self.deliveries_queued.set()
         metrics.ACTIVITY.labels("purchase").inc(len(seen.purchases))
         metrics.ACTIVITY.labels("profile").inc(len(seen.profiles))
+        metrics.ACTIVITY.labels("feedback").inc(len(seen.feedback))
+        metrics.ACTIVITY.labels("subscription").inc(len(seen.subscriptions))
         metrics.DEAD_LETTERS.labels("activity").inc(len(seen.dead))
         count(changes, self.clock.now())
         await transaction.send()
@@ -93,6 +105,17 @@ def _moves(batch: Batch, seen: ActivitySeen) -> list[Move]:
             progress[TICK] = seen.ticks[tp].timestamp()
         moves.append(batch.move(tp, len(records), progress))
     return moves
+
+
+def _of_consent(
+    profiles: dict[str, ProfileSeen], known: dict[str, KnownCustomer]
+) -> dict[str, ProfileSeen]:
+    """Return the profiles that state another consent than the one before."""
+    return {
+        customer: seen
+        for customer, seen in profiles.items()
+        if seen.renewed or seen.profile.consent != known[customer].contact.consent
+    }
 
 
 def _take_in(

@@ -15,7 +15,8 @@ import msgspec
 
 from services.alerts import metrics
 from services.alerts.core.customer import Closed, CustomerState, OpenTask, regraded
-from services.alerts.core.policy_document import Both, Policy
+from services.alerts.core.policy_document import Policy
+from services.alerts.core.policy_parts import Both
 from services.alerts.core.scheduled_tasks import (
     cause_of,
     planned_id,

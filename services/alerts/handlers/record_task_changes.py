@@ -18,6 +18,7 @@ from services.alerts.delivery.ports import NewDelivery
 from services.alerts.delivery.store.deliveries import Deliveries
 from services.alerts.delivery.store.endpoints import Endpoints
 from services.alerts.ports import TaskChange
+from services.alerts.store.customer_messages import CustomerMessages
 from services.alerts.store.due_tasks import TaskLog
 from services.alerts.store.tasks import Tasks
 from services.alerts.store.trials import Trials
@@ -110,6 +111,7 @@ class RecordTaskChanges:
         self._routes = routes
         self._log = log
         self._treatment_topic = treatment_topic
+        self._messages = CustomerMessages()
 
     async def write(
         self, work: UnitOfWork, decisions: BatchDecisions, now: datetime
@@ -121,7 +123,9 @@ class RecordTaskChanges:
         grown = await self._grow(work, decisions.joinings)
         updated = await self._update(work, decisions.updates)
         ended = await self._tasks.close(work, [closed for closed, _ in decisions.closed.values()])
-        await self._tasks.add(work, list(decisions.raised.values()))
+        raised = list(decisions.raised.values())
+        await self._tasks.add(work, raised)
+        await self._messages.add(work, raised)
         await self._trials.add(work, [trial for trial, _ in decisions.trials])
         await self._log.add(work, decisions.events)
         ended_changes = [TaskChange(task, decisions.closed[task.id][1]) for task in ended]

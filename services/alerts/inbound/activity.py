@@ -1,26 +1,43 @@
-"""Decodes the activity that alerts acts on: purchases, refunds, profiles, ticks.
+"""Decodes the activity that alerts acts on: purchases, refunds, profiles, feedback, ticks.
 
 A backfill's purchases and refunds are history and are skipped; its profiles are kept, since they
-describe the customer as of today.
+describe the customer as of today, and so are its feedback and unsubscriptions.
 """
 
 from datetime import datetime
+from typing import Final
 
 import msgspec
 
+from services.alerts.core.customer_message import spelled
 from services.alerts.inbound.dead_letters import dead_letter, nul_free
-from services.alerts.ports import ActivitySeen, ErasureSeen, ProfileSeen, PurchaseSeen
+from services.alerts.ports import (
+    ActivitySeen,
+    ErasureSeen,
+    FeedbackSeen,
+    ProfileSeen,
+    PurchaseSeen,
+    SubscriptionSeen,
+)
 from shared.contracts import events as types
-from shared.contracts.events import ID_LENGTH_MAX, Profile, key_fault
+from shared.contracts.events import ID_LENGTH_MAX, Feedback, Profile, key_fault
 from shared.contracts.reading import read
 from shared.kafka.batch import Batch, ConsumedRecord
 from shared.kernel.errors import Invalid
 from shared.kernel.times import in_utc
 
+SUBSCRIPTIONS: Final = {"unsubscribed": True, "subscribed": False}
+"""Kinds of interactions by which a customer ends a subscription to a channel, or returns to it."""
+
 
 class _Data(msgspec.Struct, gc=False):
     amount: float | None = None
     profile: Profile | None = None
+    kind: str | None = None
+    score: float | None = None
+    text: str | None = None
+    channel: str | None = None
+    case_id: str | None = None
 
 
 class _Event(msgspec.Struct, gc=False):
@@ -81,15 +98,59 @@ def _note(seen: ActivitySeen, record: ConsumedRecord) -> None:
         found = ProfileSeen(event.data.profile, event.time, event.id)
         _, before = seen.profiles.get(customer, (tp, None))
         if found.replaces(before):
-            seen.profiles[customer] = (tp, found)
+            seen.profiles[customer] = (tp, found.after(before))
+    elif event.type == types.FEEDBACK:
+        seen.feedback.append(_feedback(event, record))
+    elif event.type == types.INTERACTION and event.data.kind in SUBSCRIPTIONS:
+        nul_free("data.channel", record.value or b"")
+        seen.subscriptions.append(_subscription(event, event.data.kind))
 
 
-def _money(event: _Event, *, refund: bool) -> PurchaseSeen:
+def _feedback(event: _Event, record: ConsumedRecord) -> FeedbackSeen:
+    nul_free("data.text", record.value or b"")
+    _must_have_key(event)
+    data = event.data
+    fields = {"kind": data.kind, "score": data.score, "text": data.text}
+    fields |= {"case_id": data.case_id, "channel": data.channel}
+    try:
+        given = msgspec.convert({k: v for k, v in fields.items() if v is not None}, Feedback)
+    except msgspec.ValidationError as wrong:
+        raise Invalid("data", str(wrong)) from None
+    return FeedbackSeen(
+        customer_id=_customer(event),
+        source=event.source,
+        event_id=event.id,
+        at=event.time,
+        kind=given.kind,
+        score=given.score,
+        text=given.text,
+        channel=given.channel,
+        case_id=given.case_id,
+        history=event.backfill is not None,
+    )
+
+
+def _subscription(event: _Event, kind: str) -> SubscriptionSeen:
+    return SubscriptionSeen(
+        customer_id=_customer(event),
+        channel=spelled(event.data.channel),
+        at=event.time,
+        ended=SUBSCRIPTIONS[kind],
+        reported_by=event.source,
+    )
+
+
+def _must_have_key(event: _Event) -> None:
+    """Raise Invalid unless the event's identity fits the key of a table."""
     for field, text in (("id", event.id), ("source", event.source)):
         if len(text) > ID_LENGTH_MAX or "\0" in text:
             raise Invalid(field, f"must have at most {ID_LENGTH_MAX} characters, none U+0000")
     if (why := key_fault(event.subject, event.source, event.id)) is not None:
         raise Invalid("subject, source, id", why)
+
+
+def _money(event: _Event, *, refund: bool) -> PurchaseSeen:
+    _must_have_key(event)
     amount = event.data.amount or 0.0
     return PurchaseSeen(
         customer_id=_customer(event),

@@ -7,6 +7,7 @@ import uuid
 from typing import Final
 
 from services.alerts.store.tables import erasure, metadata
+from shared.contracts.customer_message import SEND
 from shared.postgres.engine import UnitOfWork
 
 RENAMED: Final = ("task", "trial")
@@ -51,6 +52,13 @@ class Erasure:
             work,
             "DELETE FROM alerts.trial WHERE customer_id = $1 AND measured_at IS NULL",
             customer_id,
+        )
+        # The provider does not know the customer from us: nothing has to be taken back.
+        rows["delivery"] = await _run(
+            work,
+            "DELETE FROM alerts.delivery WHERE customer_id = $1 AND kind = $2",
+            customer_id,
+            SEND,
         )
         nameless = f"erased-{uuid.uuid4()}"
         for table in RENAMED:

@@ -16,6 +16,8 @@ from services.alerts.core.policy_document import (
     upgrade,
 )
 from services.alerts.core.task import Ground
+from services.alerts.store.customer_messages import CustomerMessages
+from shared.contracts.customer_message import SEND
 from shared.kernel.errors import Invalid
 from shared.postgres.engine import UnitOfWork
 
@@ -152,7 +154,32 @@ class Policies:
             raise Invalid("version", f"the newest is {number}: look at it and change that one")
         if newest and newest[0].policy == policy:
             return newest[0]
-        diff = "\n".join(difference(newest[0].policy if newest else None, policy))
+        await self._must_have_providers(work, policy)
+        return await self._store(work, newest[0] if newest else None, policy, actor, note, now)
+
+    async def _must_have_providers(self, work: UnitOfWork, policy: Policy) -> None:
+        """Raise Invalid, naming the playbook, where it sends by an endpoint that takes none."""
+        sending = {p.send.endpoint: p.id for p in policy.playbooks if p.send is not None}
+        if not sending:
+            return
+        for endpoint in sorted(sending.keys() - await CustomerMessages().takers(work)):
+            raise Invalid(
+                f"policy.playbooks.{sending[endpoint]}.send.endpoint",
+                f"no webhook {endpoint!r} takes such messages: create it with the route "
+                f'{{"event_types": ["{SEND}"]}}',
+            )
+
+    async def _store(
+        self,
+        work: UnitOfWork,
+        before: Version | None,
+        policy: Policy,
+        actor: str,
+        note: str | None,
+        now: datetime,
+    ) -> Version:
+        number = before.version if before else 0
+        diff = "\n".join(difference(before.policy if before else None, policy))
         made = Version(number + 1, policy, diff, actor, note, now)
         await work.driver.execute(
             "INSERT INTO alerts.policy (version, document, diff, actor, note, created_at) "
@@ -168,10 +195,11 @@ class Policies:
         return made
 
     async def begin_with(self, work: UnitOfWork, policy: Policy, now: datetime) -> None:
-        """Store the first version where there is none."""
+        """Store the first version where there is none; its providers may be created later."""
         await work.driver.execute("SELECT pg_advisory_xact_lock($1)", CHANGING)
         if not await self.versions(work, None, 1):
-            await self.put(work, policy, "start", now, note="the policy that alerts begins with")
+            note = "the policy that alerts begins with"
+            await self._store(work, None, policy, "start", note, now)
 
 
 def _version(row: dict[str, Any]) -> Version:

@@ -12,6 +12,7 @@ from services.alerts.core.playbook import Queue
 from services.alerts.core.policy import Closed
 from services.alerts.core.task import Status, Task
 from services.alerts.store.tables import task as t
+from shared.contracts.customer_message import SEND
 from shared.postgres.engine import UnitOfWork
 
 _COLUMNS = ", ".join(Task.__struct_fields__)
@@ -33,6 +34,8 @@ class TaskFilter:
     status: Status | None = None
     owner_id: str | None = None
     customer_id: str | None = None
+    owners: frozenset[str] | None = None
+    """Only tasks of these owners."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,8 @@ class QueueFilter:
     queue: Queue
     owner_id: str | None
     now: datetime
+    owners: frozenset[str] | None = None
+    """Only tasks of these owners."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +96,15 @@ class Tasks:
         )
         return None if found is None else str(found)
 
-    async def find(self, work: UnitOfWork, task_id: str) -> Task | None:
-        """Return a task by its id; None when there is no such task."""
+    async def find(
+        self, work: UnitOfWork, task_id: str, owners: frozenset[str] | None = None
+    ) -> Task | None:
+        """Return a task by its id; None when there is no such task, or none of these owners'."""
         row = await work.driver.fetchrow(
-            f"SELECT {_COLUMNS} FROM alerts.task WHERE id = $1",  # noqa: S608
+            f"SELECT {_COLUMNS} FROM alerts.task WHERE id = $1 "  # noqa: S608
+            "AND ($2::text[] IS NULL OR owner_id = ANY($2))",
             task_id,
+            None if owners is None else list(owners),
         )
         return None if row is None else msgspec.convert(dict(row), Task)
 
@@ -112,9 +121,10 @@ class Tasks:
         """Return when an endpoint first accepted the task, wall clock; None: not yet."""
         found: datetime | None = await work.driver.fetchval(
             "SELECT min(finished_at) FROM alerts.delivery "
-            "WHERE task_id = $1 AND customer_id = $2 AND status = 'delivered'",
+            "WHERE task_id = $1 AND customer_id = $2 AND status = 'delivered' AND kind <> $3",
             task.id,
             task.customer_id,
+            SEND,
         )
         return found
 
@@ -144,6 +154,8 @@ class Tasks:
         )
         if which.owner_id is not None:
             query = query.where(t.c.owner_id == which.owner_id)
+        if which.owners is not None:
+            query = query.where(t.c.owner_id.in_(which.owners))
         if after is not None:
             query = query.where(
                 sa.tuple_(t.c.grade_rank, -t.c.worth, t.c.id)
@@ -170,6 +182,8 @@ class Tasks:
         ):
             if value is not None:
                 query = query.where(column == value)
+        if chosen.owners is not None:
+            query = query.where(t.c.owner_id.in_(chosen.owners))
         if after is not None:
             query = query.where(sa.tuple_(t.c.opened_at, t.c.id) < sa.tuple_(*after))
         query = query.order_by(t.c.opened_at.desc(), t.c.id.desc()).limit(most)

@@ -6,7 +6,6 @@ import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from services.ingest.outbound.import_notes import ImportNotes
     from shared.event_files.options import ReadOptions
 
-SHOWN: Final = 10
-"""Events, and rejected rows, that a dry run shows."""
 DONE, FAILED, REJECTED, STOPPED = 0, 1, 3, 130
 """Exit status: everything accepted, failed, some rows rejected, interrupted."""
 SOURCE: Final = "files"
@@ -42,8 +39,13 @@ def add(commands: Any) -> None:
     parser.add_argument("path", nargs="+", type=Path, help="files, read in this order")
     add_reading(parser)
     parser.add_argument(
-        "--dry-run", action="store_true", help="read everything and show the result; send nothing"
-    )
+        "--dry-run", action="store_const", const="text",
+        help="read everything and show the result; send nothing",
+    )  # fmt: skip
+    parser.add_argument(
+        "--json", action="store_const", const="json", dest="dry_run",
+        help="a dry run with its result as one JSON object",
+    )  # fmt: skip
     parser.add_argument(
         "--live", action="store_true",
         help="a regular file of news: its events are judged as if they came now",
@@ -89,14 +91,14 @@ async def _import(args: argparse.Namespace) -> int:
                 await outlet.partitions(settings.raw_topics[0])
             files = [_prepared(path, options, progress) for path in args.path]
             progress.clear()
-            for prepared in files:
-                print(*prepared.file.read().lines(), sep="\n")
             currency = _currency(args.currency, files, rates)
-            print(f"amounts without a currency are in {currency}")
+            if args.dry_run != "json":
+                print(*_how_read(files), f"amounts without a currency are in {currency}", sep="\n")
             terms = Terms(settings.raw_topics[0], args.source, currency, live=args.live)
             progress.expect(sum(prepared.file.rows for prepared in files))
             if args.dry_run:
-                return _dry(ImportFiles(outlet, terms, rates, _NoNotes(), clock), files, progress)
+                handler = ImportFiles(outlet, terms, rates, _NoNotes(), clock)
+                return _dry(handler, files, progress, for_machines=args.dry_run == "json")
             notes = ImportNotes(args.path, _key(options, terms), folder)
             if notes.acknowledged:
                 print(f"goes on after {notes.acknowledged:,} events of an interrupted run")
@@ -181,38 +183,25 @@ def _currency(given: str | None, files: "list[PreparedFile]", rates: "RateTable"
     return code
 
 
-def _dry(handler: "ImportFiles", files: "list[PreparedFile]", progress: ImportProgress) -> int:
-    """Print the first events, the first rejected rows and the counts; nothing is sent."""
-    from services.ingest.handlers.import_files import Outcome  # noqa: PLC0415
+def _how_read(files: "list[PreparedFile]") -> Iterator[str]:
+    for prepared in files:
+        yield from prepared.file.read().lines()
 
-    outcome = Outcome()
-    events = chain.from_iterable(handler.judged(prepared, outcome) for prepared in files)
-    first = list(islice(events, SHOWN))
-    outcome.events = len(first) + sum(1 for _ in events)
+
+def _dry(
+    handler: "ImportFiles",
+    files: "list[PreparedFile]",
+    progress: ImportProgress,
+    *,
+    for_machines: bool,
+) -> int:
+    """Print what would be sent, and the rejected rows; nothing is sent."""
+    from services.ingest.commands.import_trial import as_json, as_text, tried  # noqa: PLC0415
+
+    outcome, first = tried(handler, files)
     progress.clear()
-    print(f"the first {len(first)} events:")
-    for event in first:
-        print(f"  {event.value.decode()}")
-    rejected = 0
-    for prepared in files:
-        reasons = prepared.rejects.reasons
-        rejected += len(reasons)
-        for row in sorted(reasons)[:SHOWN]:
-            print(f"rejected: {prepared.rejects.file} row {row}: {reasons[row]}")
-    for line in _counted(files):
-        print(line)
-    print(f"{outcome.events:,} events of {len(outcome.customers):,} customers; rejected rows: "
-          f"{rejected:,}; nothing was sent")  # fmt: skip
-    print("next: the same command without --dry-run")
-    return REJECTED if rejected else DONE
-
-
-def _counted(files: "list[PreparedFile]") -> Iterator[str]:
-    """Yield which rows were left out or joined."""
-    for prepared in files:
-        read = prepared.file.read()
-        for line in read.counts():
-            yield f"{read.file}: {line}"
+    print(*(as_json if for_machines else as_text)(files, outcome, first), sep="\n")
+    return REJECTED if any(prepared.rejects.reasons for prepared in files) else DONE
 
 
 def _finished(
@@ -223,9 +212,10 @@ def _finished(
     folder: Path,
 ) -> int:
     """Write the rejected rows, and print what was done and what to do next."""
+    from services.ingest.commands.import_trial import counted  # noqa: PLC0415
     from services.ingest.outbound.rejects_file import write_rejects  # noqa: PLC0415
 
-    for line in _counted(files):
+    for line in counted(files):
         print(line)
     how = "live" if args.live else f"import {name}, ended"
     print(f"sent {outcome.sent:,} of {outcome.events:,} events of {len(outcome.customers):,} "

@@ -6,7 +6,7 @@ import json
 import sys
 from codecs import BOM_UTF8
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,12 +16,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.ingest.core.mapping.apply import Context, Mapped, map_value
 from services.ingest.core.mapping.document import CompiledMapping, Mistakes
 from services.ingest.inbound.mapping_files import read_mapping, shipped
+from services.ingest.inbound.raw_consumer import RawConsumer
 from services.ingest.main import read_rates
 from services.ingest.ports import StoredMapping
 from services.ingest.settings import IngestSettings
 from services.ingest.store.mappings import Mappings
 from shared.contracts.activity import ENCODER, Activity
-from shared.kernel.errors import Invalid
+from shared.kafka.settings import KafkaSettings
+from shared.kernel.errors import Invalid, Transient
 from shared.runtime.arguments import count
 from shared.runtime.clock import SystemClock
 
@@ -128,9 +130,26 @@ async def _put(args: argparse.Namespace, engine: AsyncEngine) -> int:
         print("it is for no topic and no HTTP source: add --topic or --http")
     for topic in topics:
         print(f"records of the topic {topic} are read by it")
+    async for warning in _absent(topics):
+        print(warning, file=sys.stderr)
     for place in _left(former, topics, sources):
         print(f"{place} is no longer read by it: to keep it, name it too")
     return DONE
+
+
+async def _absent(topics: Sequence[str]) -> AsyncIterator[str]:
+    """Yields a warning for each topic that the broker does not have, or that it cannot be asked."""
+    broker = RawConsumer(KafkaSettings(), (), "ingest-mappings", 1)
+    try:
+        missing = await broker.missing(topics)
+    except Transient as trouble:
+        yield f"warning: whether the topics exist is unknown: {trouble}"
+        return
+    for topic in sorted(missing):
+        yield (
+            f"warning: there is no topic {topic} yet: create it, or correct its name; it is read "
+            "from then on"
+        )
 
 
 def _left(
@@ -184,8 +203,8 @@ def _records(name: str) -> Iterator[bytes]:
     with path.open("rb") as file:
         first = file.readline(FILE_BYTES_MAX).removeprefix(BOM_UTF8)
         if _is_object(first):
-            yield first
-            yield from (line for line in file if line.strip())
+            yield first.strip()
+            yield from (record for line in file if (record := line.strip()))
             return
         yield from _split(first + file.read(FILE_BYTES_MAX + 1 - len(first)), name)
 
@@ -254,6 +273,10 @@ def _event_line(event: Activity) -> str:
         parts.append(f"{data.items} item{'s' * (data.items != 1)}")
     if data.kind is not None:
         parts.append(data.kind)
+    if data.points is not None:
+        parts.append(f"{data.points:,.2f}".rstrip("0").rstrip(".") + " points")
+    if data.expires_on is not None:
+        parts.append(f"until {data.expires_on}")
     if data.profile is not None:
         parts.append(data.profile.name or "")
     if event.backfill is not None:

@@ -22,7 +22,14 @@ from services.ingest.core.unknown import UnknownFields
 from shared.contracts import headers as names
 from shared.contracts.activity import Activity, ActivityData
 from shared.contracts.dead_letter import Headers
-from shared.contracts.events import CONTROL_TYPES, DATA_BY_TYPE, ID_LENGTH_MAX, Identifier, id_fault
+from shared.contracts.events import (
+    CONTROL_TYPES,
+    DATA_BY_TYPE,
+    ID_LENGTH_MAX,
+    Identifier,
+    Loyalty,
+    id_fault,
+)
 from shared.kernel.errors import Invalid
 
 NO_CLOUDEVENT = (
@@ -181,6 +188,8 @@ def _normalised(
     if shape is None:
         raise fault("type", f"unknown; known are {', '.join(DATA_BY_TYPE)}")
     data = event.data if isinstance(event, Ordinary) else _converted(event.data, shape)
+    if isinstance(data, Loyalty) and data.referred is not None and data.referred == event.subject:
+        raise fault("data.referred", "is the customer of the event: no one refers themselves")
     return NORMALISE[shape](data, day, rates)
 
 

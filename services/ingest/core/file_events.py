@@ -7,7 +7,7 @@ itself, one by one.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from hashlib import blake2b
 from typing import Final
 
@@ -22,16 +22,19 @@ from shared.contracts.events import (
     CONTRACT,
     FEEDBACK,
     INTERACTION,
+    LOYALTY,
     PURCHASE,
     REFUND,
     Contract,
     Feedback,
     Interaction,
     Item,
+    Loyalty,
     Purchase,
     Refund,
 )
 from shared.event_files import words
+from shared.event_files.headers import POINTS
 from shared.event_files.repeats import OCCURRENCE, ROWS
 from shared.event_files.sources import ROW
 from shared.kernel.errors import Invalid
@@ -48,10 +51,11 @@ AMOUNT_MAX: Final = 1e12
 _FEEDBACK: Final = frozenset(
     {"survey", "complaint_opened", "complaint_closed", "suggestion", "recommendation"}
 )
+_LOYALTY: Final[frozenset[str]] = frozenset(words.LOYALTY)
 _CONTRACT: Final = {"contract_activated": "activated", "contract_ended": "ended"}
 _PLAIN_ID: Final = r"^[A-Za-z0-9][A-Za-z0-9._:/@#-]{0,119}$"
 _PLAIN_WORDS: Final = r"^[\p{L}\p{N}_ &/-]{1,60}$"
-Data = Purchase | Refund | Interaction | Feedback | Contract
+Data = Purchase | Refund | Interaction | Feedback | Contract | Loyalty
 
 
 class RawEvent(msgspec.Struct, gc=False):
@@ -89,6 +93,7 @@ class FileEvent:
     """Whether `accept` is known to take it."""
 
 
+NO_POINTS: Final = (None, None, None)
 _ENCODER: Final = msgspec.json.Encoder()
 
 
@@ -112,18 +117,37 @@ def file_events(
         ),
         plain=_ordinary(frame, currency, rates, now),
     )  # fmt: skip
+    points = _points(frame)
     for at, row in enumerate(columns.iter_rows()):
         customer, word, score, category, time, amount, paid_in, plain = row
         if ids is None:
-            content = (customer, word, time, amount, paid_in, category, score)
+            content = (customer, word, time, amount, paid_in, category, score, *points.get(at, ()))
             own, order = _hashed(content, occurrences[at]), None
         else:
             own = order = ids[at]
             if word != words.PURCHASE:
                 own = f"{own}/{word}"
         kind, data = _data(word, amount, paid_in, category, score, order)
+        if word in _LOYALTY:
+            kind, data = LOYALTY, _loyalty(word, *points.get(at, NO_POINTS))
         event = RawEvent("1.0", kind, own, source, time, customer, data)
         yield FileEvent(tuple(rows[at]), customer, _ENCODER.encode(event), plain)
+
+
+def _points(frame: pl.DataFrame) -> dict[int, tuple[float | None, float | None, date | None]]:
+    """Return points, balance and last day of the loyalty events, by their place in the frame."""
+    if not set(POINTS) <= set(frame.columns):
+        return {}
+    loyal = frame["event_type"].is_in(words.LOYALTY).arg_true()
+    return dict(zip(loyal, frame[loyal].select(POINTS).iter_rows(), strict=True))
+
+
+def _loyalty(
+    word: str, points: float | None, balance: float | None, expires_on: date | None
+) -> Loyalty:
+    # Only expiring points have a last day; exports repeat it on other rows.
+    last = expires_on if word == "points_expiring" else None
+    return Loyalty(kind=word, points=points, balance=balance, expires_on=last)  # type: ignore[arg-type]
 
 
 def end_marker(name: str, source: str, now: datetime) -> bytes:
@@ -164,7 +188,7 @@ def _ordinary(
         (amount.abs() < AMOUNT_MAX) & (paid_in.is_null() | paid_in.is_in(priced))
     )
     word = pl.col("event_type")
-    special = [*_FEEDBACK, *_CONTRACT]
+    special = [*_FEEDBACK, *_CONTRACT, *_LOYALTY]
     kind = (
         ((word == words.PURCHASE) & (amount.is_null() | (amount >= 0.0)))
         | (word == words.REFUND)

@@ -148,7 +148,7 @@ def _checked(value: bytes, parsed: Any, path: str) -> bytes:
 
 def _refuse_suspicious(value: bytes, colons_kept: int, path: str) -> None:
     """Raises Invalid where a key is there twice or a text holds NUL."""
-    if _suspicious(value, colons_kept):
+    if (b"\\" in value or value.count(b":") != colons_kept) and _suspicious(value, colons_kept):
         found = find(json.loads(value, object_pairs_hook=Pairs), path)
         if found is not None:
             raise found
@@ -220,7 +220,7 @@ def _suspicious(value: bytes, colons_kept: int) -> bool:
     miss.
     """
     colons = value.count(b":")
-    if b"\\" in value and b"\\u00" in value:
+    if b"\\u00" in value:
         colons += value.count(b"\\u003a") + value.count(b"\\u003A")
         if b"\\u0000" in value:
             return True

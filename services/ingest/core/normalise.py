@@ -20,6 +20,7 @@ from shared.contracts.events import (
     Identity,
     Interaction,
     Item,
+    Loyalty,
     Profile,
     Purchase,
     Refund,
@@ -95,6 +96,25 @@ def contract(data: Contract, _: date, __: RateTable) -> ActivityData:
     )
 
 
+def loyalty(data: Loyalty, _: date, __: RateTable) -> ActivityData:
+    """Converts a loyalty event; fields that its kind needs are required, the referred customer is
+    left out."""
+    if data.kind.startswith("points_") and data.points is None:
+        raise fault("data.points", f"missing: {data.kind} needs a number of points")
+    expiring = data.kind == "points_expiring"
+    if expiring != (data.expires_on is not None):
+        missing = "missing: the last day on which the points can be spent"
+        raise fault("data.expires_on", missing if expiring else "belongs to points_expiring")
+    return ActivityData(
+        kind=data.kind,
+        points=_unsigned_zero(data.points),
+        balance=_unsigned_zero(data.balance),
+        expires_on=data.expires_on,
+        level=data.level,
+        level_before=data.level_before,
+    )
+
+
 def profile(data: Profile, _: date, __: RateTable) -> ActivityData:
     """Converts a profile; values are unchanged."""
     if data.owner is not None:
@@ -125,6 +145,7 @@ NORMALISE: dict[type[msgspec.Struct], Callable[[Any, date, RateTable], ActivityD
     Profile: profile,
     Contract: contract,
     Identity: identity,
+    Loyalty: loyalty,
 }
 
 
@@ -140,6 +161,11 @@ def _not_negative(field: str, text: str) -> float:
     if number < 0:
         raise fault(field, f"{text} is negative: money that went back is an event of type refund")
     return abs(number)  # "-0.00" is a zero
+
+
+def _unsigned_zero(number: float | None) -> float | None:
+    """Returns 0 for "-0.0": equal numbers must be equal in every bit of a state."""
+    return None if number is None else number + 0.0
 
 
 def _category(items: list[Item]) -> str | None:

@@ -16,6 +16,9 @@ COLUMNS = ("currency", "from", "rate")
 CODE_LENGTH = 3
 CURRENCY_FIELD = "data.currency"
 
+SETTING = "EBBWATCH_INGEST_RATES_FILE"
+MEND = f"add it to the CSV file (currency,from,rate) that {SETTING} names, restart, then replay"
+
 RATE_MAX = 1e9
 """Units of the reporting currency for one unit of another: above every real rate, and small enough
 that no amount overflows."""
@@ -49,13 +52,13 @@ class RateTable:
         if series is None:
             raise fault(
                 CURRENCY_FIELD,
-                f"no rate of {currency} to {self.reporting}: add it to the rate table, then replay",
+                f"no rate of {currency} to {self.reporting}: {MEND}",
             )
         place = bisect_right(series.days, day)
         if place == 0:
             raise fault(
                 CURRENCY_FIELD,
-                f"no rate of {currency} on {day}: the table begins on {series.days[0]}",
+                f"no rate of {currency} on {day}, the table begins on {series.days[0]}: {MEND}",
             )
         return series.rates[place - 1]
 

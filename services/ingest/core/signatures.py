@@ -40,7 +40,7 @@ def genuine(
 
     `headers`: names in lower case. `now_s`: Unix seconds.
     """
-    given = headers.get(_HEADERS[kind], "")[:SIGNATURE_CHARS_MAX]
+    given = headers.get(HEADERS[kind], "")[:SIGNATURE_CHARS_MAX]
     # A digest is computed and every pair compared whatever was given: how long it takes depends
     # neither on which one matches nor on whether there is a source of this name at all.
     found = list(_CLAIMED[kind](given, now_s)) or [(b"", b"")]
@@ -73,11 +73,12 @@ def _stripe(given: str, now_s: float) -> Iterator[tuple[bytes, bytes]]:
             yield f"{times[0]}.".encode(), bytes.fromhex(value)
 
 
-_HEADERS: Final[Mapping[Kind, str]] = {
+HEADERS: Final[Mapping[Kind, str]] = {
     "shopify": SHOPIFY,
     "woocommerce": WOOCOMMERCE,
     "stripe": STRIPE,
 }
+"""Where each vendor sends its signature."""
 _CLAIMED: Final[Mapping[Kind, Callable[[str, float], Iterator[tuple[bytes, bytes]]]]] = {
     "shopify": _base64,
     "woocommerce": _base64,

@@ -161,7 +161,7 @@ class Assessor:
         )  # fmt: skip
         source_stopped = _source_stopped(job, rows, states)
         signs = detect(
-            Seen(x, seen, risk.lapse, classify.grade, classify.lifecycle, source_stopped),
+            Seen(x, seen, risk.lapse, classify.grade, classify.lifecycle, source_stopped, now),
             loaded.published_signs,
         )
         next_assessments = whole_us(next_assessment(seen, now, now + wait_s(x)))

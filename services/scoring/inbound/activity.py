@@ -12,8 +12,10 @@ from itertools import islice
 
 from services.scoring.core import imports
 from services.scoring.core.features.decode import (
+    amount_of,
     category_of,
     channel_of,
+    cost_of,
     kind_of,
     until_of,
 )
@@ -242,8 +244,8 @@ def _columns(activities: Sequence[Activity], records: Sequence[ConsumedRecord]) 
         type=[a.type for a in activities],
         kind=[kind_of(a) for a in activities],
         time=[a.time for a in activities],
-        amount=[math.nan if d.amount is None else d.amount for d in data],
-        cost=[math.nan if d.cost is None else d.cost for d in data],
+        amount=[amount_of(d) for d in data],
+        cost=[cost_of(d) for d in data],
         channel=[channel_of(d.channel) for d in data],
         category=[category_of(d.category) for d in data],
         score=[math.nan if d.score is None else d.score for d in data],

@@ -8,13 +8,18 @@ from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.local.stack import LocalStack
+from services.alerts.delivery.core.endpoint import Endpoint, Route
 from services.alerts.store.tables import SCHEMA
+from shared.contracts.customer_message import SEND
 from shared.kafka.producer import Producer
 from shared.postgres.engine import create_engine
 from shared.postgres.migrations import migrate
 from shared.postgres.settings import PostgresSettings
+from tests.integration.alerts.harness import AlertsHarness
+from tests.integration.alerts.message_parts import sending_policy
 from tests.integration.alerts.receiver import Receiver, receiving
 from tests.integration.alerts.running import ServiceEnvironment
+from tests.unit.alerts.samples import day
 
 VERSIONS = Path("services/alerts/store/versions")
 
@@ -51,3 +56,13 @@ async def upstream(place: ServiceEnvironment) -> AsyncIterator[Producer]:
     producer = Producer(place.kafka, "test-upstream")
     yield producer
     await producer.close()
+
+
+@pytest.fixture
+async def mailing(engine: AsyncEngine, receiver: Receiver) -> AsyncIterator[AlertsHarness]:
+    """Provide a harness with one provider of messages to customers, at nine on a Monday."""
+    like = Endpoint(id="any", route=Route(event_types=(SEND,)))
+    async with AlertsHarness(engine, endpoints={"mailer": receiver.url}, like=like) as made:
+        made.policy = sending_policy()
+        made.clock.at = day(0)
+        yield made

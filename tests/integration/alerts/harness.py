@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from ipaddress import ip_network
 from typing import Any, Self
@@ -24,6 +24,7 @@ from services.alerts.connectors.store import MemberRows, OwnerRows, TokenRows
 from services.alerts.core.policy import Policy
 from services.alerts.delivery.core.endpoint import Endpoint
 from services.alerts.delivery.core.retry import DELAYS_S
+from services.alerts.delivery.guarded import Guarded
 from services.alerts.delivery.http_client import Http
 from services.alerts.delivery.send_sample import SendSample
 from services.alerts.delivery.sender import DeliverySender, SenderBounds
@@ -52,10 +53,12 @@ from services.alerts.inbound.risk import RiskDecoder
 from services.alerts.reports.effect_page import effect_page
 from services.alerts.store.assessments import Assessments
 from services.alerts.store.business_clock import BusinessClock
+from services.alerts.store.consents import Consents
 from services.alerts.store.customers import Customers
 from services.alerts.store.due_tasks import DueTasks, TaskLog
 from services.alerts.store.effects import Effects
 from services.alerts.store.erasure import Erasure
+from services.alerts.store.feedback import Feedback
 from services.alerts.store.merges import Merges
 from services.alerts.store.policies import Policies
 from services.alerts.store.schedules import Schedules
@@ -79,6 +82,7 @@ from shared.runtime.isolation import ItemIsolation
 from shared.runtime.service import Stop
 from tests.fakes.clock import SetClock
 from tests.integration.alerts.doubles import Fetched, NoRelay, SetRules
+from tests.integration.alerts.message_parts import customer_messages
 from tests.integration.alerts.receiver import LIMIT_S, SECRET
 
 WALL_0 = SetClock().at
@@ -166,6 +170,8 @@ class AlertsHarness:
             decode=ActivityDecoder("dead"),
             customers=Customers(),
             trials=Trials(),
+            consents=Consents(),
+            feedback=Feedback(),
             recorder=self.book,
             erase=EraseCustomers(
                 customers=Customers(),
@@ -311,7 +317,10 @@ class AlertsHarness:
             self.engine,
             deliveries=Deliveries(),
             endpoints=self.stored,
-            connectors=await self.connectors(timeout_s),
+            connectors=Guarded(
+                await self.connectors(timeout_s),
+                customer_messages(self.engine, self.clock, self.policy).check_again,
+            ),
             sending=SenderBounds(
                 concurrency_max=concurrency_max,
                 timeout_s=timeout_s,
@@ -331,6 +340,11 @@ class AlertsHarness:
         """Handle one batch of the risk topic, as the owner of its partition."""
         values = [risk.ENCODER.encode(m) for m in messages]
         await (handle or self.assess())(await self.batch("risk", values))
+
+    async def send_messages(self, now: datetime) -> None:
+        """Run the step of the timers that sends messages to customers, at `now`."""
+        self.clock.at = now
+        await customer_messages(self.engine, self.clock, self.policy)(now)
 
     async def read_activity(self, *events: Activity, handle: HandleActivity | None = None) -> None:
         """Handle one batch of the activity topic."""

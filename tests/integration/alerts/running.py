@@ -94,17 +94,23 @@ class ServiceEnvironment:
 
     def purchase(self, customer: str, at: datetime, backfill: str | None = None) -> Record:
         """Return a purchase for the activity topic."""
-        return self._activity(customer, events.PURCHASE, at, ActivityData(amount=1.0), backfill)
+        return self.event(customer, events.PURCHASE, at, ActivityData(amount=1.0), backfill)
 
     def profile(
         self, customer: str, at: datetime, profile: Profile, backfill: str | None = None
     ) -> Record:
         """Return a profile for the activity topic."""
-        return self._activity(customer, events.PROFILE, at, ActivityData(profile=profile), backfill)
+        return self.event(customer, events.PROFILE, at, ActivityData(profile=profile), backfill)
 
-    def _activity(
-        self, customer: str, kind: str, at: datetime, data: ActivityData, backfill: str | None
+    def event(
+        self,
+        customer: str,
+        kind: str,
+        at: datetime,
+        data: ActivityData,
+        backfill: str | None = None,
     ) -> Record:
+        """Return an event for the activity topic."""
         event = Activity(
             specversion="1.0",
             id=uuid.uuid4().hex,

@@ -4,7 +4,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.core.policy_document import read
@@ -164,3 +166,21 @@ async def test_who_was_missed_gets_one_task_that_answers_why(bench: AlertsHarnes
         "SELECT convert_from(body, 'UTF8') FROM alerts.delivery ORDER BY seq DESC LIMIT 1",
     )
     assert '"suspected_leaving_cause":"price"' in body
+
+
+async def test_points_about_to_expire_are_delivered_with_what_may_be_offered(
+    bench: AlertsHarness,
+) -> None:
+    """The message quotes number and date, and carries the points that the playbook allows."""
+    playbooks = [
+        replace(each, offer_points=200) if each.id == "points_reminder" else each
+        for each in bench.policy.playbooks
+    ]
+    bench.policy = replace(bench.policy, playbooks=playbooks)
+    points = sign("points_expiring", 1.0, points_expiring=1200.0, expires_on=17531.0)
+    await bench.read_risk(assessed(1, 0, signs=[points]))
+    (body,) = await rows(bench.engine, "SELECT body FROM alerts.delivery")
+    task = msgspec.json.decode(body[0])["data"]["task"]
+    assert (task["cause"], task["playbook"]) == ("points_expiring", "points_reminder")
+    assert task["reasons"][0]["text"] == "1,200 points expire on 31 December"
+    assert task["offer_points"] == 200

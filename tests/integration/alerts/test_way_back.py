@@ -15,6 +15,7 @@ from shared.http.app import create_app
 from shared.http.borders import Limits
 from shared.runtime.health import Health
 from tests.integration.alerts.harness import AlertsHarness, rows
+from tests.integration.alerts.message_parts import take_result
 from tests.integration.alerts.receiver import SECRET, Receiver
 from tests.unit.alerts.delivery.test_signature import OTHER
 from tests.unit.alerts.samples import assessed
@@ -37,7 +38,15 @@ async def api(bench: AlertsHarness) -> AsyncIterator[httpx.AsyncClient]:
     app = create_app("test", Health(bench.clock), Limits(open=(CALLBACKS,), bodies=BODIES))
     log = DeliveryLog(bench.engine)
     add_callbacks(
-        app, Returning(bench.engine, bench.stored, log, bench.give_verdict(), bench.clock)
+        app,
+        Returning(
+            bench.engine,
+            bench.stored,
+            log,
+            bench.give_verdict(),
+            take_result(bench.engine, bench.clock),
+            bench.clock,
+        ),
     )
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://alerts"

@@ -3,6 +3,7 @@
 import base64
 import hmac
 import json
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,13 @@ async def test_strangers_learn_nothing(place: ServiceEnvironment) -> None:
             await post(service, name, b"webhook_id=7") for name in ("woo", "shop-eu", "nowhere")
         ]
         assert {(ping.status_code, ping.text) for ping in pings} == {(200, "{}")}
+        digest = base64.b64encode(hmac.digest(OLD.encode(), order, sha256)).decode()
+        header = "X-Shopify-Hmac-Sha256"
+        async with httpx.AsyncClient() as client:
+            url = f"{service.url}/v1/sources/shop-eu"
+            for both in ([(header, digest), (header, "x")], [(header, "x"), (header, digest)]):
+                twice = await client.post(url, content=order, headers=both)
+                assert (twice.status_code, twice.text) == (401, answers[0].text)
         large = await post(service, "shop-eu", b" " * (1024 * 1024 + 1), OLD)
         assert large.status_code == 413
         zipped = await post(service, "shop-eu", order, OLD, content_encoding="gzip")
@@ -106,7 +114,7 @@ CART = """
     match: cart
     type: interaction
     id: concat('cart-', cart)
-    time: "'2026-03-01T09:00:00Z'"
+    time: arrived()
     customer: {value: c-1}
     kind: {value: cart}
 """
@@ -136,13 +144,18 @@ async def test_refused_records_are_dead_letters_and_replay(
         assert letters[b'{"cart": 2}'].origin.topic == "POST /v1/sources/shop-eu"
         mended = tmp_path / "shopify.yaml"
         mended.write_text(read_mapping("shopify")[0] + CART)
+        mended_at = datetime.now(UTC)
         await place.command("mappings", "put", str(mended), "--http", "shop-eu")
         await service.reaches('ebbwatch_ingest_mapping_version{mapping="shopify"}', 1)
         await place.command("dead-letters", "replay", "--all", "--field", "match")
         activity = await place.read(place.activity, 2)
         again = await post(service, "shop-eu", b'{"cart": 4}', OLD)
         assert again.json()["accepted"] == 1
-    assert {DECODER.decode(r.value or b"").id for r in activity} == {"cart-1", "cart-2"}
+    events = {each.id: each for each in (DECODER.decode(r.value or b"") for r in activity)}
+    assert set(events) == {"cart-1", "cart-2"}
+    for event in events.values():
+        assert event.time < mended_at, "the time of arrival is that of the first one"
+        assert event.receivedms > mended_at.timestamp() * 1000
 
 
 async def test_a_mistake_in_the_setting_ends_the_start(place: ServiceEnvironment) -> None:

@@ -41,6 +41,7 @@ EVENTS: Mapping[str, frozenset[str]] = {
     "GA4": frozenset({"order-T-1"}),
     "Debezium": frozenset({"order-501"}),
     "Files": frozenset({"F-1", "F-2"}),
+    "A loyalty programme": frozenset({"loyalty-1"}),
 }
 """The ids of what each section makes."""
 PROGRAMS = ("kcat", "node", "curl", "openssl")

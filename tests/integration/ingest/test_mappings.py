@@ -77,6 +77,7 @@ async def test_a_shops_own_records_become_events(
         assert "no rule of the mapping 'shopify'" in await place.command("dead-letters", "list")
         mended = tmp_path / "shopify.yaml"
         mended.write_text(read_mapping("shopify")[0] + CART)
+        mended_at = datetime.now(UTC)
         put = ("mappings", "put", str(mended), "--topic", orders, "--note", "carts")
         assert "version 2" in await place.command(*put)
         assert "carts" in await place.command("mappings", "list")
@@ -84,8 +85,10 @@ async def test_a_shops_own_records_become_events(
         await place.command("dead-letters", "replay", "--all")
         activity = await place.read(place.activity, 10)
         assert await service.stop() == 0
-    ids = sorted(DECODER.decode(record.value or b"").id for record in activity)
-    assert ids == [
+    events = {each.id: each for each in (DECODER.decode(r.value or b"") for r in activity)}
+    assert events["cart-1"].time < mended_at, "the time of arrival is that of the first one"
+    assert events["cart-1"].receivedms > mended_at.timestamp() * 1000
+    assert sorted(events) == [
         "cancelled-5551003",
         "cart-1",
         "customer-207119551-2026-02-01T12:00:00-05:00",
@@ -105,7 +108,9 @@ async def test_a_topic_that_does_not_exist_holds_nothing_up(
     """A typing error at `mappings put` stops no other topic, nor does a restart then."""
     version = 'ebbwatch_ingest_mapping_version{mapping="segment"}'
     async with ingest(place) as service:
-        await place.command("mappings", "put", "segment", "--topic", f"nowhere-{place.mark}")
+        nowhere = f"nowhere-{place.mark}"
+        said = await place.command("mappings", "put", "segment", "--topic", nowhere)
+        assert f"records of the topic {nowhere} are read by it" in said
         await service.reaches(version, 1)
         await upstream.send([Record(place.raw, b"k", encoded(id=str(n))) for n in range(3)])
         await service.accepted(3)

@@ -62,7 +62,7 @@ def bearer(token: str) -> dict[str, str]:
 async def test_only_a_hash_is_stored(engine: AsyncEngine, tokens: Tokens, clock: SetClock) -> None:
     """The table holds the SHA-256 of the token and never the token; no two are alike."""
     first = await tokens.create("crm", ["customers:read", "tasks:write"])
-    second = await tokens.create("crm", ["customers:read"])
+    second = await tokens.create("crm-2", ["customers:read"])
     assert first != second
     assert first.startswith(PREFIX)
     assert len(first) > len(PREFIX) + 40
@@ -87,7 +87,7 @@ async def test_listing_shows_no_secret(tokens: Tokens, clock: SetClock) -> None:
     assert "digest" not in rows[0]
     clock.pass_by(timedelta(hours=1))
     assert await tokens.revoke(rows[0]["id"])
-    lines = [describe(row) for row in await tokens.list_all()]
+    lines = [describe(row, clock.at) for row in await tokens.list_all()]
     assert "revoked 2026-03-01 10:00Z" in lines[0]
     assert "stands" in lines[1]
     assert made not in "".join(lines)
@@ -145,7 +145,7 @@ async def test_no_good_token_is_401(client: httpx.AsyncClient, headers: dict[str
 async def test_a_revoked_token_is_401(client: httpx.AsyncClient, tokens: Tokens) -> None:
     """Revocation holds at once; a second one reports that it changed nothing."""
     token = await tokens.create("crm", ["customers:read"])
-    other = await tokens.create("crm", ["customers:read"])
+    other = await tokens.create("crm-2", ["customers:read"])
     [first, _] = await tokens.list_all()
     assert await tokens.revoke(first["id"])
     assert (await client.get("/guarded", headers=bearer(token))).status_code == 401
@@ -169,3 +169,54 @@ async def test_an_absent_database_is_503(clock: SetClock, postgres: PostgresSett
     assert answer.status_code == 503
     assert answer.headers["Retry-After"]
     assert "127.0.0.1" not in answer.text
+
+
+async def test_a_name_belongs_to_one_valid_token(tokens: Tokens, clock: SetClock) -> None:
+    """The audit names the token: once it has ended, its name is free again."""
+    await tokens.create("crm", ["customers:read"], expires_at=clock.at + timedelta(days=1))
+    with pytest.raises(Invalid) as refused:
+        await tokens.create("crm", ["tasks:write"])
+    assert refused.value.field == "name"
+    clock.pass_by(timedelta(days=1))
+    await tokens.create("crm", ["tasks:write"])
+
+
+async def test_a_token_expires(client: httpx.AsyncClient, tokens: Tokens, clock: SetClock) -> None:
+    """At its time, without anybody doing anything."""
+    token = await tokens.create("crm", ["admin"], expires_at=clock.at + timedelta(hours=1))
+    assert (await client.get("/guarded", headers=bearer(token))).status_code == 200
+    clock.pass_by(timedelta(hours=1))
+    assert (await client.get("/guarded", headers=bearer(token))).status_code == 401
+    (row,) = await tokens.list_all()
+    assert "expired 2026-03-01 10:00Z" in describe(row, clock.at)
+    assert "used 2026-03-01" in describe(row, clock.at)
+
+
+async def test_a_rotated_token_ends_after_the_overlap(
+    client: httpx.AsyncClient, tokens: Tokens, clock: SetClock
+) -> None:
+    """Until then both are valid, so that nothing stops while the new one is spread."""
+    old = await tokens.create("crm", ["customers:read"], owner_ids=["o-1"])
+    (row,) = await tokens.list_all()
+    new = await tokens.rotate(row["id"], timedelta(hours=24))
+    assert new is not None
+    for token in (old, new):
+        holder = await tokens.holder_of(token)
+        assert holder is not None
+        assert (holder.name, holder.owner_ids) == ("crm", frozenset({"o-1"}))
+    clock.pass_by(timedelta(hours=24))
+    assert await tokens.holder_of(old) is None
+    assert await tokens.holder_of(new) is not None
+    assert await tokens.rotate(row["id"], timedelta(hours=24)) is None, "it is not valid any more"
+
+
+async def test_a_route_that_is_not_limited_refuses_a_limited_token(
+    client: httpx.AsyncClient, tokens: Tokens
+) -> None:
+    """So that a new route shows nothing by mistake."""
+    token = await tokens.create("crm", ["customers:read"], owner_ids=["o-1"])
+    answer = await client.get("/guarded", headers=bearer(token))
+    assert answer.status_code == 403
+    assert "limited to owners" in answer.json()["detail"]
+    with pytest.raises(Invalid, match="admin"):
+        await tokens.create("all", ["admin"], owner_ids=["o-1"])

@@ -1,7 +1,7 @@
 """The result of accepting events."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -9,7 +9,7 @@ from services.ingest.core.accept import accept
 from services.ingest.core.rates import RateTable
 from services.ingest.core.times import AHEAD_LIMIT, AHEAD_MAX, TIME_MIN
 from shared.contracts import events as types
-from shared.contracts.activity import Activity
+from shared.contracts.activity import ENCODER, Activity, ActivityData
 from shared.kernel.errors import Invalid
 from tests.unit.ingest.events import ARRIVED_MS, binary_headers, encoded, event, purchase
 
@@ -36,6 +36,51 @@ def test_every_field_of_a_purchase_has_its_place() -> None:
         "USD",
     )
     assert (data.channel, data.order_id, data.category, data.items) == ("online", "o-1", "MEAT", 4)
+
+
+def _loyalty(**data: object) -> Activity:
+    return _accept(encoded(type=types.LOYALTY, data=data))
+
+
+def test_every_field_of_a_loyalty_event_has_its_place() -> None:
+    """All but the referred customer, of which nothing is kept."""
+    report = _loyalty(kind="points_expiring", points=1200, balance=3000.5, expires_on="2026-12-31")
+    assert (report.data.points, report.data.balance) == (1200.0, 3000.5)
+    assert report.data.expires_on == date(2026, 12, 31)
+    level = _loyalty(kind="level_lowered", level="silver", level_before="gold").data
+    assert (level.level, level.level_before) == ("silver", "gold")
+    referral = _loyalty(kind="referral", referred="household-8")
+    assert referral.data == ActivityData(kind="referral")
+    assert b"household-8" not in ENCODER.encode(referral)
+    assert str(_loyalty(kind="points_spent", points=-0.0, balance=-0.0).data.points) == "0.0"
+
+
+@pytest.mark.parametrize(
+    ("data", "field"),
+    [
+        ({"kind": "points_lost", "points": 1}, "data.kind"),
+        ({"kind": "points_earned"}, "data.points"),
+        ({"kind": "points_earned", "points": -1}, "data.points"),
+        ({"kind": "points_earned", "points": 1e300}, "data.points"),
+        ({"kind": "points_earned", "points": "12"}, "data.points"),
+        ({"kind": "points_expiring", "points": 5}, "data.expires_on"),
+        ({"kind": "points_earned", "points": 5, "expires_on": "2026-12-31"}, "data.expires_on"),
+        (
+            {"kind": "points_expiring", "points": 5, "expires_on": "2026-12-31T00:00:00Z"},
+            "data.expires_on",
+        ),
+        ({"kind": "points_spent", "points": 5, "balance": -2e12}, "data.balance"),
+        ({"kind": "referral", "referred": "household-7"}, "data.referred"),
+        ({"kind": "level_raised", "level": "x" * 201}, "data.level"),
+    ],
+)
+def test_a_loyalty_event_that_cannot_be_meant_is_refused(
+    data: dict[str, object], field: str
+) -> None:
+    """The error names the field."""
+    with pytest.raises(Invalid) as refused:
+        _loyalty(**data)
+    assert refused.value.field == field
 
 
 def test_amounts_are_optional() -> None:

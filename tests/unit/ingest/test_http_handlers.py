@@ -27,7 +27,7 @@ RATES = RateTable("USD")
 SHOPIFY = read_mapping("shopify")[1]
 (SHOP,) = [corpus for corpus in corpora() if corpus.mapping == "shopify"]
 ORDER = json.dumps(SHOP.records["order"]).encode()
-BROKEN = b'{"line_items": [], "currency": "USD", "email": "a@b.example"}'
+BROKEN = b'{"cart": [], "currency": "USD", "email": "a@b.example"}'
 IGNORED = b'{"test": true, "line_items": [{}]}'
 
 

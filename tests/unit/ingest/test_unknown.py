@@ -64,6 +64,7 @@ def test_known_fields_are_never_noted(kind: str) -> None:
         types.INTERACTION: {"kind": "page_viewed"},
         types.FEEDBACK: {"kind": "survey", "score": 9},
         types.CONTRACT: {"kind": "ended"},
+        types.LOYALTY: {"kind": "points_expiring", "points": 5, "expires_on": "2026-12-31"},
         types.PROFILE: {"owner": {"id": "o", "name": "n"}, "contacts": [{"email": "e"}]},
         types.PURCHASE: {"amount": "1", "items": [{"sku": "a", "category": "b", "quantity": 1}]},
         types.REFUND: {"amount": "1"},

@@ -98,6 +98,8 @@ async def test_paths_and_queries(client: httpx.AsyncClient, path: str, field: st
         (b'{"zone": "../../etc/passwd"}', "body.zone"),
         (b'{"zone": "' + b"x" * 300 + b'"}', "body.zone"),
         (b"[]", "body"),
+        (b'{"text": "a", "text": "b"}', "text"),
+        (b'{"rest": [{"a": 1, "a": 1}]}', "a"),
     ],
 )
 async def test_an_unstorable_text_in_a_body_is_refused_with_its_field(

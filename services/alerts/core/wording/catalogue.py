@@ -11,7 +11,7 @@ from functools import cache
 from string import Formatter
 from typing import Final
 
-from services.alerts.core.wording.numbers import LANGUAGES, Fact, Language
+from services.alerts.core.wording.numbers import LANGUAGES, Fact, Language, is_day
 from shared.contracts.risk import Reason
 
 Facts = Mapping[str, float]
@@ -189,6 +189,26 @@ SENTENCES: Final[Mapping[str, tuple[Variant, ...]]] = {
         ),
         Variant("The contract ends today", "合同今天到期", lambda f: f.get("days_to_end") == 0),
         Variant("The contract ends soon", "合同即将到期"),
+    ),
+    "points_expiring": (
+        Variant(
+            "{points_expiring:points_expire} on {expires_on:date}",
+            "{points_expiring:points_expire}将于 {expires_on:date}到期",
+            lambda f: is_day(f["expires_on"]),
+        ),
+        Variant(
+            "{points_expiring:points_expire} within {days_to_expiry:days}",
+            "{points_expiring:points_expire}将在 {days_to_expiry:days}内到期",
+        ),
+        Variant("Loyalty points expire soon", "积分即将到期"),
+    ),
+    "level_lowered": (
+        Variant(
+            "The loyalty level was lowered {days_since_lowered:days} ago",
+            "会员等级在 {days_since_lowered:days}前被下调",
+            lambda f: f["days_since_lowered"] >= 1,
+        ),
+        Variant("The loyalty level was lowered", "会员等级被下调"),
     ),
     "policy_rule": (
         Variant(

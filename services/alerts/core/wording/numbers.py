@@ -5,6 +5,7 @@ format: `{days_silent:days}`.
 """
 
 from dataclasses import dataclass
+from datetime import date
 from typing import Final, Literal
 
 Language = Literal["en", "zh-CN"]
@@ -13,13 +14,20 @@ LANGUAGES: Final[tuple[Language, ...]] = ("en", "zh-CN")
 ROUND_FROM: Final = 10
 """From this value on, numbers are rounded: a decimal would add nothing for a reader."""
 
+_EPOCH: Final = date(1970, 1, 1).toordinal()
+_MONTHS: Final = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September",
+    "October", "November", "December",
+)  # fmt: skip
 _ENGLISH: Final = {
     "days": ("day", "days"),
     "complaints": ("complaint", "complaints"),
+    "points_expire": ("point expires", "points expire"),
 }
 _CHINESE: Final = {
     "days": " 天",
     "complaints": " 起投诉",
+    "points_expire": " 积分",
 }
 
 
@@ -31,6 +39,15 @@ def number(value: float) -> str:
     """
     rounded = round(value) if abs(value) >= ROUND_FROM else round(value, 1)
     return f"{rounded:,.0f}" if rounded == int(rounded) else f"{rounded:,.1f}"
+
+
+def is_day(value: float) -> bool:
+    """Return whether a number of days since 1970 is a date of the calendar.
+
+    >>> is_day(20_453.0), is_day(1e300), is_day(float("nan"))
+    (True, False, False)
+    """
+    return 0 <= value <= date.max.toordinal() - _EPOCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +63,8 @@ class Fact:
             return number(abs(self.value))
         if spec == "money":
             return f"{self.value:,.2f} {self.currency}"
+        if spec == "date":
+            return self._date()
         if spec == "every":
             return self._every()
         if self.language == "zh-CN":
@@ -53,6 +72,12 @@ class Fact:
         text = number(self.value)
         one, many = _ENGLISH[spec]
         return f"{text} {one if text == '1' else many}"
+
+    def _date(self) -> str:
+        day = date.fromordinal(_EPOCH + round(self.value))
+        if self.language == "zh-CN":
+            return f"{day.month} 月 {day.day} 日"
+        return f"{day.day} {_MONTHS[day.month - 1]}"
 
     def _every(self) -> str:
         text = number(self.value)

@@ -34,6 +34,7 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
         "无可用联系方式：客户未同意任何一种",
     ),
     "offer": ("Offer: {}", "优惠：{}"),
+    "offer_points": ("Credit: {:,} loyalty points", "可赠送：{:,} 积分"),
     "leaving": ("Has probably left because of: {}", "可能的流失原因：{}"),
     "closed": ("Closed {}: {}", "已于 {} 关闭：{}"),
 }
@@ -122,6 +123,8 @@ def in_full(task: Task, language: Language) -> str:
         lines.append(sentence("no_channel"))
     if shown.offer:
         lines.append(sentence("offer", shown.offer))
+    if shown.offer_points:
+        lines.append(sentence("offer_points", shown.offer_points))
     lines += [f"  {number}. {step}" for number, step in enumerate(shown.steps, start=1)]
     if task.closed_at is not None and task.close_reason is not None:
         reason = close_text(task.close_reason, language)

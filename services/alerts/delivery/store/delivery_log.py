@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.store.tables import attempt, delivery
+from shared.contracts.customer_message import SEND
 from shared.kernel.errors import Invalid
 from shared.postgres.engine import unit_of_work
 
@@ -71,10 +72,13 @@ class DeliveryLog:
         return {**found[0], "tries": rows}
 
     async def was_sent(self, endpoint_id: str, task_id: str) -> bool:
-        """Return whether a message about a task was ever sent, or is queued, to an endpoint."""
+        """Return whether a task was ever sent, or is queued, to an endpoint.
+
+        A message to the customer does not count: its provider does not carry the task out.
+        """
         d = delivery.c
-        query = sa.select(d.id).where(d.task_id == task_id, d.endpoint_id == endpoint_id).limit(1)
-        return bool(await self._all(query))
+        sent = (d.task_id == task_id, d.endpoint_id == endpoint_id, d.kind != SEND)
+        return bool(await self._all(sa.select(d.id).where(*sent).limit(1)))
 
     async def resend(self, delivery_id: str, now: datetime) -> bool:
         """Send again from the first attempt of the schedule on, under the same id.

@@ -12,6 +12,8 @@ from services.alerts.inbound.http.actions import add_actions
 from services.alerts.inbound.http.deliveries import add_deliveries
 from services.alerts.inbound.http.dependencies import Parts
 from services.alerts.inbound.http.effects import add_effect
+from services.alerts.inbound.http.feedback import add_feedback
+from services.alerts.inbound.http.messages import add_messages
 from services.alerts.inbound.http.policies import add_dry_run, add_owners, add_policies
 from services.alerts.inbound.http.tasks import add_task, add_tasks
 
@@ -26,3 +28,5 @@ def add_routes(app: FastAPI, parts: Parts) -> None:
     add_owners(app, parts)
     add_deliveries(app, DeliveryLog(parts.engine), parts.tokens, parts.clock)
     add_effect(app, parts)
+    add_feedback(app, parts)
+    add_messages(app, parts)

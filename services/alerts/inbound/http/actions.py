@@ -24,9 +24,9 @@ from services.alerts.core.task_lifecycle import (
 from services.alerts.inbound.http.dependencies import Parts
 from services.alerts.inbound.http.idempotency import IdempotencyKey
 from services.alerts.inbound.http.task_schemas import TaskView, view
+from services.alerts.inbound.http.visible import of_visible_task
 from services.alerts.ports import TaskChange
 from shared.contracts.events import ID_LENGTH_MAX
-from shared.http.access import held_by
 from shared.http.borders import Holder
 from shared.http.fields import Instant
 from shared.http.idempotency import Key
@@ -83,11 +83,12 @@ Body = TypeVar("Body", bound=_Body)
 def add_actions(app: FastAPI, parts: Parts) -> None:
     """Add `POST /v1/tasks/{task_id}/<action>`."""
     once = IdempotencyKey(parts.engine, parts.clock)
+    visible = of_visible_task(parts, "tasks:write")
 
     def add(name: str, kind: type[Body], make: Callable[[Body], Action], text: str) -> None:
         async def action(
             task_id: str,
-            holder: Annotated[Holder, Depends(held_by(parts.tokens, "tasks:write"))],
+            holder: Annotated[Holder, Depends(visible)],
             body: Body,
             key: Key = None,
         ) -> Response:

@@ -1,7 +1,8 @@
-"""The callback of webhooks: a verdict signed with the endpoint's own key (Standard Webhooks).
+"""The callback of webhooks: a message signed with the endpoint's own key (Standard Webhooks).
 
-It lets a receiver without an API token close tasks, but only those that were sent to its endpoint.
-A repeated message changes nothing and gets the same answer: a verdict is given once.
+It lets a receiver without an API token close tasks, but only those that were sent to its endpoint,
+and a provider report what became of messages to customers. A repeated message gets the same answer:
+a verdict is given once.
 """
 
 from base64 import b64encode
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from secrets import token_bytes
 from typing import Literal
 
+import msgspec
 from fastapi import FastAPI, HTTPException, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -18,10 +20,13 @@ from services.alerts.delivery.core.signature import verify
 from services.alerts.delivery.store.delivery_log import DeliveryLog
 from services.alerts.delivery.store.endpoints import Endpoints
 from services.alerts.handlers.give_verdict import Conflict, GiveVerdict
+from services.alerts.handlers.take_message_result import TakeMessageResult
 from services.alerts.inbound.http.tasks import VerdictBody, given
+from shared.contracts.customer_message import RESULT, RESULT_DECODER, Reported, Result
+from shared.contracts.reading import read
 from shared.http.borders import BodyRule
 from shared.http.content import TooDeep, look_at
-from shared.kernel.errors import Invalid
+from shared.kernel.errors import UNREADABLE, Invalid
 from shared.postgres.engine import unit_of_work
 from shared.runtime.clock import Clock
 
@@ -41,6 +46,10 @@ UNUSED_KEY = "whsec_" + b64encode(token_bytes(32)).decode()
 """A random key that no endpoint has."""
 
 
+class _Typed(msgspec.Struct):
+    type: str
+
+
 class CallbackData(VerdictBody):
     """An owner's verdict, and the id of the task."""
 
@@ -54,6 +63,16 @@ class CallbackBody(BaseModel):
 
     type: Literal["retention_task.verdict"]
     data: CallbackData
+
+
+class ResultAccepted(BaseModel):
+    """A message to a customer after a provider's report."""
+
+    message_id: str | None
+    """None: the report named a customer and no message."""
+    outcome: Result
+    """The gravest result reported of the message so far."""
+    unsubscribed: bool
 
 
 class VerdictAccepted(BaseModel):
@@ -72,6 +91,7 @@ class Returning:
     endpoints: Endpoints
     log: DeliveryLog
     give_verdict: GiveVerdict
+    take_result: TakeMessageResult
     clock: Clock
 
 
@@ -79,8 +99,12 @@ def add_callbacks(app: FastAPI, returning: Returning) -> None:
     """Add `/v1/callbacks/{endpoint_id}`, which needs a signature instead of a token."""
 
     @app.post("/v1/callbacks/{endpoint_id}")
-    async def take_callback(endpoint_id: str, request: Request) -> VerdictAccepted:
-        """Take a verdict from a receiver: `retention_task.verdict`, signed with its own key."""
+    async def take_callback(endpoint_id: str, request: Request) -> VerdictAccepted | ResultAccepted:
+        """Take what a receiver reports, signed with its own key.
+
+        `retention_task.verdict`: an owner's verdict on a task; `customer_message.result`: what
+        became of a message to a customer.
+        """
         body = await request.body()
         async with unit_of_work(returning.engine) as work:
             try:
@@ -88,17 +112,33 @@ def add_callbacks(app: FastAPI, returning: Returning) -> None:
             except Invalid:
                 endpoint = None  # its secrets cannot be opened: nothing can be verified
         _must_be_genuine(endpoint, request, body, returning.clock)
-        data = _decoded(body)
-        unknown = HTTPException(404, f"this endpoint was sent no task {data.task_id!r}")
-        if not await returning.log.was_sent(endpoint_id, data.task_id):
-            raise unknown
-        actor = f"endpoint:{endpoint_id}"
-        result = await returning.give_verdict(given(data.task_id, data, actor))
-        if result is None:
-            raise unknown
-        if isinstance(result, Conflict):
-            raise HTTPException(409, f"this task has the verdict `{result.task.verdict}` already")
-        return VerdictAccepted(task_id=result.id, status=result.status, verdict=result.verdict)
+        if _type(body) == RESULT:
+            return await _take_result(returning, endpoint_id, read(RESULT_DECODER, body).data)
+        return await _take_verdict(returning, endpoint_id, _decoded(body))
+
+
+async def _take_verdict(
+    returning: Returning, endpoint_id: str, data: CallbackData
+) -> VerdictAccepted:
+    unknown = HTTPException(404, f"this endpoint was sent no task {data.task_id!r}")
+    if not await returning.log.was_sent(endpoint_id, data.task_id):
+        raise unknown
+    actor = f"endpoint:{endpoint_id}"
+    result = await returning.give_verdict(given(data.task_id, data, actor))
+    if result is None:
+        raise unknown
+    if isinstance(result, Conflict):
+        raise HTTPException(409, f"this task has the verdict `{result.task.verdict}` already")
+    return VerdictAccepted(task_id=result.id, status=result.status, verdict=result.verdict)
+
+
+async def _take_result(
+    returning: Returning, endpoint_id: str, reported: Reported
+) -> ResultAccepted:
+    taken = await returning.take_result(endpoint_id, reported)
+    if taken is None:
+        raise HTTPException(404, "this endpoint was sent no such message to a customer")
+    return ResultAccepted.model_validate(taken, from_attributes=True)
 
 
 def _must_be_genuine(
@@ -119,12 +159,20 @@ def _must_be_genuine(
         raise REFUSED
 
 
-def _decoded(body: bytes) -> CallbackData:
+def _type(body: bytes) -> str:
+    """Return the type of a message; an empty one where it is not readable."""
     try:
         look_at(body)
-        return CallbackBody.model_validate_json(body).data
+        return msgspec.json.decode(body, type=_Typed).type
     except TooDeep:
         raise Invalid("body", "nested too deep") from None
+    except UNREADABLE:
+        return ""
+
+
+def _decoded(body: bytes) -> CallbackData:
+    try:
+        return CallbackBody.model_validate_json(body).data
     except ValidationError as wrong:
         first = wrong.errors()[0]
         raise Invalid(".".join(str(part) for part in first["loc"]), first["msg"]) from None

@@ -71,6 +71,7 @@ class TaskView(BaseModel):
     channel: str | None = None
     consent_missing: bool = False
     offer: str | None = None
+    offer_points: int | None = None
     steps: list[str] = []
     progress: Progress
     snoozed_until: datetime | None

@@ -20,12 +20,14 @@ from services.alerts.inbound.http.task_schemas import (
     fields,
     view,
 )
+from services.alerts.inbound.http.visible import of_visible_task, owners_of
 from services.alerts.ports import VerdictGiven
 from services.alerts.store.due_tasks import TaskLog
 from services.alerts.store.tasks import QueueFilter, QueueKey, TaskFilter, Tasks
 from services.alerts.store.trials import Trials
 from shared.contracts.treatment import LeavingCause, Verdict
-from shared.http.access import require
+from shared.http.access import held_by
+from shared.http.borders import Holder
 from shared.http.paging import Cursor, Limit, encoded, number, of_cursor, time, whole
 from shared.kernel.errors import Invalid
 from shared.postgres.engine import UnitOfWork, unit_of_work
@@ -52,10 +54,11 @@ class VerdictBody(BaseModel):
 def add_tasks(app: FastAPI, parts: Parts) -> None:
     """Add the lists of `/v1/tasks`, and `/v1/queue`."""
     tasks = Tasks()
-    reads = [Depends(require(parts.tokens, "customers:read"))]
+    reader = held_by(parts.tokens, "customers:read", by_owner=True)
 
-    @app.get("/v1/tasks", dependencies=reads, tags=["tasks"])
+    @app.get("/v1/tasks", tags=["tasks"])
     async def list_tasks(
+        holder: Annotated[Holder, Depends(reader)],
         status: Status | None = None,
         owner: str | None = None,
         customer_id: str | None = None,
@@ -64,17 +67,19 @@ def add_tasks(app: FastAPI, parts: Parts) -> None:
         limit: Limit = 50,
     ) -> TaskPage:
         """List tasks, newest first; sentences in `language`, or in each task's own."""
-        chosen = TaskFilter(status, owner, customer_id)
         after = None if cursor is None else _task_cursor(cursor)
         async with unit_of_work(parts.engine) as work:
+            owners = await owners_of(work, holder)
+            chosen = TaskFilter(status, owner, customer_id, owners)
             found = await tasks.page(work, chosen, after, limit + 1)
         rest = len(found) > limit
         found = found[:limit]
         key = f"{found[-1].opened_at.isoformat()} {found[-1].id}" if rest else None
         return TaskPage(items=[view(task, language) for task in found], next=encoded(key))
 
-    @app.get("/v1/queue", dependencies=reads, tags=["tasks"])
+    @app.get("/v1/queue", tags=["tasks"])
     async def read_queue(
+        holder: Annotated[Holder, Depends(reader)],
         queue: Queue = "owner",
         owner: str | None = None,
         language: Words = None,
@@ -84,7 +89,8 @@ def add_tasks(app: FastAPI, parts: Parts) -> None:
         """List open tasks in the order of work: by grade if the policy sets it, then by worth."""
         after = None if cursor is None else _queue_cursor(cursor)
         async with unit_of_work(parts.engine) as work:
-            chosen = QueueFilter(queue, owner, await parts.business_clock.now(work))
+            now, owners = await parts.business_clock.now(work), await owners_of(work, holder)
+            chosen = QueueFilter(queue, owner, now, owners)
             found = await tasks.queue(work, chosen, after, limit + 1)
         rest = len(found) > limit
         found = found[:limit]
@@ -95,8 +101,8 @@ def add_tasks(app: FastAPI, parts: Parts) -> None:
 
 def add_task(app: FastAPI, parts: Parts) -> None:
     """Add `/v1/tasks/{task_id}` and its verdict."""
-    reads = [Depends(require(parts.tokens, "customers:read"))]
-    writer = require(parts.tokens, "tasks:write")
+    reads = [Depends(of_visible_task(parts, "customers:read"))]
+    writer = of_visible_task(parts, "tasks:write")
 
     @app.get("/v1/tasks/{task_id}", dependencies=reads, tags=["tasks"])
     async def read_task(task_id: str, language: Words = None) -> TaskDetail:
@@ -109,10 +115,10 @@ def add_task(app: FastAPI, parts: Parts) -> None:
 
     @app.post("/v1/tasks/{task_id}/close", tags=["tasks"])
     async def close_task(
-        task_id: str, body: VerdictBody, actor: Annotated[str, Depends(writer)]
+        task_id: str, body: VerdictBody, holder: Annotated[Holder, Depends(writer)]
     ) -> TaskView:
         """Close a task with the owner's verdict. Repeating the verdict changes nothing."""
-        result = await parts.give_verdict(given(task_id, body, actor))
+        result = await parts.give_verdict(given(task_id, body, holder.name))
         if result is None:
             raise HTTPException(404, f"no task {task_id!r}")
         if isinstance(result, Conflict):

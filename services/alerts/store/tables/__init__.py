@@ -29,6 +29,12 @@ from services.alerts.store.tables.effects import (
     segment_entry,
     trial,
 )
+from services.alerts.store.tables.messages import (
+    consent,
+    customer_message,
+    feedback,
+    subscription,
+)
 from services.alerts.store.tables.tasks import (
     customer,
     idempotency,
@@ -46,13 +52,16 @@ __all__ = [
     "attempt",
     "audit",
     "callback",
+    "consent",
     "customer",
+    "customer_message",
     "delivery",
     "endpoint",
     "endpoint_owner",
     "endpoint_secret",
     "erasure",
     "erasure_key",
+    "feedback",
     "idempotency",
     "items_begun",
     "look",
@@ -66,6 +75,7 @@ __all__ = [
     "remote_task",
     "save_rate",
     "segment_entry",
+    "subscription",
     "suspect",
     "task",
     "task_event",

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "alerts_0017"
-down_revision = "alerts_0019"
+down_revision = "alerts_0015"
 branch_labels = None
 depends_on = None
 

@@ -1,15 +1,21 @@
 """Reads a mapping's document and compiles it; each mistake has its line and column."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 from zoneinfo import ZoneInfo
 
-import msgspec
-
 from services.ingest.core.mapping import fields, tree
-from services.ingest.core.mapping.expression import compile_expression
-from services.ingest.core.mapping.fields import Build
+from services.ingest.core.mapping.event import (
+    PARTS,
+    Condition,
+    ReadEvent,
+    Select,
+    write_event,
+    write_select,
+)
+from services.ingest.core.mapping.expression import VALUE, check_storable, write
+from services.ingest.core.mapping.program import Code, Program
 from services.ingest.core.mapping.scope import Evaluate, Mistake, suggested
 from services.ingest.core.mapping.tree import Node
 from shared.contracts.events import DATA_BY_TYPE, ID_LENGTH_MAX
@@ -24,7 +30,7 @@ MISTAKES_MAX: Final = 20
 
 NAME_CHARS_MAX: Final = 80
 BOUND_MAX: Final = 50
-"""Topics, or HTTP sources, that one mapping is for."""
+"""Topics, or HTTP sources, that one mapping is for, and keys that it unwraps."""
 READS: Final = ("json", "cloudevents", "debezium")
 PREFIX: Final = "io.ebbwatch."
 
@@ -35,15 +41,14 @@ _HEAD: Final = (
     "topics",
     "http",
     "reads",
+    "unwrap",
     "time_zone",
     "apply",
     "otherwise",
     "defaults",
     "rules",
 )
-_PARTS: Final = ("id", "time", "customer", "source", "backfill")
-"""What every event has, as expressions; `source` and `backfill` may be absent."""
-_RULE: Final = ("rule", "match", "each", "type", "ignore", "once", *_PARTS)
+_RULE: Final = ("rule", "match", "each", "type", "ignore", "once", *PARTS)
 
 
 class Mistakes(Invalid):
@@ -59,14 +64,11 @@ class Rule:
     """One kind of event that a record may hold."""
 
     name: str
-    match: Evaluate | None
-    each: Evaluate | None
-    event_type: str | None
-    """None: what matches is ignored."""
-    shape: type[msgspec.Struct] | None
-    parts: Mapping[str, Evaluate]
-    once: bool
-    build: Build | None
+    each: Evaluate | None = None
+    read: ReadEvent | None = None
+    event_type: str | None = None
+    """None, as `read`: what matches is ignored."""
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +81,13 @@ class CompiledMapping:
     topics: tuple[str, ...]
     http: tuple[str, ...]
     reads: str
+    unwrap: tuple[str, ...]
+    """Keys of an object around one record or a list of them, such as `{"orders": [...]}`."""
     zone: ZoneInfo | None
-    first_only: bool
-    """Only the first matching rule applies; otherwise all that match."""
     ignores_others: bool
     """Records that no rule matches are ignored; otherwise they are refused."""
     rules: tuple[Rule, ...]
+    select: Select
 
 
 def compile_mapping(text: str, name: str) -> CompiledMapping:
@@ -123,6 +126,7 @@ class _Reader:
         source = self._text(root, "source", ID_LENGTH_MAX, default=name or "")
         defaults = self._defaults(root)
         rules = tuple(self._rules(root, defaults))
+        select = self._select(root)
         place = None
         if (given := root.value.get("time_zone")) is not None:
             try:
@@ -136,10 +140,11 @@ class _Reader:
             topics=self._names(root, "topics"),
             http=self._names(root, "http"),
             reads=self._choice(root, "reads", READS),
+            unwrap=self._names(root, "unwrap"),
             zone=place,
-            first_only=self._choice(root, "apply", ("first", "all")) == "first",
             ignores_others=self._choice(root, "otherwise", ("refuse", "ignore")) == "ignore",
             rules=rules,
+            select=select,
         )
 
     def wrong(self, node: Node, path: str, reason: str, at: int | None = None) -> None:
@@ -163,6 +168,10 @@ class _Reader:
             self.wrong(found, key, f"must be a text of 1 to {chars_max} characters")
             return default
         text: str = found.value
+        try:
+            check_storable(text)
+        except Mistake as error:
+            self.wrong(found, key, str(error))
         return text
 
     def _choice(self, node: Node, key: str, choices: tuple[str, ...]) -> str:
@@ -191,7 +200,7 @@ class _Reader:
             self.wrong(found, "defaults", "must be an object of fields and expressions")
             return {}
         known = {name for shape in DATA_BY_TYPE.values() for name in fields.names(shape)}
-        self._known(found, "defaults", (*_PARTS, *sorted(known)))
+        self._known(found, "defaults", (*PARTS, *sorted(known)))
         return dict(found.value)
 
     def _rules(self, root: Node, defaults: dict[str, Node]) -> Iterator[Rule]:
@@ -219,14 +228,31 @@ class _Reader:
             if made is not None:
                 yield made
 
+    def _select(self, root: Node) -> Select:
+        """Compiles the conditions of all rules to one function."""
+        first_only = self._choice(root, "apply", ("first", "all")) == "first"
+        conditions, rules = [], root.value.get("rules")
+        for index, node in enumerate(
+            rules.value if rules and isinstance(rules.value, list) else ()
+        ):
+            given = node.value if isinstance(node.value, dict) else {}
+            name = str(given["rule"].value) if "rule" in given else ""
+            last = first_only or "ignore" in given
+            conditions.append(Condition(name, given.get("match"), f"rules[{index}]", last))
+        program = Program()
+        code = program.function()
+        write_select(conditions, self, code)
+        if self.mistakes:
+            return lambda _, __: ([], None)  # what was written may be incomplete
+        return program.compiled()(code)
+
     def _rule(self, node: Node, path: str, label: str, defaults: dict[str, Node]) -> Rule | None:
         given: dict[str, Node] = node.value
-        match = self._optional(given, path, "match")
         if (ignore := given.get("ignore")) is not None:
             if ignore.value is not True:
                 self.wrong(ignore, f"{path}.ignore", "must be true")
             self._known(node, path, ("rule", "match", "ignore"))
-            return Rule(label, match, None, None, None, {}, once=False, build=None)
+            return Rule(label)
         kind = given.get("type")
         types = {name.removeprefix(PREFIX): name for name in DATA_BY_TYPE}
         if kind is None or str(kind.value).removeprefix(PREFIX) not in types:
@@ -239,54 +265,43 @@ class _Reader:
         if once is not None and not isinstance(once.value, bool):
             self.wrong(once, f"{path}.once", "must be true or false")
         whole = defaults | given
-        parts: dict[str, Evaluate] = {}
-        for part in _PARTS:
-            made = self._optional(whole, path, part)
-            if made is not None:
-                parts[part] = made
-            elif part in ("id", "time", "customer") and part not in whole:
-                self.wrong(node, f"{path}.{part}", "missing: give an expression")
+        for name in ("id", "time", "customer", *fields.required(shape)):
+            if name not in whole:
+                self.wrong(node, f"{path}.{name}", "missing: give an expression")
+        program = Program()
+        read = program.function()
+        write_event(Node(whole, node.line, node.column), shape, path, self, read)
+        each = None
+        if "each" in given:
+            each = program.function()
+            each.line(f"return {self.value(given['each'], f'{path}.each', each, VALUE)}")
+        if self.mistakes:
+            return None  # what was written may be incomplete
+        compiled = program.compiled()
         return Rule(
             name=label,
-            match=match,
-            each=self._optional(given, path, "each"),
+            each=None if each is None else compiled(each),
+            read=compiled(read),
             event_type=event_type,
-            shape=shape,
-            parts=parts,
             once=once is not None and once.value is True,
-            build=self._build(whole, node, path, shape),
         )
 
-    def _build(
-        self, whole: dict[str, Node], node: Node, path: str, shape: type[msgspec.Struct]
-    ) -> Build:
-        """Compiles the fields of the data; `whole`: the rule's entries with the defaults."""
-        data = {name: whole[name] for name in fields.names(shape) if name in whole}
-        for name in fields.required(shape):
-            if name not in data:
-                self.wrong(node, f"{path}.{name}", "missing: give an expression")
-        return fields.compile_object(shape, Node(data, node.line, node.column), path, self)
-
-    def _optional(self, given: Mapping[str, Node], path: str, key: str) -> Evaluate | None:
-        found = given.get(key)
-        return None if found is None else self.value(found, f"{path}.{key}")
-
-    def value(self, node: Node, path: str) -> Evaluate:
-        """Compiles an expression, or a constant: a number, true, false or `{value: …}`."""
-        value = node.value
-        if isinstance(value, str):
+    def value(self, node: Node, path: str, code: Code, value: str) -> str:
+        """Writes an expression, or a constant: a number, true, false or `{value: …}`."""
+        constant = node.value
+        if isinstance(constant, str):
             try:
-                return compile_expression(value)
+                return write(constant, code, value)
             except Mistake as error:
                 self.wrong(node, path, str(error), error.at)
-                return _nothing
-        if isinstance(value, dict) and set(value) == {"value"}:
-            value = value["value"].value
-        if isinstance(value, dict | list) or value is None:
+                return value
+        if isinstance(constant, dict) and set(constant) == {"value"}:
+            constant = constant["value"].value
+        if isinstance(constant, dict | list) or constant is None:
             self.wrong(node, path, "must be an expression, a number, true, false or {value: …}")
-            return _nothing
-        return lambda _, __: value
-
-
-def _nothing(_: Any, __: Any) -> None:
-    """Evaluates to null, in place of an expression with a mistake."""
+            return value
+        try:
+            check_storable(constant)
+        except Mistake as error:
+            self.wrong(node, path, str(error))
+        return code.program.bind(constant)

@@ -1,12 +1,14 @@
-"""Compiles JMESPath expressions into Python closures.
+"""Compiles JMESPath expressions to Python.
 
 The syntax is parsed by the library `jmespath`; its interpreter is replaced, since walking the tree
-for every record costs several times as much (docs/decisions/0023). A property test compares both.
+for every record costs many times as much (docs/decisions/0030). A property test compares both.
 Beyond the library's functions there are those of `functions`.
 """
 
+import json
+import operator
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import jmespath.exceptions
@@ -14,6 +16,7 @@ import jmespath.functions
 import jmespath.parser
 
 from services.ingest.core.mapping.functions import FUNCTIONS, coalesce
+from services.ingest.core.mapping.program import Code, Program
 from services.ingest.core.mapping.scope import Evaluate, Mistake, Scope, suggested
 
 EXPRESSION_CHARS_MAX: Final = 1_000
@@ -22,19 +25,40 @@ EXPRESSION_CHARS_MAX: Final = 1_000
 DEPTH_MAX: Final = 40
 """Levels of an expression's tree."""
 
+VALUE: Final = "value"
+"""The parameter of a compiled function that an expression is evaluated on."""
+
 INCOMPLETE: Final = "incomplete, something is missing at the end"
 
 Node = dict[str, Any]
+
+_EMPTY: Final[dict[str, Any]] = {}
+"""Takes the place of a value that is no object and so has no fields."""
 
 _BUILTIN = jmespath.functions.Functions()
 
 
 def compile_expression(text: str) -> Evaluate:
-    """Returns the closure of an expression; raises Mistake.
+    """Returns the function of an expression; raises Mistake.
 
     >>> compile_expression("a.b[0]")({"a": {"b": [7]}}, Scope(None, 0))
     7
     """
+    program = Program()
+    code = program.function()
+    code.line(f"return {write(text, code, VALUE)}")
+    return program.compiled()(code)
+
+
+def write(text: str, code: Code, value: str) -> str:
+    """Adds an expression to `code`, evaluated on the variable `value`.
+
+    Returns the name of its result, which must not be assigned to; raises Mistake.
+    """
+    return _write(_parsed(text), code, value, 0)
+
+
+def _parsed(text: str) -> Node:
     if len(text) > EXPRESSION_CHARS_MAX:
         raise Mistake(f"{len(text):,} characters, at most {EXPRESSION_CHARS_MAX:,} are allowed")
     try:
@@ -54,7 +78,20 @@ def compile_expression(text: str) -> Evaluate:
         raise Mistake(f"not JMESPath: {said}", error.lex_position) from error
     except (ValueError, RecursionError) as error:
         raise Mistake(f"not JMESPath: {error}") from error
-    return _compile(parsed, 0)
+    check_storable(parsed)
+    return parsed
+
+
+def check_storable(constant: Any) -> None:
+    """Raises Mistake where a text in a constant cannot be stored, as a record's texts can."""
+    try:
+        said = json.dumps(constant, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise Mistake("half of a surrogate pair is no character") from error
+    except RecursionError as error:
+        raise Mistake(f"nested deeper than {DEPTH_MAX} levels") from error
+    if b"\\u0000" in said:
+        raise Mistake("a NUL character cannot be stored")
 
 
 def is_false(value: Any) -> bool:
@@ -69,61 +106,62 @@ def equal(left: Any, right: Any) -> bool:
     return bool(left == right)
 
 
-def _compile(node: Node, depth: int) -> Evaluate:
+def is_true(found: str) -> str:
+    """Returns the condition that JMESPath takes a variable as true, as source: zero is true."""
+    return f"{found} or ({found} == 0 and {found} is not False)"
+
+
+def is_blank(value: str) -> str:
+    """Returns the condition that a variable is null or a blank text, as source."""
+    return f"{value} is None or (isinstance({value}, str) and not {value}.strip())"
+
+
+def _write(node: Node, code: Code, value: str, depth: int) -> str:
     if depth > DEPTH_MAX:
         raise Mistake(f"nested deeper than {DEPTH_MAX} levels")
-    return _MAKERS[node["type"]](node, depth + 1)
+    return _WRITERS[node["type"]](node, code, value, depth + 1)
 
 
-def _children(node: Node, depth: int) -> list[Evaluate]:
-    return [_compile(child, depth) for child in node["children"]]
+def _all(node: Node, code: Code, value: str, depth: int) -> list[str]:
+    return [_write(child, code, value, depth) for child in node["children"]]
 
 
-def _field(node: Node, _: int) -> Evaluate:
-    name = node["value"]
-
-    def get(value: Any, _: Scope) -> Any:
-        return value.get(name) if isinstance(value, dict) else None
-
-    return get
+def _apart(node: Node, code: Code, depth: int) -> str:
+    """Writes an expression as a function of its own, for the elements of a list."""
+    inner = code.program.function()
+    inner.line(f"return {_write(node, inner, VALUE, depth)}")
+    return inner.name
 
 
-def _chain(node: Node, depth: int) -> Evaluate:
-    """Compiles `a.b`, `a[0]` and `a | b`: each part is evaluated on the result of the last."""
-    parts = _children(node, depth)
-    if len(parts) == 2 and all(child["type"] == "field" for child in node["children"]):  # noqa: PLR2004 (a pair)
-        outer, inner = (child["value"] for child in node["children"])
-
-        def pair(value: Any, _: Scope) -> Any:
-            found = value.get(outer) if isinstance(value, dict) else None
-            return found.get(inner) if isinstance(found, dict) else None
-
-        return pair
-
-    def chain(value: Any, scope: Scope) -> Any:
-        for part in parts:
-            value = part(value, scope)
-        return value
-
-    return chain
+def _field(node: Node, code: Code, value: str, _: int) -> str:
+    known = code.once(f"{value} if isinstance({value}, dict) else {code.program.bind(_EMPTY)}")
+    return code.once(f"{known}.get({node['value']!r})")
 
 
-def _comparator(node: Node, depth: int) -> Evaluate:
-    left, right = _children(node, depth)
-    kind, (first, second) = node["value"], node["children"]
-    if kind == "eq" and first["type"] == "field" and isinstance(_constant(second), str):
-        return _field_is(first["value"], second["value"])
-    if kind == "eq":
-        return lambda value, scope: equal(left(value, scope), right(value, scope))
-    if kind == "ne":
-        return lambda value, scope: not equal(left(value, scope), right(value, scope))
-    decide = _ORDERS[kind]
+def _chain(node: Node, code: Code, value: str, depth: int) -> str:
+    """Writes `a.b`, `a[0]` and `a | b`: each part is evaluated on the result of the last."""
+    for child in node["children"]:
+        value = _write(child, code, value, depth)
+    return value
 
-    def compare(value: Any, scope: Scope) -> Any:
-        one, other = left(value, scope), right(value, scope)
-        if _comparable(one) and _comparable(other):
+
+def _comparator(node: Node, code: Code, value: str, depth: int) -> str:
+    kind = node["value"]
+    left, right = _all(node, code, value, depth)
+    if kind not in ("eq", "ne"):
+        return code.assign(code.call(_ORDERS[kind], left, right))
+    negated = "not " * (kind == "ne")
+    constants = [_constant(child) for child in node["children"]]
+    if None in constants or any(isinstance(each, str) for each in constants):
+        return code.once(f"{negated}{left} == {right}")  # no bool equals a text or null
+    return code.once(f"{negated}{code.call(equal, left, right)}")
+
+
+def _ordered(decide: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool | None]:
+    def compare(left: Any, right: Any) -> bool | None:
+        if _comparable(left) and _comparable(right):
             try:
-                return decide(one, other)
+                return decide(left, right)
             except TypeError:  # a number and a text
                 return None
         return None
@@ -131,152 +169,136 @@ def _comparator(node: Node, depth: int) -> Evaluate:
     return compare
 
 
-def _field_is(name: str, text: str) -> Evaluate:
-    """Compiles `name == 'text'`, the usual condition, without further calls."""
-    return lambda value, _: isinstance(value, dict) and value.get(name) == text
-
-
 def _comparable(value: Any) -> bool:
     return isinstance(value, int | float | str) and not isinstance(value, bool)
 
 
-_ORDERS: Final[dict[str, Callable[[Any, Any], bool]]] = {
-    "lt": lambda one, other: one < other,
-    "gt": lambda one, other: one > other,
-    "lte": lambda one, other: one <= other,
-    "gte": lambda one, other: one >= other,
+_ORDERS: Final = {
+    "lt": _ordered(operator.lt),
+    "gt": _ordered(operator.gt),
+    "lte": _ordered(operator.le),
+    "gte": _ordered(operator.ge),
 }
 
 
-def _current(_: Node, __: int) -> Evaluate:
-    return lambda value, _: value
+def _current(_: Node, __: Code, value: str, ___: int) -> str:
+    return value
 
 
-def _literal(node: Node, _: int) -> Evaluate:
-    constant = node["value"]
-    return lambda _, __: constant
+def _literal(node: Node, code: Code, _: str, __: int) -> str:
+    return code.program.bind(node["value"])
 
 
-def _or(node: Node, depth: int) -> Evaluate:
-    left, right = _children(node, depth)
-
-    def either(value: Any, scope: Scope) -> Any:
-        found = left(value, scope)
-        return found if found or not is_false(found) else right(value, scope)
-
-    return either
+def _or(node: Node, code: Code, value: str, depth: int) -> str:
+    return _second_if(node, code, value, depth, "not ({})")
 
 
-def _and(node: Node, depth: int) -> Evaluate:
-    left, right = _children(node, depth)
-
-    def both(value: Any, scope: Scope) -> Any:
-        found = left(value, scope)
-        return right(value, scope) if found or not is_false(found) else found
-
-    return both
+def _and(node: Node, code: Code, value: str, depth: int) -> str:
+    return _second_if(node, code, value, depth, "{}")
 
 
-def _not(node: Node, depth: int) -> Evaluate:
-    (inner,) = _children(node, depth)
-    return lambda value, scope: is_false(inner(value, scope))
+def _second_if(node: Node, code: Code, value: str, depth: int, condition: str) -> str:
+    """Writes what is the second part if `condition` (of "the first is true") holds."""
+    left, right = node["children"]
+    found = code.assign(_write(left, code, value, depth))
+    with code.block(f"if {condition.format(is_true(found))}"):
+        code.line(f"{found} = {_write(right, code, value, depth)}")
+    return found
 
 
-def _index(node: Node, _: int) -> Evaluate:
-    place = node["value"]
-
-    def at(value: Any, _: Scope) -> Any:
-        if not isinstance(value, list) or not -len(value) <= place < len(value):
-            return None
-        return value[place]
-
-    return at
+def _not(node: Node, code: Code, value: str, depth: int) -> str:
+    (inner,) = _all(node, code, value, depth)
+    return code.assign(f"not ({is_true(inner)})")
 
 
-def _slice(node: Node, _: int) -> Evaluate:
+def _at(value: Any, place: int) -> Any:
+    if not isinstance(value, list) or not -len(value) <= place < len(value):
+        return None
+    return value[place]
+
+
+def _index(node: Node, code: Code, value: str, _: int) -> str:
+    return code.assign(code.call(_at, value, code.program.bind(node["value"])))
+
+
+def _slice(node: Node, code: Code, value: str, _: int) -> str:
     piece = slice(*node["children"])
     if piece.step == 0:
         raise Mistake("a slice's step must not be 0")
-    return lambda value, _: value[piece] if isinstance(value, list) else None
+    bound = code.program.bind(piece)
+    return code.assign(f"{value}[{bound}] if isinstance({value}, list) else None")
 
 
-def _project(base: Any, right: Evaluate, scope: Scope) -> list[Any]:
-    scope.visit(len(base))
-    found = (right(element, scope) for element in base)
+def _project(base: Iterable[Any], right: Evaluate, scope: Scope) -> list[Any]:
+    elements = list(base)
+    scope.visit(len(elements))
+    found = (right(element, scope) for element in elements)
     return [value for value in found if value is not None]
 
 
-def _projection(node: Node, depth: int) -> Evaluate:
-    left, right = _children(node, depth)
-
-    def project(value: Any, scope: Scope) -> Any:
-        base = left(value, scope)
-        return _project(base, right, scope) if isinstance(base, list) else None
-
-    return project
+def _projection(node: Node, code: Code, value: str, depth: int) -> str:
+    left, right = node["children"]
+    base = _write(left, code, value, depth)
+    called = code.call(_project, base, _apart(right, code, depth), "scope")
+    return code.assign(f"{called} if isinstance({base}, list) else None")
 
 
-def _value_projection(node: Node, depth: int) -> Evaluate:
-    left, right = _children(node, depth)
-
-    def project(value: Any, scope: Scope) -> Any:
-        base = left(value, scope)
-        return _project(base.values(), right, scope) if isinstance(base, dict) else None
-
-    return project
+def _value_projection(node: Node, code: Code, value: str, depth: int) -> str:
+    left, right = node["children"]
+    base = _write(left, code, value, depth)
+    called = code.call(_project, f"{base}.values()", _apart(right, code, depth), "scope")
+    return code.assign(f"{called} if isinstance({base}, dict) else None")
 
 
-def _filter_projection(node: Node, depth: int) -> Evaluate:
-    left, right, condition = _children(node, depth)
-
-    def project(value: Any, scope: Scope) -> Any:
-        base = left(value, scope)
-        if not isinstance(base, list):
-            return None
-        scope.visit(len(base))
-        kept = [element for element in base if not is_false(condition(element, scope))]
-        return _project(kept, right, scope)
-
-    return project
+def _kept(base: list[Any], condition: Evaluate, scope: Scope) -> list[Any]:
+    scope.visit(len(base))
+    return [element for element in base if not is_false(condition(element, scope))]
 
 
-def _flatten(node: Node, depth: int) -> Evaluate:
-    (inner,) = _children(node, depth)
-
-    def flatten(value: Any, scope: Scope) -> Any:
-        base = inner(value, scope)
-        if not isinstance(base, list):
-            return None
-        flat: list[Any] = []
-        for element in base:
-            scope.visit(len(element) if isinstance(element, list) else 1)
-            if isinstance(element, list):
-                flat += element
-            else:
-                flat.append(element)
-        return flat
-
-    return flatten
+def _filter_projection(node: Node, code: Code, value: str, depth: int) -> str:
+    left, right, condition = node["children"]
+    base = _write(left, code, value, depth)
+    kept = code.call(_kept, base, _apart(condition, code, depth), "scope")
+    called = code.call(_project, kept, _apart(right, code, depth), "scope")
+    return code.assign(f"{called} if isinstance({base}, list) else None")
 
 
-def _multi_select_list(node: Node, depth: int) -> Evaluate:
-    parts = _children(node, depth)
+def _flat(base: Any, scope: Scope) -> list[Any] | None:
+    if not isinstance(base, list):
+        return None
+    flat: list[Any] = []
+    for element in base:
+        scope.visit(len(element) if isinstance(element, list) else 1)
+        if isinstance(element, list):
+            flat += element
+        else:
+            flat.append(element)
+    return flat
 
-    def select(value: Any, scope: Scope) -> Any:
-        scope.visit(len(parts))
-        return None if value is None else [part(value, scope) for part in parts]
 
-    return select
+def _flatten(node: Node, code: Code, value: str, depth: int) -> str:
+    (inner,) = _all(node, code, value, depth)
+    return code.assign(code.call(_flat, inner, "scope"))
 
 
-def _multi_select_dict(node: Node, depth: int) -> Evaluate:
-    parts = [(pair["value"], _compile(pair["children"][0], depth)) for pair in node["children"]]
+def _multi_select_list(node: Node, code: Code, value: str, depth: int) -> str:
+    code.line(f"scope.visit({len(node['children'])})")
+    made = code.assign("None")
+    with code.block(f"if {value} is not None"):
+        code.line(f"{made} = [{', '.join(_all(node, code, value, depth))}]")
+    return made
 
-    def select(value: Any, scope: Scope) -> Any:
-        scope.visit(len(parts))
-        return None if value is None else {name: part(value, scope) for name, part in parts}
 
-    return select
+def _multi_select_dict(node: Node, code: Code, value: str, depth: int) -> str:
+    code.line(f"scope.visit({len(node['children'])})")
+    made = code.assign("None")
+    with code.block(f"if {value} is not None"):
+        found = [
+            f"{pair['value']!r}: {_write(pair['children'][0], code, value, depth)}"
+            for pair in node["children"]
+        ]
+        code.line(f"{made} = {{{', '.join(found)}}}")
+    return made
 
 
 class _Expression:
@@ -293,20 +315,20 @@ class _Expression:
         return self._inner(value, self._scope)
 
 
-def _expref(node: Node, depth: int) -> Evaluate:
-    (inner,) = _children(node, depth)
-    return lambda _, scope: _Expression(inner, scope)
+def _expref(node: Node, code: Code, _: str, depth: int) -> str:
+    (inner,) = node["children"]
+    return code.assign(code.call(_Expression, _apart(inner, code, depth), "scope"))
 
 
-def _function(node: Node, depth: int) -> Evaluate:
-    name, arguments = node["value"], _children(node, depth)
+def _function(node: Node, code: Code, value: str, depth: int) -> str:
+    name, arguments = node["value"], node["children"]
     ours = FUNCTIONS.get(name)
     if ours is not None:
         _check_count(name, len(arguments), ours.least, ours.most)
         if ours.call is coalesce:
-            return _first_of(arguments)
-        ours.check([_constant(child) for child in node["children"]])
-        return _calling(ours.call, arguments)
+            return _coalesce(node, code, value, depth)
+        ours.check([_constant(child) for child in arguments])
+        return code.assign(code.call(ours.call, "scope", *_all(node, code, value, depth)))
     theirs = _BUILTIN.FUNCTION_TABLE.get(name)
     if theirs is None:
         known = sorted({*FUNCTIONS, *_BUILTIN.FUNCTION_TABLE})
@@ -314,39 +336,29 @@ def _function(node: Node, depth: int) -> Evaluate:
     signature = theirs["signature"]
     variadic = bool(signature) and signature[-1].get("variadic", False)
     _check_count(name, len(arguments), len(signature), None if variadic else len(signature))
-
-    def call(value: Any, scope: Scope) -> Any:
-        given = [argument(value, scope) for argument in arguments]
-        for each in given:
-            if isinstance(each, list | str):
-                scope.visit(1 + len(each) // 64)
-        return _BUILTIN.call_function(name, given)
-
-    return call
+    given = _all(node, code, value, depth)
+    return code.assign(code.call(_builtin, "scope", repr(name), *given))
 
 
-def _first_of(parts: Sequence[Evaluate]) -> Evaluate:
-    """Compiles `coalesce`, which evaluates no more arguments than it needs."""
-
-    def first(value: Any, scope: Scope) -> Any:
-        for part in parts:
-            found = part(value, scope)
-            if found is not None and not (isinstance(found, str) and not found.strip()):
-                return found
-        return None
-
-    return first
+def _builtin(scope: Scope, name: str, *given: Any) -> Any:
+    for each in given:
+        if isinstance(each, list | str):
+            scope.visit(1 + len(each) // 64)
+    return _BUILTIN.call_function(name, list(given))
 
 
-def _calling(call: Callable[..., Any], arguments: Sequence[Evaluate]) -> Evaluate:
-    """Returns a call without a loop for one and for two arguments, the usual cases."""
-    if len(arguments) == 1:
-        (only,) = arguments
-        return lambda value, scope: call(scope, only(value, scope))
-    if len(arguments) == 2:  # noqa: PLR2004 (a pair)
-        first, second = arguments
-        return lambda value, scope: call(scope, first(value, scope), second(value, scope))
-    return lambda value, scope: call(scope, *[part(value, scope) for part in arguments])
+def _coalesce(node: Node, code: Code, value: str, depth: int) -> str:
+    """Writes `coalesce`, which evaluates no more arguments than it needs."""
+    first, *others = node["children"]
+    found = code.assign(_write(first, code, value, depth))
+    blank = code.assign(is_blank(found))
+    for child in others:  # one after another, since Python bounds the depth of blocks
+        with code.block(f"if {blank}"):
+            code.line(f"{found} = {_write(child, code, value, depth)}")
+            code.line(f"{blank} = {is_blank(found)}")
+    with code.block(f"if {blank}"):
+        code.line(f"{found} = None")
+    return found
 
 
 def _constant(node: Node) -> Any:
@@ -362,7 +374,7 @@ def _check_count(name: str, given: int, least: int, most: int | None) -> None:
         raise Mistake(f"`{name}` takes {wanted} argument{'s' * (wanted != '1')}, not {given}")
 
 
-_MAKERS: Final[dict[str, Callable[[Node, int], Evaluate]]] = {
+_WRITERS: Final[dict[str, Callable[[Node, Code, str, int], str]]] = {
     "field": _field,
     "subexpression": _chain,
     "index_expression": _chain,

@@ -2,22 +2,24 @@
 
 What an expression gives is converted to what the contract holds: whole numbers to ids, numbers to
 decimal texts, local times to times with an offset. A null or blank result leaves the field out.
+The lines that are written keep the path of the field they are at in the variable `at`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, Protocol
 
 import msgspec
 from msgspec import inspect
 
-from services.ingest.core.faults import fault, index_path
+from services.ingest.core.faults import index_path
 from services.ingest.core.mapping import moments, money
 from services.ingest.core.mapping.functions import shown, text_of
-from services.ingest.core.mapping.scope import Evaluate, Refused, Scope, suggested
+from services.ingest.core.mapping.program import Code
+from services.ingest.core.mapping.scope import Refused, Scope, suggested
 from services.ingest.core.mapping.tree import Node
 from shared.contracts.events import ID_LENGTH_MAX, DecimalText
-from shared.kernel.errors import Invalid
 
 ENTRIES_MAX: Final = 100
 """Entries of a dictionary that a rule names, as many as a profile may have attributes."""
@@ -28,18 +30,18 @@ ITEMS_MAX: Final = 1_000
 EACH: Final = "each"
 """The key of the expression that gives a list's elements."""
 
+NUMBERS: Final = frozenset((int, float))
+"""The types of JSON's numbers in Python; a bool is an int there, and is none of them."""
+
 Convert = Callable[[Any, Scope, str], Any]
 """A result of an expression in, a value of the contract out; None leaves the field out."""
-
-Build = Callable[[Any, Scope], dict[str, Any]]
-"""The current value in, an object of the contract out; raises Invalid with the field's path."""
 
 
 class Reader(Protocol):
     """What compiles values and collects mistakes."""
 
-    def value(self, node: Node, path: str) -> Evaluate:
-        """Compile an expression or a constant."""
+    def value(self, node: Node, path: str, code: Code, value: str) -> str:
+        """Write an expression or a constant; returns the name of its result."""
         ...
 
     def wrong(self, node: Node, path: str, reason: str) -> None:
@@ -59,35 +61,36 @@ def required(shape: type[msgspec.Struct]) -> tuple[str, ...]:
     return tuple(f.encode_name for f in msgspec.structs.fields(shape) if f.required)
 
 
-def compile_object(
-    shape: type[msgspec.Struct], node: Node, path: str, reader: Reader, place: str = "data"
-) -> Build:
-    """Returns what builds an object of this shape; `place`: its path within the event."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a value is read and what it becomes."""
+
+    path: str
+    """Of the expression in the document."""
+    field: str
+    """Of the result in the event."""
+    value: str
+    """The variable that expressions are evaluated on."""
+
+    def of(self, name: str) -> "Place":
+        """Return the place of a field of this object."""
+        return Place(f"{self.path}.{name}", f"{self.field}.{name}", self.value)
+
+
+def write_object(
+    shape: type[msgspec.Struct], node: Node, place: Place, reader: Reader, code: Code
+) -> str:
+    """Adds to `code` what builds an object of this shape; returns its variable."""
     hints = {f.encode_name: f.type for f in msgspec.structs.fields(shape)}
-    steps: list[tuple[str, Evaluate]] = []
+    made = code.assign("{}")
     for name, found in node.value.items():
         if name not in hints:
-            reader.wrong(found, f"{path}.{name}", f"unknown; {suggested(name, hints)}")
+            wanted = f"unknown; {suggested(name, hints)}"
+            reader.wrong(found, f"{place.path}.{name}", wanted)
             continue
         info = _bare(inspect.type_info(hints[name]))
-        made = _field(info, found, f"{path}.{name}", reader, f"{place}.{name}")
-        if made is not None:
-            steps.append((name, made))
-
-    def build(value: Any, scope: Scope) -> dict[str, Any]:
-        made = {}
-        for name, step in steps:
-            try:
-                found = step(value, scope)
-            except Invalid:
-                raise
-            except (ValueError, ArithmeticError, RecursionError, TypeError) as error:
-                raise fault(f"{place}.{name}", explain(error)) from error
-            if found is not None:
-                made[name] = found
-        return made
-
-    return build
+        _write_field(info, found, place.of(name), reader, code, f"{made}[{name!r}]")
+    return made
 
 
 def explain(error: Exception) -> str:
@@ -104,51 +107,58 @@ def _bare(info: inspect.Type) -> inspect.Type:
     return info
 
 
-def _field(
-    info: inspect.Type, node: Node, path: str, reader: Reader, place: str
-) -> Evaluate | None:
-    """Compiles one field; None after a mistake."""
+def _write_field(
+    info: inspect.Type, node: Node, place: Place, reader: Reader, code: Code, target: str
+) -> None:
+    """Writes one field, assigned to `target` where it is there."""
+    code.line(f"at = {place.field!r}")
     if isinstance(info, inspect.StructType):
-        return _struct(info, node, path, reader, place)
-    if isinstance(info, inspect.DictType):
-        return _dictionary(info, node, path, reader, place)
-    if isinstance(info, inspect.ListType):
-        if isinstance(info.item_type, inspect.StructType):
-            return _structs(info.item_type, node, path, reader, place)
-        return _texts(info.item_type, reader.value(node, path), place)
-    return _converted(_convert(info), reader.value(node, path), place)
+        _write_struct(info, node, place, reader, code, target)
+    elif isinstance(info, inspect.DictType):
+        _write_dictionary(info, node, place, reader, code, target)
+    elif isinstance(info, inspect.ListType) and isinstance(info.item_type, inspect.StructType):
+        _write_structs(info.item_type, node, place, reader, code, target)
+    elif isinstance(info, inspect.ListType):
+        found = reader.value(node, place.path, code, place.value)
+        convert = code.program.bind(_convert(info.item_type))
+        made = code.assign(code.call(_texts, found, "scope", repr(place.field), convert))
+        _keep_true(code, target, made)
+    else:
+        _write_converted(info, node, place, reader, code, target)
 
 
-def _converted(convert: Convert, value: Evaluate, place: str) -> Evaluate:
-    def step(current: Any, scope: Scope) -> Any:
-        found = value(current, scope)
-        return None if found is None or found == "" else convert(found, scope, place)
-
-    def text_step(current: Any, scope: Scope) -> Any:
-        found = value(current, scope)
-        return (found or None) if isinstance(found, str) else step_of(found, scope)
-
-    def step_of(found: Any, scope: Scope) -> Any:
-        return None if found is None else convert(found, scope, place)
-
-    return text_step if convert in (_text, _amount) else step
+def _keep_true(code: Code, target: str, found: str) -> None:
+    with code.block(f"if {found}"):
+        code.line(f"{target} = {found}")
 
 
-def _texts(info: inspect.Type, value: Evaluate, place: str) -> Evaluate:
-    """Compiles a list of texts."""
-    convert = _convert(info)
+def _write_converted(
+    info: inspect.Type, node: Node, place: Place, reader: Reader, code: Code, target: str
+) -> None:
+    found = reader.value(node, place.path, code, place.value)
+    converted = code.call(_convert(info), found, "scope", repr(place.field))
+    if isinstance(info, inspect.StrType):
+        fits = f" and len({found}) <= {info.max_length}" * _is_cut(info)
+        kept = f"{found} is None or (isinstance({found}, str){fits})"
+        _keep_true(code, target, code.assign(f"{found} if {kept} else {converted}"))
+        return
+    converted = f"None if {found} is None or {found} == '' else {converted}"
+    if isinstance(info, inspect.FloatType | inspect.IntType):
+        numbers = code.program.bind(NUMBERS)
+        converted = f"{found} if type({found}) in {numbers} else {converted}"
+    made = code.assign(converted)
+    with code.block(f"if {made} is not None"):
+        code.line(f"{target} = {made}")
 
-    def step(current: Any, scope: Scope) -> Any:
-        found = value(current, scope)
-        if found is None:
-            return None
-        if not isinstance(found, list):
-            raise Refused(f"must be a list, not {shown(found)}")
-        scope.visit(len(found))
-        made = [convert(x, scope, place) for x in found if x is not None and x != ""]
-        return made or None
 
-    return step
+def _texts(found: Any, scope: Scope, place: str, convert: Convert) -> list[Any] | None:
+    """Converts a list of texts."""
+    if found is None:
+        return None
+    if not isinstance(found, list):
+        raise Refused(f"must be a list, not {shown(found)}")
+    scope.visit(len(found))
+    return [convert(x, scope, place) for x in found if x is not None and x != ""]
 
 
 def _is_object(node: Node, path: str, reader: Reader, example: str) -> bool:
@@ -158,79 +168,73 @@ def _is_object(node: Node, path: str, reader: Reader, example: str) -> bool:
     return False
 
 
-def _struct(
-    info: inspect.StructType, node: Node, path: str, reader: Reader, place: str
-) -> Evaluate | None:
-    if not _is_object(node, path, reader, f"{{{names(info.cls)[0]}: an expression}}"):
-        return None
-    build, needed = compile_object(info.cls, node, path, reader, place), required(info.cls)
-
-    def step(current: Any, scope: Scope) -> Any:
-        made = build(current, scope)
-        return made if made and all(name in made for name in needed) else None
-
-    return step
+def _write_struct(
+    info: inspect.StructType, node: Node, place: Place, reader: Reader, code: Code, target: str
+) -> None:
+    if not _is_object(node, place.path, reader, f"{{{names(info.cls)[0]}: an expression}}"):
+        return
+    made = write_object(info.cls, node, place, reader, code)
+    needed = (f"{name!r} in {made}" for name in required(info.cls))
+    with code.block(f"if {' and '.join((made, *needed))}"):
+        code.line(f"{target} = {made}")
 
 
-def _structs(
-    info: inspect.StructType, node: Node, path: str, reader: Reader, place: str
-) -> Evaluate | None:
-    """Compiles a list of objects: `each` gives the elements, the others their fields."""
+def _write_structs(
+    info: inspect.StructType, node: Node, place: Place, reader: Reader, code: Code, target: str
+) -> None:
+    """Writes a list of objects: `each` gives the elements, the others their fields."""
     example = f"{{{EACH}: a list, {names(info.cls)[0]}: an expression}}"
-    if not _is_object(node, path, reader, example):
-        return None
+    if not _is_object(node, place.path, reader, example):
+        return
     if EACH not in node.value:
-        reader.wrong(node, f"{path}.{EACH}", "missing: the expression that gives the list")
-        return None
-    each = reader.value(node.value[EACH], f"{path}.{EACH}")
+        where = f"{place.path}.{EACH}"
+        reader.wrong(node, where, "missing: the expression that gives the list")
+        return
+    found = reader.value(node.value[EACH], f"{place.path}.{EACH}", code, place.value)
+    elements = code.assign(code.call(_elements, found, "scope", repr(place.field)))
     inner = Node({k: v for k, v in node.value.items() if k != EACH}, node.line, node.column)
-    build = compile_object(info.cls, inner, path, reader, f"{place}[]")
-
-    def step(current: Any, scope: Scope) -> Any:
-        found = each(current, scope)
-        if found is None:
-            return None
-        if not isinstance(found, list):
-            raise Refused(f"must be a list, not {shown(found)}")
-        if len(found) > ITEMS_MAX:
-            scope.note(
-                index_path(place, ITEMS_MAX), f"of {len(found):,} the first {ITEMS_MAX:,} are kept"
-            )
-        scope.visit(len(found))
-        made = [build(element, scope) for element in found[:ITEMS_MAX]]
-        return [one for one in made if one] or None
-
-    return step
+    made, element = code.assign("[]"), code.assign("None")
+    with code.block(f"for {element} in {elements}"):
+        here = Place(place.path, f"{place.field}[]", element)
+        one = write_object(info.cls, inner, here, reader, code)
+        with code.block(f"if {one}"):
+            code.line(f"{made}.append({one})")
+    _keep_true(code, target, made)
 
 
-def _dictionary(
-    info: inspect.DictType, node: Node, path: str, reader: Reader, place: str
-) -> Evaluate | None:
-    if not _is_object(node, path, reader, "{name: an expression}"):
-        return None
+def _elements(found: Any, scope: Scope, place: str) -> Sequence[Any]:
+    if found is None:
+        return ()
+    if not isinstance(found, list):
+        raise Refused(f"must be a list, not {shown(found)}")
+    scope.visit(len(found))
+    if len(found) <= ITEMS_MAX:
+        return found
+    scope.note(index_path(place, ITEMS_MAX), f"of {len(found):,} the first {ITEMS_MAX:,} are kept")
+    return found[:ITEMS_MAX]
+
+
+def _write_dictionary(
+    info: inspect.DictType, node: Node, place: Place, reader: Reader, code: Code, target: str
+) -> None:
+    if not _is_object(node, place.path, reader, "{name: an expression}"):
+        return
     if len(node.value) > ENTRIES_MAX:
-        reader.wrong(node, path, f"{len(node.value)} entries, at most {ENTRIES_MAX}")
-        return None
-    convert = _convert(info.value_type)
-    steps = [
-        (name, _converted(convert, reader.value(each, f"{path}.{name}"), f"{place}.{name}"))
-        for name, each in node.value.items()
-    ]
-
-    def step(current: Any, scope: Scope) -> Any:
-        made = ((name, each(current, scope)) for name, each in steps)
-        return {name: found for name, found in made if found is not None} or None
-
-    return step
+        reader.wrong(node, place.path, f"{len(node.value)} entries, at most {ENTRIES_MAX}")
+        return
+    made = code.assign("{}")
+    for name, each in node.value.items():
+        here = place.of(name)
+        code.line(f"at = {here.field!r}")
+        _write_converted(info.value_type, each, here, reader, code, f"{made}[{name!r}]")
+    _keep_true(code, target, made)
 
 
 def _convert(info: inspect.Type) -> Convert:
     if isinstance(info, inspect.StrType):
         if info.pattern == _AMOUNT.pattern:
             return _amount
-        if info.pattern is None and info.max_length not in (None, ID_LENGTH_MAX):
-            return _cut_to(info.max_length or 0)
-        return _text
+        return _cut_to(info.max_length or 0) if _is_cut(info) else _text
     if isinstance(info, inspect.FloatType | inspect.IntType):
         return _number
     if isinstance(info, inspect.BoolType):
@@ -238,6 +242,11 @@ def _convert(info: inspect.Type) -> Convert:
     if isinstance(info, inspect.DateTimeType):
         return _time
     return _text
+
+
+def _is_cut(info: inspect.StrType) -> bool:
+    """Returns whether a text that is too long is cut: no id and nothing with a notation is."""
+    return info.pattern is None and info.max_length not in (None, ID_LENGTH_MAX)
 
 
 def _info_of(hint: Any) -> inspect.StrType:
@@ -272,15 +281,13 @@ def _cut_to(chars_max: int) -> Convert:
 
 
 def _amount(value: Any, _: Scope, __: str) -> str | None:
-    if isinstance(value, str):
-        return value  # the contract's own check names what is wrong
     found = money.number(value)
     return None if found is None else money.written(found)
 
 
 def _number(value: Any, _: Scope, __: str) -> float | int | None:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return value
+    if type(value) in NUMBERS:
+        return value  # type: ignore[no-any-return]
     found = money.number(value)
     return None if found is None else float(found)
 

@@ -27,6 +27,10 @@ WHOLE_MAX: Final = 2**53
 """A float above this may stand for several whole numbers, and so is no id."""
 
 
+INTEGER_MAX: Final = 10**40
+"""From here on a whole number is no id."""
+
+
 def text_of(value: Any) -> str | None:
     """Returns a text, or a whole number as text; null for null; Refused for anything else.
 
@@ -35,10 +39,10 @@ def text_of(value: Any) -> str | None:
     """
     if isinstance(value, str) or value is None:
         return value
+    if type(value) is int and -INTEGER_MAX < value < INTEGER_MAX:
+        return str(value)
     if isinstance(value, bool):
         raise Refused(f"{str(value).lower()} is no text")
-    if isinstance(value, int) and -(10**40) < value < 10**40:
-        return str(value)
     if isinstance(value, float) and value.is_integer() and abs(value) < WHOLE_MAX:
         return str(int(value))
     raise Refused(f"{shown(value)} is neither a text nor a whole number")
@@ -246,19 +250,24 @@ def header(scope: Scope, name: Any) -> str | None:
     wanted = (text_of(name) or "").lower()
     for known, value in scope.headers:
         if known.lower() == wanted and value is not None:
-            try:
-                return value.decode()
-            except UnicodeDecodeError as error:
-                raise Refused(f"the header {wanted!r} is not UTF-8") from error
+            return _decoded(value, f"the header {wanted!r}")
     return None
 
 
 def key(scope: Scope) -> str | None:
     """`key()`: the record's key as text."""
+    return None if scope.key is None else _decoded(scope.key, "the record's key")
+
+
+def _decoded(value: bytes, what: str) -> str:
+    """Returns a text as safe to store as those of a record."""
     try:
-        return None if scope.key is None else scope.key.decode()
+        found = value.decode()
     except UnicodeDecodeError as error:
-        raise Refused("the record's key is not UTF-8") from error
+        raise Refused(f"{what} is not UTF-8") from error
+    if "\0" in found:
+        raise Refused(f"{what} has a NUL character, which cannot be stored")
+    return found
 
 
 def _any(_: Sequence[Any]) -> None:

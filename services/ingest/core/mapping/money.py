@@ -19,6 +19,8 @@ error of binary arithmetic, as in 0.1 + 0.2."""
 _EXACT: Final = Context(prec=80, Emax=200, Emin=-200, rounding=ROUND_HALF_EVEN)
 """Enough digits for the product of two numbers."""
 
+_INTEGER_MAX: Final = 10**DIGITS_MAX
+
 _STEP: Final = Decimal(1).scaleb(-PLACES)
 
 MINOR_DIGITS: Final[dict[str, int]] = {
@@ -95,7 +97,7 @@ def number(value: Any) -> Decimal | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise Refused("an amount must be a number or a text")
-    if isinstance(value, int) and abs(value) >= 10**DIGITS_MAX:
+    if isinstance(value, int) and abs(value) >= _INTEGER_MAX:
         raise Refused(f"a number of more than {DIGITS_MAX} digits")
     written = repr(value) if isinstance(value, float) else str(value).strip()
     if not _NUMBER.fullmatch(written):

@@ -21,6 +21,14 @@ from services.scoring.core.features.events import (
     Kind,
 )
 from services.scoring.core.features.gaps import gap_statistics
+from services.scoring.core.features.loyalty import (
+    LONG,
+    SHORT,
+    balance,
+    expiring,
+    memories,
+    with_points,
+)
 from services.scoring.core.features.registry import (
     FEATURES,
     RETURN_DAYS,
@@ -29,7 +37,13 @@ from services.scoring.core.features.registry import (
     YEAR_DAYS,
     feature_index,
 )
-from services.scoring.core.features.state import DAY_PARTS, HALF_LIVES_DAYS, MEASURES
+from services.scoring.core.features.state import (
+    DAY_PARTS,
+    HALF_LIVES_DAYS,
+    MEASURES,
+    POINTS_LIVES_DAYS,
+    take,
+)
 from shared.kernel.arrays import Floats, Ints
 
 __all__ = ["FEATURES", "feature_index", "features"]
@@ -59,6 +73,7 @@ def features(states: States, now: Floats) -> Floats:
         _voice(x, states, last, counts, now)
         _marketing(x, last, counts, now)
         _contract(x, states, now)
+        _loyalty(x, states, last, counts, now)
     return np.ascontiguousarray(x.T)
 
 
@@ -212,6 +227,41 @@ def _contract(x: Floats, states: States, now: Floats) -> None:
     known = running(states) & np.isfinite(states["contract_until"])
     rest = np.maximum(states["contract_until"] - now, 0.0) / DAY_S
     x[_row("contract_rest_days")] = np.where(known, rest, np.nan)
+
+
+def _loyalty(x: Floats, states: States, last: Floats, counts: Floats, now: Floats) -> None:
+    fell, rose = last[:, Kind.LEVEL_LOWERED - 1], last[:, Kind.LEVEL_RAISED - 1]
+    x[_row("level_lowered_days")] = np.where(fell > rose, _since(fell, now), np.nan)
+    x[_row("referrals")] = counts[:, Kind.REFERRAL - 1]
+    x[_row("referral_recency_days")] = _since(last[:, Kind.REFERRAL - 1], now)
+    names = registry.POINTS
+    start = _row(names[0].name)
+    about = x[start : start + len(names)]
+    about[:] = np.nan
+    some = np.flatnonzero(with_points(states))
+    if not len(some):
+        return
+    held, now = take(states, some), now[some]
+    earned, spent = memories(held, now)
+    points, days = expiring(held, now)
+    found = {
+        "points_balance": balance(held),
+        "points_earned_decayed_90": earned[:, SHORT],
+        "points_spent_decayed_90": spent[:, SHORT],
+        "points_earned_trend_90_365": _trend(earned),
+        "points_spent_trend_90_365": _trend(spent),
+        "points_spent_recency_days": _since(held["last"][:, Kind.POINTS_SPENT - 1], now),
+        "points_used_share": held["points"][:, 1] / _where_positive(held["points"][:, 0]),
+        "points_expiring": points,
+        "points_expiry_days": days,
+    }
+    about[:, some] = np.stack([found[feature.name] for feature in names])
+
+
+def _trend(memory: Floats) -> Floats:
+    short, long = memory[:, SHORT], memory[:, LONG]
+    ratio = short / long * (POINTS_LIVES_DAYS[LONG] / POINTS_LIVES_DAYS[SHORT])
+    return np.where(long > VANISHED, ratio, np.nan)
 
 
 def _marketing(x: Floats, last: Floats, counts: Floats, now: Floats) -> None:

@@ -6,6 +6,7 @@ and never reads a customer's state.
 
 import math
 from collections.abc import Sequence
+from datetime import date
 from functools import lru_cache
 from typing import Final
 
@@ -14,6 +15,8 @@ import numpy as np
 from services.scoring.core.features.events import (
     CAMPAIGN_WORDS,
     CHANNEL_WORDS,
+    DAY_S,
+    LOYALTY_WORDS,
     Channel,
     EventColumns,
     Kind,
@@ -44,6 +47,8 @@ _KIND_BY_CONTRACT: Final[dict[str, int]] = {
 SCORED: Final = (Kind.SURVEY, Kind.RECOMMENDATION)
 """Only these kinds break ties of equal times by the key, which costs a hash."""
 
+_EPOCH: Final = date(1970, 1, 1).toordinal()
+
 WORDS_CACHED: Final = 1_024
 """Channel words cached: there are about ten, and some spellings of each."""
 CATEGORIES_CACHED: Final = 65_536
@@ -59,6 +64,8 @@ def kind_of(activity: Activity) -> int:
         kind = FEEDBACK_WORDS.get(activity.data.kind or "")
     if kind is None and activity.type == types.CONTRACT:
         kind = _KIND_BY_CONTRACT.get(activity.data.kind or "")
+    if kind is None and activity.type == types.LOYALTY:
+        kind = LOYALTY_WORDS.get(activity.data.kind or "")
     if kind is None:
         raise ValueError(f"type {activity.type!r}, kind {activity.data.kind!r}: not known here")
     return kind
@@ -80,9 +87,30 @@ def category_of(word: str | None) -> int:
     return 0 if word is None else stable_hash(word)
 
 
+def amount_of(data: ActivityData) -> float:
+    """Return the amount in reporting currency, or a number of points; NaN for none."""
+    if data.amount is not None:
+        return data.amount
+    return math.nan if data.points is None else data.points
+
+
+def cost_of(data: ActivityData) -> float:
+    """Return the cost in reporting currency, or a balance of points; NaN for none."""
+    if data.cost is not None:
+        return data.cost
+    return math.nan if data.balance is None else data.balance
+
+
 def until_of(data: ActivityData) -> float:
-    """Return the known end of a contract, Unix seconds UTC; NaN for none."""
-    return math.nan if data.ends_at is None else data.ends_at.timestamp()
+    """Return the known end of a contract or of expiring points, Unix seconds UTC; NaN for none.
+
+    Points expire with the end of their last day, in UTC: at most fourteen hours off.
+    """
+    if data.ends_at is not None:
+        return data.ends_at.timestamp()
+    if data.expires_on is None:
+        return math.nan
+    return (data.expires_on.toordinal() + 1 - _EPOCH) * DAY_S
 
 
 def columns_of(
@@ -104,7 +132,7 @@ def columns_of(
         row=np.asarray(rows, np.int64),
         kind=np.fromiter(kinds, np.uint8, n),
         time=np.fromiter((a.time.timestamp() for a in activities), np.float64, n),
-        amount=np.fromiter((nan if d.amount is None else d.amount for d in data), np.float64, n),
+        amount=np.fromiter(map(amount_of, data), np.float64, n),
         score=np.fromiter((nan if d.score is None else d.score for d in data), np.float64, n),
         key=np.fromiter(
             (
@@ -115,7 +143,7 @@ def columns_of(
             n,
         ),
         category=np.fromiter((category_of(d.category) for d in data), np.uint64, n),
-        cost=np.fromiter((nan if d.cost is None else d.cost for d in data), np.float64, n),
+        cost=np.fromiter(map(cost_of, data), np.float64, n),
         channel=np.fromiter((channel_of(d.channel) for d in data), np.uint8, n),
         source=np.fromiter((category_of(a.source) for a in activities), np.uint64, n),
         until=np.fromiter((until_of(d) for d in data), np.float64, n),

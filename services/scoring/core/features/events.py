@@ -37,7 +37,24 @@ class Kind(IntEnum):
     """A contract runs from now on: a new one, a renewal or a resumed one."""
     CONTRACT_ENDED = 12
     """The contract was cancelled or expired: the customer has no running contract."""
+    POINTS_EARNED = 13
+    POINTS_SPENT = 14
+    POINTS_EXPIRED = 15
+    POINTS_EXPIRING = 16
+    """A report of the loyalty programme: so many points will expire unless they are spent."""
+    LEVEL_RAISED = 17
+    LEVEL_LOWERED = 18
+    REFERRAL = 19
+    """The customer brought another one."""
 
+
+ABOUT_POINTS: Final = (
+    Kind.POINTS_EARNED,
+    Kind.POINTS_SPENT,
+    Kind.POINTS_EXPIRED,
+    Kind.POINTS_EXPIRING,
+)
+"""The kinds with a number of points, or a balance."""
 
 ENGAGED: Final = (Kind.INTERACTION, Kind.CAMPAIGN_REDEEMED)
 """The kinds that count as an interaction: acts of the customer."""
@@ -57,6 +74,17 @@ CONTRACT_WORDS: Final = {
     "contract_ended": Kind.CONTRACT_ENDED,
 }
 """Event types of contracts in a file of events."""
+
+LOYALTY_WORDS: Final = {
+    "points_earned": Kind.POINTS_EARNED,
+    "points_spent": Kind.POINTS_SPENT,
+    "points_expired": Kind.POINTS_EXPIRED,
+    "points_expiring": Kind.POINTS_EXPIRING,
+    "level_raised": Kind.LEVEL_RAISED,
+    "level_lowered": Kind.LEVEL_LOWERED,
+    "referral": Kind.REFERRAL,
+}
+"""Words for the kinds of a loyalty event, and for event types in a file of events."""
 
 
 class Channel(IntEnum):
@@ -89,7 +117,8 @@ class EventColumns:
     time: Floats
     """Unix seconds, UTC; finite."""
     amount: Floats
-    """Reporting currency; NaN where absent; a refund is positive."""
+    """Reporting currency, of an event about points their number; NaN where absent; a refund is
+    positive."""
     score: Floats
     """0-10; NaN where absent."""
     key: NDArray[np.uint64]
@@ -97,13 +126,15 @@ class EventColumns:
     category: NDArray[np.uint64]
     """Stable hash of the category word, 0 = none."""
     cost: Floats
-    """Cost of a purchase, reporting currency; NaN where absent."""
+    """Cost of a purchase, reporting currency; of an event about points the balance after it; NaN
+    where absent."""
     channel: NDArray[np.uint8]
     """`Channel`."""
     source: NDArray[np.uint64] = None  # type: ignore[assignment] # filled below
     """Stable hash of a purchase's source, 0 = unknown; all 0 unless given."""
     until: Floats = None  # type: ignore[assignment] # filled below
-    """Known end of an activated contract, Unix seconds UTC, NaN = unknown; all NaN unless given."""
+    """Known end of an activated contract, or of expiring points, Unix seconds UTC, NaN = unknown;
+    all NaN unless given."""
 
     def __post_init__(self) -> None:
         """Fill the columns that a history does not have."""

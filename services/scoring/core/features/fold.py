@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from services.scoring.core.features.bitmap import advance, day_of
 from services.scoring.core.features.events import (
+    ABOUT_POINTS,
     DAY_S,
     ENGAGED,
     Channel,
     EventColumns,
     Kind,
 )
+from services.scoring.core.features.loyalty import fold_loyalty
 from services.scoring.core.features.state import (
     AMOUNT_MIN,
     CATEGORY_BUCKETS,
@@ -67,12 +69,15 @@ def fold(states: States, events: EventColumns) -> States:
         row = events.row[interaction]
         weight = _weight(folded["ref"][row] - events.time[interaction])
         _add_decayed(cells, at, "interactions", weight)
-    ends = np.flatnonzero(~np.isnan(events.until))
+    ends = np.flatnonzero((events.kind == Kind.CONTRACT_ACTIVATED) & ~np.isnan(events.until))
     if len(ends):
         np.maximum.at(cells, base[ends] + cell("contract_until"), events.until[ends])
     refund = np.flatnonzero((events.kind == Kind.REFUND) & ~np.isnan(events.amount))
     if len(refund):
         np.add.at(cells, base[refund] + cell("refunded"), events.amount[refund])
+    points = np.flatnonzero(np.isin(events.kind, ABOUT_POINTS))
+    if len(points):
+        fold_loyalty(states, folded, events.select(points))
     for name, wanted in (("survey", Kind.SURVEY), ("recommendation", Kind.RECOMMENDATION)):
         scored = np.flatnonzero((events.kind == wanted) & ~np.isnan(events.score))
         if len(scored):

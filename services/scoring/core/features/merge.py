@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from services.scoring.core.features.bitmap import advance, day_of
 from services.scoring.core.features.events import DAY_S, Kind
 from services.scoring.core.features.fold import States
+from services.scoring.core.features.loyalty import faded_to, merge_loyalty, moved_at
 from services.scoring.core.features.state import HALF_LIVES_DAYS
 from shared.kernel.arrays import Floats, Ints
 
 _SUMS: Final = (
     "counts", "priced", "spent", "refunded", "log_amount", "log_amount_squared", "channels",
-    "cost", "costed", "week", "categories",
+    "cost", "costed", "week", "categories", "points",
 )  # fmt: skip
 _NEWEST: Final = ("ref", "last", "contract_until")
 _SCORES: Final = ("survey", "recommendation")
@@ -35,6 +36,7 @@ def merge(a: States, b: States) -> States:
         np.maximum(a[field], b[field], out=into[field])
     np.minimum(a["first_purchase"], b["first_purchase"], out=into["first_purchase"])
     into["decayed"] = _decayed(a, into["ref"]) + _decayed(b, into["ref"])
+    merge_loyalty(into, a, b)
     last_a, last_b = a["last"][:, _PURCHASE], b["last"][:, _PURCHASE]
     both = np.maximum(a["source"], b["source"])
     into["source"] = np.where(
@@ -57,6 +59,7 @@ def without(states: States, twice: States) -> States:
     for field in _SUMS:
         left[field] -= twice[field]
     left["decayed"] -= _decayed(twice, states["ref"])
+    left["points_decayed"] -= faded_to(twice, moved_at(states))
     return left
 
 

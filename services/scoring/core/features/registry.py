@@ -37,6 +37,9 @@ _DAYS: Final = "purchase-day bitmap"
 _ENGAGED: Final = "interaction and redemption events"
 _VOICE: Final = "feedback events"
 _CAMPAIGNS: Final = "campaign events"
+_POINTS: Final = "loyalty events about points"
+_LEVELS: Final = "loyalty events about levels"
+_REFERRALS: Final = "referral events"
 
 Monotone = Literal[-1, 0, 1]
 
@@ -329,9 +332,45 @@ def _contract() -> tuple[Feature, ...]:
     )  # fmt: skip
 
 
+POINTS: Final[tuple[Feature, ...]] = (
+    Feature("points_balance", "loyalty points in the account", "points",
+            "newest balance reported; where none was, max(0, earned - spent - expired); NaN "
+            "where neither is known", _POINTS),
+    Feature("points_earned_decayed_90", "points earned lately, fading by half in 90 days", "points",
+            "D_90(points earned)", _POINTS),
+    Feature("points_spent_decayed_90", "points spent lately, fading by half in 90 days", "points",
+            "D_90(points spent)", _POINTS),
+    Feature("points_earned_trend_90_365", "rate of earning, short against long memory", "ratio",
+            "(D_90 / 90) / (D_365 / 365); NaN where D_365 vanished", _POINTS),
+    Feature("points_spent_trend_90_365", "rate of spending, short against long memory", "ratio",
+            "(D_90 / 90) / (D_365 / 365); NaN where D_365 vanished", _POINTS),
+    Feature("points_spent_recency_days", "time since points were last spent", "days",
+            "max(0, now - last points spent)", _POINTS),
+    Feature("points_used_share", "how much of the points earned was spent", "share",
+            "points spent / points earned; NaN where none were earned", _POINTS),
+    Feature("points_expiring", "points that expire unless they are spent", "points",
+            "points of the newest report, at most the newest balance; 0 after their last day; NaN "
+            "without a report", _POINTS),
+    Feature("points_expiry_days", "time until they expire", "days",
+            "end of their last day (UTC) - now; NaN where no points expire", _POINTS),
+)  # fmt: skip
+"""The features of customers with points, in the order of their columns."""
+
+
+def _loyalty() -> tuple[Feature, ...]:
+    return (
+        Feature("level_lowered_days", "time since the loyalty level was lowered", "days",
+                "now - last lowering; NaN unless it is the newest change of the level", _LEVELS),
+        *POINTS,
+        Feature("referrals", "customers brought ever", "count", "count", _REFERRALS),
+        Feature("referral_recency_days", "time since the customer last brought one", "days",
+                "max(0, now - last referral)", _REFERRALS),
+    )  # fmt: skip
+
+
 FEATURES: Final[tuple[Feature, ...]] = (
     *_lifetime(), *_money(), *_profit(), *_decayed(), *_trends(), *_gaps(), *_calendar(),
-    *_habits(), *_voice(), *_marketing(), *_contract(),
+    *_habits(), *_voice(), *_marketing(), *_contract(), *_loyalty(),
 )  # fmt: skip
 feature_index: Final[dict[str, int]] = {feature.name: at for at, feature in enumerate(FEATURES)}
 """Column of X by feature name."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from services.scoring.core.features.events import Channel, Kind
 from shared.kernel.arrays import Ints
 
-FEATURE_SET: Final = 4
+FEATURE_SET: Final = 5
 """Guards stored states and models: raise it when `STATE` or the meaning of a feature changes."""
 
 HALF_LIVES_DAYS: Final = (7, 30, 90, 365)
@@ -25,6 +25,9 @@ HALF_LIVES_DAYS: Final = (7, 30, 90, 365)
 MEASURES: Final = ("purchases", "amount", "priced", "interactions")
 """The rows of `decayed`. `priced` counts purchases that carry an amount, so that a mean
 order value is not diluted by a source without amounts."""
+
+POINTS_LIVES_DAYS: Final = (90, 365)
+"""The columns of each row of `points_decayed`: a season and a year, since points move slowly."""
 
 RING_DAYS: Final = 2_560
 """Purchase days remembered (7 years); 40 whole words of 64 bits."""
@@ -64,6 +67,13 @@ STATE: Final[np.dtype[np.void]] = np.dtype(
         ("recommendation_score", "<f8", (SURVEYS_KEPT,)),
         ("source", "<u8"),  # hash of the source of the newest purchase; 0 = unknown
         ("contract_until", "<f8"),  # latest known end of a contract, Unix seconds UTC; -inf = none
+        ("points", "<f8", (3,)),  # loyalty points ever earned, spent, expired
+        ("points_decayed", "<f8", (2, len(POINTS_LIVES_DAYS))),  # earned, spent; as of the newest
+        ("balance_time", "<f8"),  # newest report of the points in the account; -inf = none
+        ("balance", "<f8"),
+        ("expiring_time", "<f8"),  # newest report of points that will expire; -inf = none
+        ("expiring_until", "<f8"),  # Unix seconds UTC
+        ("expiring", "<f8"),  # points
         ("channels", "<f8", (len(Channel) - 1,)),  # purchases by Channel - 1
         ("cost", "<f8"),  # reporting currency, purchases with amount and cost
         ("costed", "<f8"),  # the amounts of those
@@ -73,8 +83,8 @@ STATE: Final[np.dtype[np.void]] = np.dtype(
     ]
 )
 CELLS: Final = STATE.itemsize // 8
-MASK_BYTES: Final = 16
-"""Mask of a stored state: one bit for each of up to 128 cells, which are 1 KB, its limit."""
+MASK_BYTES: Final = 24
+"""Mask of a stored state: one bit for each of up to 192 cells (decision 28)."""
 _OFFSETS: Final = {name: int(at[1]) for name, at in (STATE.fields or {}).items()}
 
 
@@ -86,7 +96,8 @@ def cell(field: str) -> int:
 def empty(n: int) -> NDArray[np.void]:
     """Return `n` states without any event."""
     states = np.zeros(n, STATE)
-    for field in ("ref", "last", "survey_time", "recommendation_time", "contract_until"):
+    for field in ("ref", "last", "survey_time", "recommendation_time", "contract_until",
+                  "balance_time", "expiring_time"):  # fmt: skip
         states[field] = -np.inf
     states["first_purchase"] = np.inf
     for field in ("survey_score", "recommendation_score"):

@@ -10,6 +10,8 @@ from typing import Final
 
 import numpy as np
 
+from services.scoring.core.features.registry import POINTS
+from services.scoring.core.risk.loyalty import level_fell, points_unused
 from services.scoring.core.risk.reason_facts import FACTS, column
 from services.scoring.core.risk.rhythm import expected_gap_days
 from shared.kernel.arrays import Flags, Floats
@@ -191,6 +193,7 @@ REASONS: Final[tuple[ReasonSpec, ...]] = (
         features=(
             "survey_score", "survey_change", "survey_recency_days", "recommendation_score",
             "recommendation_change", "recommendation_recency_days", "suggestions",
+            "referrals", "referral_recency_days",
         ),
         otherwise=(),
         facts=("survey_score", "survey_change", "recommendation_score"),
@@ -204,6 +207,24 @@ REASONS: Final[tuple[ReasonSpec, ...]] = (
         otherwise=(),
         facts=("days_to_end",),
         holds=lambda x: np.asarray(column(x, "contract_rest_days") <= NOTICE_DAYS),
+        points=lambda x: np.ones(len(x)),
+    ),
+    ReasonSpec(
+        code="points_expiring",
+        meaning="most of the loyalty points expire soon, and none is being spent",
+        features=tuple(feature.name for feature in POINTS),
+        otherwise=(),
+        facts=("points_expiring", "days_to_expiry"),
+        holds=points_unused,
+        points=lambda x: np.ones(len(x)),
+    ),
+    ReasonSpec(
+        code="level_lowered",
+        meaning="the loyalty level was lowered",
+        features=("level_lowered_days",),
+        otherwise=(),
+        facts=("days_since_lowered",),
+        holds=level_fell,
         points=lambda x: np.ones(len(x)),
     ),
     ReasonSpec(

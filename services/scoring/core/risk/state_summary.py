@@ -16,6 +16,12 @@ from services.scoring.core.features.events import Kind
 COUNTED: Final = {
     "complaint_opened": "complaints_opened",
     "complaint_closed": "complaints_closed",
+    "points_earned": "times_points_earned",
+    "points_spent": "times_points_spent",
+    "points_expired": "times_points_expired",
+    "points_expiring": "times_points_expiring",
+    "level_raised": "levels_raised",
+    "level_lowered": "levels_lowered",
     "contract_activated": "contracts_activated",
     "contract_ended": "contracts_ended",
 }

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from services.scoring.core.features.events import DAY_S
 from services.scoring.core.risk.lapse import Lapses
+from services.scoring.core.risk.loyalty import EXPIRY_DAYS, level_fell, points_unused
 from services.scoring.core.risk.reason_facts import MONTH_DAYS, column
 from services.scoring.core.signs.change_tests import (
     GAPS_COMPARED,
@@ -69,6 +70,8 @@ class Seen:
     """Index of `lifecycle.LIFECYCLES`; -1 unknown."""
     source_stopped: Flags
     """bool[n]: the customer's source has stopped delivering, so that the silence is no sign."""
+    now: Floats
+    """float64[n], Unix seconds UTC."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,25 @@ def contract_ending(seen: Seen, _: Flags) -> DetectedSign:
     rest = column(seen.x, "contract_rest_days")
     facts = {"days_to_end": rest}
     return DetectedSign(np.asarray(rest <= CONTRACT_DAYS), np.ones(len(rest)), facts)
+
+
+def points_expiring(seen: Seen, _: Flags) -> DetectedSign:
+    """Detect a customer who is about to let most loyalty points expire unused."""
+    days = column(seen.x, "points_expiry_days")
+    # Points expire with the end of a UTC day; the remainder is rounding.
+    ends = np.rint(seen.now / DAY_S + days)
+    facts = {
+        "points_expiring": column(seen.x, "points_expiring"),
+        "days_to_expiry": days,
+        "expires_on": ends - 1,
+    }
+    return DetectedSign(points_unused(seen.x), np.ones(len(days)), facts)
+
+
+def level_lowered(seen: Seen, _: Flags) -> DetectedSign:
+    """Detect a customer with a loyalty level that was lowered lately."""
+    days = column(seen.x, "level_lowered_days")
+    return DetectedSign(level_fell(seen.x), np.ones(len(days)), {"days_since_lowered": days})
 
 
 def slipping_again(seen: Seen, _: Flags) -> DetectedSign:
@@ -211,6 +233,8 @@ DETECTORS: Final[dict[SignCode, Detect]] = {
     "value_falling": value_falling,
     "new_and_quiet": new_and_quiet,
     "contract_ending": contract_ending,
+    "points_expiring": points_expiring,
+    "level_lowered": level_lowered,
 }
 """Sign code -> its detector. A code keeps its position, because `bits` are stored."""
 CODES: Final = tuple(DETECTORS)
@@ -228,12 +252,16 @@ def codes_of(bits: int) -> list[str]:
 def wait_s(x: Floats) -> Floats:
     """Return the seconds until a sign begins by time alone, float64[n]; inf where none does.
 
-    An open complaint reaches its service time; a contract's notice begins.
+    An open complaint reaches its service time; a contract's notice begins; points come close to
+    their expiry, or expire.
     """
     complaint = SERVICE_DAYS - column(x, "complaint_recency_days")
     complaint = np.where(column(x, "complaints_open") > 0, complaint, np.inf)
     notice = column(x, "contract_rest_days") - CONTRACT_DAYS
-    waits = np.stack([complaint, np.nan_to_num(notice, nan=np.inf)]) * DAY_S
+    expiry = column(x, "points_expiry_days")
+    expiry = np.where(expiry > EXPIRY_DAYS, expiry - EXPIRY_DAYS, expiry)
+    dates = np.nan_to_num(np.stack([notice, expiry]), nan=np.inf)
+    waits = np.concatenate([complaint[None], dates]) * DAY_S
     return np.asarray(np.where(waits > 0, waits, np.inf).min(axis=0))
 
 

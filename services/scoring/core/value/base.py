@@ -17,7 +17,7 @@ from services.scoring.core.risk.lapse import LapseClock, lapses
 from services.scoring.core.risk.rhythm import PRIOR, assessable
 from services.scoring.core.value import spend as spending
 from services.scoring.core.value.affinity import Counts, shares
-from services.scoring.core.value.grades import grade_score, relationship_value
+from services.scoring.core.value.grades import grade_score, referral_value, relationship_value
 from services.scoring.core.value.lifecycle import BEHAVIOURS, behaviour
 from services.scoring.core.value.lifetime import Lifetime, history, lifetime
 from services.scoring.core.value.money import money
@@ -58,6 +58,9 @@ class Base:
     """Mean share of each bucket of the category sketch; empty where no customer has a category."""
     traffic_limit: float | None = None
     """`quality.traffic_limit`; None in a base that was measured before it existed."""
+    usual_value: float | None = None
+    """Median lifetime value of the living customers, reporting currency; None where none is known,
+    and in a base that was measured before it existed."""
 
     @property
     def limits(self) -> Limits:
@@ -117,9 +120,11 @@ def measure(
 def _with_outcomes(base: Base, x: Floats, influence: Floats, policy: ValuePolicy) -> Base:
     """Return the base with the quantiles of value and score, which are computed from it."""
     life: Lifetime = lifetime(x, base.buying, base.spend, policy.horizon_days)
+    usual = float(np.nanmedian(life.value)) if np.isfinite(life.value).any() else None
     worth = relationship_value(x, life.value, influence, policy.advocacy)
+    worth = worth + referral_value(x, usual, policy.horizon_days, policy.advocacy)
     score = grade_score(x, base.monetary, base.frequency, base.engagement, policy.weights)
-    return replace(base, value=grid(worth), score=grid(score))
+    return replace(base, value=grid(worth), score=grid(score), usual_value=usual)
 
 
 def _known(shares_: Floats) -> tuple[float, ...]:

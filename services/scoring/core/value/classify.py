@@ -112,7 +112,7 @@ class Classifications:
     """Earned so far, reporting currency; NaN where costs are not known."""
     life: Lifetime
     worth: Floats
-    """Lifetime value with advocacy: the basis of tiers."""
+    """Lifetime value with advocacy and referrals: the basis of tiers."""
     rfm: Codes
     """int8[3, n]: recency, frequency, monetary; 0 = unscored."""
     cell: Codes
@@ -191,7 +191,7 @@ def _compared(
         life = lifetime(x, base.buying, base.spend, policy.horizon_days)
         worth = grades.relationship_value(
             x, life.value, grades.influence(profiles), policy.advocacy
-        )
+        ) + grades.referral_value(x, base.usual_value, policy.horizon_days, policy.advocacy)
         score = grades.grade_score(
             x, base.monetary, base.frequency, base.engagement, policy.weights
         )

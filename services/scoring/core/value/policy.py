@@ -42,6 +42,8 @@ class Advocacy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     recommendation: Annotated[float, Meta(ge=0, le=1)] = 0.1
     loyalty: Annotated[float, Meta(ge=0, le=1)] = 0.1
     influence: Annotated[float, Meta(ge=0, le=1)] = 0.1
+    referral: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    """Share of a referred customer's value that counts for who brought them."""
 
 
 class ValuePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "scoring_0017"
-down_revision = "scoring_0019"
+down_revision = "scoring_0020"
 branch_labels = None
 depends_on = None
 

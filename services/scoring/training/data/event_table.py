@@ -20,6 +20,7 @@ from services.scoring.core.features.events import (
     CAMPAIGN_WORDS,
     CONTRACT_WORDS,
     DAY_S,
+    LOYALTY_WORDS,
     EventColumns,
     Kind,
 )
@@ -32,7 +33,7 @@ DATA_ENV = "EBBWATCH_DATA"
 DATA_DEFAULT = Path(__file__).parents[4].parent / "shared" / "data"
 """Default folder of the evaluation sets, beside the repository."""
 COLUMNS_REQUIRED = ("event_id", "customer_id", "ts", "event_type")
-_NAMED: Final = {**CAMPAIGN_WORDS, **CONTRACT_WORDS, **FEEDBACK_WORDS}
+_NAMED: Final = {**CAMPAIGN_WORDS, **CONTRACT_WORDS, **FEEDBACK_WORDS, **LOYALTY_WORDS}
 REFUND_TYPES = ("refund", "cancellation")
 """Event types of refunds: a cancelled order returns money, whatever sign the source gave it."""
 SCORED_TYPES: Final = tuple(word for word, kind in FEEDBACK_WORDS.items() if kind in SCORED)
@@ -207,7 +208,8 @@ def last_complete_day(times: Floats) -> float:
 def batch_of_frame(frame: pl.DataFrame) -> EventBatch:
     """Convert a frame with COLUMNS_REQUIRED, none null, to a batch.
 
-    Optional columns: `amount`, `category`, `score` (0-10, of SCORED_TYPES).
+    Optional columns: `amount`, `category`, `score` (0-10, of SCORED_TYPES), and of loyalty events
+    `points`, `points_balance` (Float64) and `points_expire_on` (Date).
     """
     kind = (
         pl.when(pl.col("event_type") == "purchase")
@@ -222,18 +224,10 @@ def batch_of_frame(frame: pl.DataFrame) -> EventBatch:
         )
         .otherwise(int(Kind.INTERACTION))
     )
-    amount = (pl.col("amount") if "amount" in frame.columns else pl.lit(None)).cast(pl.Float64)
-    money = (
-        pl.when((kind == int(Kind.PURCHASE)) & (amount >= 0.0))
-        .then(amount)
-        .when(kind == int(Kind.REFUND))
-        .then(amount.abs())
-        .otherwise(None)
-        .cast(pl.Float64)
-        .fill_null(float("nan"))
-    )
     micros = pl.col("ts").cast(pl.Datetime("us")).dt.epoch("us")
-    out = frame.select(kind=kind.cast(pl.UInt8), amount=money, time=micros.cast(pl.Float64) / 1e6)
+    out = frame.select(
+        kind=kind.cast(pl.UInt8), time=micros.cast(pl.Float64) / 1e6, **_numbers(frame, kind)
+    )
     words = frame["category"] if "category" in frame.columns else None
     columns = EventColumns(
         row=np.zeros(len(frame), dtype=np.int64),
@@ -251,10 +245,33 @@ def batch_of_frame(frame: pl.DataFrame) -> EventBatch:
             if words is not None
             else np.zeros(len(frame), dtype=np.uint64)
         ),
-        cost=np.full(len(frame), np.nan),
+        cost=out["cost"].to_numpy(),
         channel=np.zeros(len(frame), dtype=np.uint8),
+        until=out["until"].to_numpy(),
     )
     return EventBatch(frame["customer_id"].cast(pl.String).to_list(), columns)
+
+
+def _numbers(frame: pl.DataFrame, kind: pl.Expr) -> dict[str, pl.Expr]:
+    """Return `amount`, `cost` and `until`, NaN where unknown: money, or points and their end."""
+
+    def given(name: str, type_: type[pl.DataType] = pl.Float64) -> pl.Expr:
+        column = pl.col(name) if name in frame.columns else pl.lit(None)
+        return column.cast(type_)
+
+    amount, points = given("amount"), given("points")
+    money = (
+        pl.when((kind == int(Kind.PURCHASE)) & (amount >= 0.0))
+        .then(amount)
+        .when(kind == int(Kind.REFUND))
+        .then(amount.abs())
+        .when(points >= 0.0)
+        .then(points)
+    )
+    # Points expire with the end of their last day, as in the stream.
+    last = given("points_expire_on", pl.Date).dt.epoch("d").cast(pl.Float64)
+    found = {"amount": money, "cost": given("points_balance"), "until": (last + 1.0) * DAY_S}
+    return {name: column.fill_null(float("nan")) for name, column in found.items()}
 
 
 def _hashes(words: Sequence[str | None]) -> NDArray[np.uint64]:

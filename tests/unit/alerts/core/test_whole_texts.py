@@ -4,8 +4,10 @@ from pathlib import Path
 
 import msgspec
 
+from services.alerts.core.playbook import choose, plan
 from services.alerts.core.policy import Closed, CustomerState, OpenTask, Raised, decide
 from services.alerts.core.task import Ground, Task, close, new_task
+from services.alerts.core.webhook_payload import body, payload_of
 from services.alerts.core.wording.effect import CLAIMS, WORDS
 from services.alerts.core.wording.tasks import close_text, in_full
 from services.alerts.inbound.policy_file import read_policy
@@ -57,6 +59,34 @@ def test_the_whole_text_in_chinese() -> None:
         "  1. 先解决投诉，并告知完成时间。",
         "  2. 一周后回访，确认问题是否解决。",
     ]
+
+
+def test_a_playbook_may_offer_points() -> None:
+    """The task's text and its payload carry the number; other tasks have none."""
+    made = task()
+    assert payload_of(made).offer_points is None
+    plan = msgspec.structs.replace(made.plan, offer_points=1_200)
+    with_points = msgspec.structs.replace(made, plan=plan)
+    assert "Credit: 1,200 loyalty points" in in_full(with_points, "en")
+    assert "可赠送：1,200 积分" in in_full(with_points, "zh-CN")
+    assert msgspec.json.decode(body(with_points))["data"]["task"]["offer_points"] == 1_200
+    assert "offer_points" not in msgspec.json.decode(body(made))["data"]["task"]
+
+
+def test_points_are_answered_by_their_own_playbook() -> None:
+    """With the points that the company allows; a customer of low value gets a message instead."""
+    policy = read_policy(Path(POLICY_FILE))
+    playbooks = [
+        msgspec.structs.replace(p, offer_points=200) if p.id == "points_reminder" else p
+        for p in policy.playbooks
+    ]
+    policy = msgspec.structs.replace(policy, playbooks=playbooks)
+    chosen = choose(policy, Classification(grade="regular", tier="mid"), "points_expiring")
+    assert (chosen.id, plan(chosen, policy, Profile()).offer_points) == ("points_reminder", 200)
+    low = choose(policy, Classification(grade="regular", tier="low"), "points_expiring")
+    assert (low.id, low.service) == ("points_message", "self_service")
+    fallen = choose(policy, Classification(grade="regular", tier="high"), "level_lowered")
+    assert fallen.id == "keep_level"
 
 
 def test_a_closed_task_has_its_reason() -> None:

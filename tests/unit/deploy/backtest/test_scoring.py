@@ -21,7 +21,7 @@ from services.scoring.training.data.event_table import EventBatch, EventTable, f
 from shared.contracts.risk import RiskAssessed
 from tests.fakes import activity
 from tests.fakes.activity import day
-from tests.fakes.generated_history import Happening, history
+from tests.fakes.generated_history import Happening, history, numbers
 from tests.fakes.log import MemoryLog
 from tests.fakes.scoring_store import MemorySender, MemoryStore
 from tests.fakes.scoring_worker import HORIZON_DAYS, HORIZONS_DAYS, RISK, TOPIC, ScoringWorker
@@ -33,15 +33,17 @@ ASSESSOR = Assessor(RISK, (0.25, 0.5, 0.75), 3, "USD", HORIZONS_DAYS)
 def table(happenings: list[Happening]) -> EventTable:
     """Return the same events as training reads them."""
     n = len(happenings)
+    known = numbers(happenings)
     columns = EventColumns(
         row=np.zeros(n, np.int64),
         kind=np.array([int(h.kind or 0) for h in happenings], np.uint8),
         time=np.array([h.time.timestamp() for h in happenings]),
-        amount=np.array([math.nan if (a := h.data.amount) is None else a for h in happenings]),
+        amount=known["amount"],
+        cost=known["cost"],
+        until=known["until"],
         score=np.array([math.nan if (s := h.data.score) is None else s for h in happenings]),
         key=np.array([stable_hash(activity.SOURCE, h.name) for h in happenings], np.uint64),
         category=np.zeros(n, np.uint64),
-        cost=np.full(n, np.nan),
         channel=np.zeros(n, np.uint8),
     )
     batch = EventBatch([h.customer for h in happenings], columns)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.ingest.core.mapping.apply import Context, map_value
+from services.ingest.core.mapping.apply import EVENTS_MAX, Context, Mapped, map_value
 from services.ingest.core.mapping.document import CompiledMapping, compile_mapping
 from services.ingest.core.rates import RateTable
 from shared.contracts.activity import ENCODER
@@ -127,3 +127,29 @@ def test_another_customer_or_content_is_another_event() -> None:
     renamed = _hashes("segment", view | {"event": "Product Clicked"})
     assert renamed.keys() == _hashes("segment", view).keys()
     assert renamed != _hashes("segment", view)
+
+
+def test_resources_of_shopify_are_unwrapped() -> None:
+    """What the REST API gives, and files made of it, is read like the records by themselves."""
+    (corpus,) = [each for each in corpora() if each.mapping == "shopify"]
+    context = Context(ARRIVED_MS, RATES)
+
+    def mapped(record: Any) -> Mapped:
+        return map_value(_mapping("shopify"), json.dumps(record).encode(), context)
+
+    order, refunded = corpus.records["order"], corpus.records["refunded order"]
+    alone = mapped(order).events + mapped(refunded).events
+    assert mapped({"orders": [order, refunded]}) == Mapped(alone)
+    assert mapped({"order": order}) == mapped(order)
+    assert mapped({"customers": []}) == Mapped(ignored="no event")
+    assert mapped({"orders": [order | {"test": True}]}) == Mapped(ignored="test order")
+    other = mapped({"orders": [order, {"nothing": 1}]})
+    assert other.events == mapped(order).events
+    (refusal,) = other.refusals
+    assert (refusal.field, refusal.reason[:30]) == ("match", "record 1: no rule of the mappi")
+    short = {name: order[name] for name in ("id", "customer", "currency", "processed_at")}
+    many = mapped({"orders": [short | {"line_items": [{}]}] * (EVENTS_MAX + 500)})
+    assert len(many.events) == EVENTS_MAX
+    assert [refusal.field for refusal in many.refusals] == ["value"]
+    (wrong,) = mapped({"shop": [order]}).refusals
+    assert wrong.field == "match"

@@ -27,7 +27,7 @@ def test_the_least_document() -> None:
     made = compile_mapping(HEAD + RULE, "m.yaml")
     assert isinstance(made, CompiledMapping)
     assert (made.name, made.source, made.topics, made.reads) == ("m", "m", (), "json")
-    assert (made.first_only, made.ignores_others, made.zone) == (True, False, None)
+    assert (made.ignores_others, made.zone) == (False, None)
 
 
 @pytest.mark.parametrize(

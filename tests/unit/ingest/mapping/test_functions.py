@@ -1,12 +1,13 @@
 """The named functions: each value, null, and what they refuse."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from services.ingest.core.mapping.apply import Context, apply
+from services.ingest.core.mapping.apply import Context, map_value
 from services.ingest.core.mapping.document import compile_mapping
 from services.ingest.core.mapping.expression import compile_expression
 from services.ingest.core.mapping.functions import FUNCTIONS
@@ -14,7 +15,7 @@ from services.ingest.core.mapping.scope import Refused, Scope
 from services.ingest.core.rates import RateTable
 from tests.unit.ingest.events import ARRIVED_MS
 
-HEADERS = (("X-Shop", b"one.example"), ("bad", b"\xff"), ("none", None))
+HEADERS = (("X-Shop", b"one.example"), ("bad", b"\xff"), ("none", None), ("nul", b"a\0"))
 
 
 def _of(expression: str, value: Any = None) -> Any:
@@ -154,6 +155,7 @@ def test_values(expression: str, value: Any, expected: Any) -> None:
         ("parse_time(v, '%d.%m.%Y')", "2026-03-01", "notation"),
         ("corrected(v, '2026-03-01', '2026-03-01')", "2026-03-01", "no offset"),
         ("header('bad')", None, "not UTF-8"),
+        ("header('nul')", None, "NUL"),
         ("digest(v)", float("inf"), None),
     ],
 )
@@ -190,12 +192,13 @@ def test_the_documented_mapping_does_what_is_said() -> None:
         "positionen": [{"artikel": 5, "menge": "2"}],
     }
     rates = RateTable.parse("USD", "currency,from,rate\nEUR,1990-01-01,2\n")
-    ((event, notes),) = apply(mapping, record, Context(ARRIVED_MS, rates)).events
+    context = Context(ARRIVED_MS, rates)
+    ((event, notes),) = map_value(mapping, json.dumps(record).encode(), context).events
     assert (event.id, event.subject, event.source) == ("order-17", "4", "erp")
     assert event.time.isoformat() == "2026-02-28T09:00:00+00:00"
     assert (event.data.amount, event.data.currency, event.data.items) == (2469.0, "EUR", 1)
     assert notes == ()
-    assert apply(mapping, {"status": "draft"}, Context(ARRIVED_MS, rates)).ignored == "draft"
+    assert map_value(mapping, b'{"status": "draft"}', context).ignored == "draft"
 
 
 def test_each_function_is_documented() -> None:

@@ -8,7 +8,9 @@ import pytest
 
 from services.ingest.__main__ import SPEC, _add_commands
 from services.ingest.commands import mappings as command
+from services.ingest.inbound.raw_consumer import RawConsumer
 from services.ingest.ports import StoredMapping
+from shared.kernel.errors import Transient
 from shared.runtime.command_line import main
 from tests.unit.ingest.mapping.corpus import corpora
 
@@ -128,3 +130,23 @@ def test_a_file_that_is_too_large(
     assert "write one record in each line" in capsys.readouterr().err
     file.write_text((json.dumps(SHOPIFY["order"]) + "\n") * 5)
     assert _try("--mapping", "shopify", str(file)) == command.DONE
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [({"b"}, "warning: there is no topic b yet"), (Transient("Kafka: away"), "exist is unknown")],
+)
+async def test_a_topic_that_is_not_there_is_warned_of(
+    answer: set[str] | Transient, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`mappings put` asks the broker; one that is away holds nothing up."""
+
+    async def missing(_: RawConsumer, topics: tuple[str, ...]) -> set[str]:
+        assert topics == ("a", "b")
+        if isinstance(answer, Transient):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(RawConsumer, "missing", missing)
+    (warning,) = [line async for line in command._absent(("a", "b"))]
+    assert said in warning

@@ -18,10 +18,11 @@ def seen(
     lifecycle: int = NONE,
     *,
     unheard: bool = False,
+    now: float = 0.0,
 ) -> Seen:
     """Return these rows by the default clock, with these lapse probabilities, grades and states.
 
-    `unheard`: their source has stopped delivering.
+    `unheard`: their source has stopped delivering. `now`: Unix seconds UTC.
     """
     n = len(x)
     return Seen(
@@ -31,6 +32,7 @@ def seen(
         np.full(n, grade, np.int8),
         np.full(n, lifecycle, np.int8),
         np.full(n, unheard),
+        np.full(n, now),
     )
 
 

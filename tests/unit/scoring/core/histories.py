@@ -77,9 +77,10 @@ def generated(customers: int = 120, seed: int = 7) -> EventColumns:
         life = random.exponential(1_200)
         times = start + np.cumsum(random.exponential(gap, size=1 + int(min(life / gap, 400))))
         times = np.concatenate([times, times[random.random(len(times)) < 0.1] + 1e-3])
-        others = start + random.uniform(0, 3_900, size=int(random.integers(0, 40)))
+        others = start + random.uniform(0, 3_900, size=int(random.integers(0, 60)))
         kinds = random.choice(
-            [2, 3, 3, 3, 4, 5, 6, 6, 7, 8, 9, 9, 10, 11, 11, 12], size=len(others)
+            [2, 3, 3, 3, 4, 5, 6, 6, 7, 7, 8, 9, 9, 10, 11, 11, 12, *range(13, 20), 13, 14, 16],
+            size=len(others),
         )
         if customer % 15 == 0:
             times = times[:0]
@@ -89,7 +90,7 @@ def generated(customers: int = 120, seed: int = 7) -> EventColumns:
     rows, kinds, times = np.concatenate(row), np.concatenate(kind), np.concatenate(time)
     n = len(rows)
     amount = np.where(random.random(n) < 0.9, np.round(random.gamma(2, 20, n), 2), np.nan)
-    amount[(rows % 10 == 3) | ~np.isin(kinds, [1, 2])] = np.nan
+    amount[(rows % 10 == 3) | ~np.isin(kinds, [1, 2, 13, 14, 15, 16])] = np.nan
     score = np.where(np.isin(kinds, [6, 7]), random.integers(0, 11, n), np.nan)
     score[random.random(n) < 0.2] = np.nan
     until = times + random.uniform(-10, 800, n) * DAY_S
@@ -105,7 +106,7 @@ def generated(customers: int = 120, seed: int = 7) -> EventColumns:
         cost=np.where(random.random(n) < 0.5, random.gamma(2, 18, n), np.nan),
         channel=random.integers(0, 4, n),
         source=random.integers(1, 4, n),
-        until=np.where(kinds == 11, until, np.nan)[order],
+        until=np.where(np.isin(kinds, [11, 16]), until, np.nan)[order],
     )
 
 

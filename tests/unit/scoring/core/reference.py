@@ -20,7 +20,7 @@ VANISHED = 1e-12
 COUNTED = (
     "purchases", "purchase_days", "spent", "refunds", "interactions", "complaints",
     "complaints_open", "suggestions", "gaps_outlasting", "campaigns_received",
-    "campaigns_redeemed",
+    "campaigns_redeemed", "referrals",
     *(f"purchase_days_{window}" for window in WINDOWS),
     *(f"{name}_decayed_{life}" for name in ("purchases", "amount", "interactions")
       for life in LIVES),
@@ -74,7 +74,8 @@ SELECT row,
     min(age) FILTER (kind = 9) AS campaign_recency_days,
     min(age) FILTER (kind = 10) AS redemption_recency_days,
     CASE WHEN max(time) FILTER (kind = 11) >= coalesce(max(time) FILTER (kind = 12), -1e300)
-         THEN greatest(max(until) - max(now), 0) / 86400 END AS contract_rest_days,
+         THEN greatest(max(until) FILTER (kind = 11) - max(now), 0) / 86400 END
+        AS contract_rest_days,
     count(*) FILTER (kind = 1 AND channel = 1)
         / nullif(count(*) FILTER (kind = 1 AND channel > 0), 0) AS online_share,
     count(*) FILTER (kind = 1 AND channel = 2)
@@ -88,6 +89,10 @@ SELECT row,
     min(age) FILTER (kind = 4) AS complaint_recency_days,
     min(age) FILTER (kind = 6 AND score IS NOT NULL) AS survey_recency_days,
     min(age) FILTER (kind = 7 AND score IS NOT NULL) AS recommendation_recency_days,
+    CASE WHEN max(time) FILTER (kind = 18) > coalesce(max(time) FILTER (kind = 17), -1e300)
+         THEN min(age) FILTER (kind = 18) END AS level_lowered_days,
+    count(*) FILTER (kind = 19) AS referrals,
+    min(age) FILTER (kind = 19) AS referral_recency_days,
     count(*) FILTER (kind = 8) AS suggestions
 FROM seen GROUP BY row
 """
@@ -119,6 +124,42 @@ SELECT row, avg(gap) AS gap_mean_days, median(gap) AS gap_median_days,
         AS own_return_share
 FROM gaps GROUP BY row
 """
+
+_POINTS = f"""
+WITH facts AS (
+    SELECT row, max(now) AS now,
+        coalesce(sum(amount) FILTER (kind = 13), 0) AS earned,
+        coalesce(sum(amount) FILTER (kind = 14), 0) AS spent,
+        coalesce(sum(amount) FILTER (kind = 15), 0) AS expired,
+        arg_max(cost, (time, cost)) FILTER (cost IS NOT NULL) AS stated,
+        arg_max({{'points': amount, 'until': until}}, (time, until, amount))
+            FILTER (kind = 16 AND amount IS NOT NULL AND until IS NOT NULL) AS report,
+        min(age) FILTER (kind = 14) AS points_spent_recency_days,
+        {
+    ", ".join(
+        f"coalesce(sum(amount * power(2, -age / {life})) FILTER (kind = {kind}), 0)"
+        f" AS {name}_{life}"
+        for kind, name in ((13, "earned"), (14, "spent"))
+        for life in (90, 365)
+    )
+}
+    FROM seen WHERE kind BETWEEN 13 AND 16 GROUP BY row
+)
+SELECT row, points_spent_recency_days,
+    coalesce(stated, CASE WHEN earned > 0 THEN greatest(earned - spent - expired, 0) END)
+        AS points_balance,
+    earned_90 AS points_earned_decayed_90, spent_90 AS points_spent_decayed_90,
+    CASE WHEN earned_365 > {VANISHED} THEN (earned_90 / 90) / (earned_365 / 365) END
+        AS points_earned_trend_90_365,
+    CASE WHEN spent_365 > {VANISHED} THEN (spent_90 / 90) / (spent_365 / 365) END
+        AS points_spent_trend_90_365,
+    spent / nullif(earned, 0) AS points_used_share,
+    CASE WHEN report IS NULL THEN NULL WHEN report.until <= now THEN 0
+         WHEN stated IS NULL THEN report.points
+         ELSE least(greatest(stated, 0), report.points) END AS points_expiring,
+    CASE WHEN points_expiring > 0 THEN (report.until - now) / 86400 END AS points_expiry_days
+FROM facts
+"""  # noqa: S608 (numbers of ours)
 
 _WEEKDAYS = """
 SELECT row, max(n) / sum(n) AS weekday_share
@@ -205,6 +246,7 @@ def reference_features(events: EventColumns, now: Floats) -> dict[str, Floats]:
         db.execute(_BASE)
         for query in (
             _LIFETIME,
+            _POINTS,
             _SCORES,
             _GAPS,
             _WEEKDAYS,

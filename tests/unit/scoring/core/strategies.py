@@ -54,7 +54,16 @@ def assert_states_equal(a: NDArray[np.void], b: NDArray[np.void]) -> None:
     Sums without negative terms compare relative to themselves, those with terms of either sign
     absolutely.
     """
-    sums = ("decayed", "spent", "refunded", "cost", "costed", "log_amount_squared")
+    sums = (
+        "decayed",
+        "points",
+        "points_decayed",
+        "spent",
+        "refunded",
+        "cost",
+        "costed",
+        "log_amount_squared",
+    )
     for field in STATE.names or ():
         if field == "log_amount":
             np.testing.assert_allclose(a[field], b[field], rtol=0, atol=1e-9, err_msg=field)

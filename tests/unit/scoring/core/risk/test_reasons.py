@@ -182,6 +182,7 @@ def test_explained_impact_is_the_sum_of_contributions() -> None:
     x[0, feature_index["recency_days"]] = 2.0
     x[0, feature_index["interactions_decayed_90"]] = 50.0
     x[0, feature_index["survey_score"]] = 1.0
+    x[0, feature_index["points_spent_recency_days"]] = 100.0
     total = sum(reason.impact for reason in reasons(contributions, x, top=len(REASONS))[0])
     assert math.isclose(total, 0.25 * len(FEATURES))
 

@@ -275,6 +275,7 @@ def test_whatever_happened_a_sign_can_be_published(
         np.full(CUSTOMERS, grade, np.int8),
         np.full(CUSTOMERS, lifecycle, np.int8),
         np.zeros(CUSTOMERS, np.bool_),
+        np.full(CUSTOMERS, now),
     )
     found = detect(look, np.full(CUSTOMERS, before, np.int16))
     for row in range(CUSTOMERS):

@@ -82,6 +82,15 @@ def test_R25_recommendation_loyalty_and_influence_feed_value() -> None:
     assert found.tolist() == pytest.approx([110.0, 90.0, 130.0, 100 * (1 + 0.2 * 0.5 + 0.3 * 0.2)])
 
 
+def test_R25_who_brings_customers_is_worth_more() -> None:
+    """Two in two years are one a year: half of an ordinary customer's value. At most five count."""
+    x = rows(referrals=[0.0, 2.0, 2.0, 1e6], tenure_days=[730.0, 730.0, 100.0, 365.0])
+    found = grades.referral_value(x, 300.0, 365, Advocacy())
+    assert found.tolist() == pytest.approx([0.0, 150.0, 300.0, 750.0])
+    assert grades.referral_value(x, 300.0, 365, Advocacy(referral=0)).tolist() == [0.0] * 4
+    assert grades.referral_value(x, None, 365, Advocacy()).tolist() == [0.0] * 4
+
+
 def test_R15_a_policy_survives_being_stored() -> None:
     policy = ValuePolicy(margin=0.2)
     assert parse(msgspec.json.encode(policy)) == policy

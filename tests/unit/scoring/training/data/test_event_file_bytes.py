@@ -119,12 +119,14 @@ def test_lines_and_quotes_as_programs_write_them(tmp_path: Path, text: str) -> N
     [
         (b'customer,ts\n"a,2024-01-01\nb,2024-01-01\n', "a quotation mark is never closed"),
         (b"customer,ts\na,2024-01-01,1,50\n", "row 1 has 4 fields, the header 2"),
-        (b"customer,ts,note\na,2024-01-01\n", "its rows have fewer fields than the header"),
+        (b"customer,ts,note\na,2024-01-01\n", "row 1 has 2 fields, the header 3 (is it cut off"),
+        (b'customer,ts,note\n"a,b",2024-01-01,\n\n,,\nb,2024-01-01\n', "row 4 has 2 fields"),
         (b"customer,ts\na\x00b,2024-01-01\n" * 3, "it has zero bytes"),
         (b"PK\x03\x04\x14\x00\x06\x00\nfoo,bar\n", "File is not a zip file"),
         (b"customer,ts\n" + b"a,2024-01-01\n" * 400 + b"a\x00,2024-01-01\n", "it has zero bytes"),
         (b"", "events.csv cannot be read: it is empty"),
-        (b"\n\n", "customer_id: column missing"),
+        (b"\n\n", "has no header: its first row is blank"),
+        (b" , ,\n1,2,3\n", "has no header: its first row is blank"),
     ],
 )
 def test_what_is_no_text_table_is_named(tmp_path: Path, data: bytes, said: str) -> None:

@@ -1,0 +1,127 @@
+"""Decides on stored messages to customers, from all that a decision depends on.
+
+It locks the customers first: of two messages to one customer, one decision sees the other.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from services.alerts.core.customer_message import Circumstances, Decision, Send, decide
+from services.alerts.core.holdout import left_alone
+from services.alerts.core.message_rule import MessageRule
+from services.alerts.core.playbook import named
+from services.alerts.core.task import Ground, Task
+from services.alerts.ports import KnownCustomer
+from services.alerts.store.consents import Consents
+from services.alerts.store.customer_messages import CustomerMessages, StoredMessage
+from services.alerts.store.customers import Customers
+from services.alerts.store.policies import Policies
+from services.alerts.store.tasks import Tasks
+from shared.kernel.errors import Invalid
+from shared.kernel.zones import zone
+from shared.postgres.engine import UnitOfWork
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A decision about one message."""
+
+    message: StoredMessage
+    task: Task | None
+    """None: it is no more."""
+    rule: MessageRule | None
+    consented_at: datetime | None
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecideMessages:
+    """Reads and decides, within an open transaction. It changes nothing but the locks."""
+
+    messages: CustomerMessages
+    consents: Consents
+    customers: Customers
+    tasks: Tasks
+    rules: Policies
+
+    async def __call__(
+        self, work: UnitOfWork, ids: Sequence[str], customers: Sequence[str], now: datetime
+    ) -> list[Decided]:
+        """Decide at `now`, business time, on the messages with these ids of these customers.
+
+        Messages that are gone, or were suppressed meanwhile, are left out.
+        """
+        if not await self.messages.find(work, ids):
+            return []  # erased: locking would store the customer's id anew
+        known = await self.customers.lock(work, set(customers))
+        # After the locks: what their last holders have committed is seen.
+        found = [m for m in await self.messages.find(work, ids) if m.status != "suppressed"]
+        if not found:
+            return []
+        ids_of = sorted({m.customer_id for m in found})
+        tasks = {t.id: t for t in await self.tasks.find_all(work, [m.task_id for m in found])}
+        owners = {o.id for k in known.values() if (o := k.contact.owner) is not None}
+        ground = await self.rules.ground(work, owners, now)
+        given = await self.consents.given(work, ids_of)
+        subscriptions = await self.consents.subscriptions(work, ids_of)
+        handed = await self.messages.handed(work, ids_of)
+        takers = await self.messages.takers(work)
+        decided = []
+        for message in found:
+            rule = _rule(message, ground)
+            channel = rule.channel if rule is not None else ""
+            key = (message.customer_id, channel)
+            customer, task = known[message.customer_id], tasks.get(message.task_id)
+            others = handed.setdefault(key, {})
+            consented_at = _consented_at(customer, channel, given.get(key))
+            seen = Circumstances(
+                caused_at=message.caused_at,
+                task_open=task is not None and task.status == "open",
+                do_not_contact=customer.contact.do_not_contact,
+                held_out=left_alone(ground.policy, message.customer_id, customer.state.grade),
+                consented_at=consented_at,
+                subscriptions=subscriptions.get(message.customer_id, ()),
+                earlier=[at for other, at in others.items() if other != message.id],
+                zone=_zone(customer, ground),
+                endpoint_takes=rule is not None and rule.endpoint in takers,
+            )
+            decision = decide(rule, seen, now)
+            if isinstance(decision, Send):
+                others[message.id] = now
+            decided.append(Decided(message, task, rule, consented_at, decision))
+        return decided
+
+
+def _rule(message: StoredMessage, ground: Ground) -> MessageRule | None:
+    """Return the rule of the policy in force; None where it sends no such message any more.
+
+    A message that was handed over stays with its endpoint and channel: another endpoint may send
+    it a second time.
+    """
+    rule = named(ground.policy, message.playbook).send
+    if rule is None or message.endpoint_id is None:
+        return rule
+    same = (rule.endpoint, rule.channel) == (message.endpoint_id, message.channel)
+    return rule if same else None
+
+
+def _consented_at(
+    customer: KnownCustomer, channel: str, given_at: datetime | None
+) -> datetime | None:
+    """Return since when the customer consents; None where the newest profile does not say so."""
+    if customer.profile is None or not customer.contact.consent.get(channel, False):
+        return None
+    return given_at or customer.profile.at
+
+
+def _zone(customer: KnownCustomer, ground: Ground) -> ZoneInfo:
+    """Return the customer's time zone; the owner's or the policy's where theirs is not usable."""
+    profile = customer.contact
+    try:
+        if profile.time_zone is not None:
+            return zone(profile.time_zone)
+    except Invalid:
+        pass  # a free text of the source
+    return ground.calendar(profile.owner.id if profile.owner else None).zone

@@ -1,0 +1,113 @@
+"""Stores what a provider reports of a message: accepted, bounced, unsubscribed, complaint."""
+
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.alerts import metrics
+from services.alerts.core.customer_message import ends_subscription, outcome_after, spelled
+from services.alerts.core.task_lifecycle import TaskEvent
+from services.alerts.ports import SubscriptionSeen
+from services.alerts.store.business_clock import BusinessClock
+from services.alerts.store.consents import Consents
+from services.alerts.store.customer_messages import CustomerMessages, StoredMessage
+from services.alerts.store.customers import Customers
+from services.alerts.store.due_tasks import TaskLog
+from shared.contracts.customer_message import Reported, Result
+from shared.kernel.errors import Invalid
+from shared.postgres.engine import UnitOfWork, unit_of_work
+from shared.runtime.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class ResultTaken:
+    """What is stored after a report."""
+
+    message_id: str | None
+    outcome: Result
+    """The gravest result reported so far."""
+    unsubscribed: bool
+    """Whether this report unsubscribed the customer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakeMessageResult:
+    """Stores a report. Repeating it changes no outcome, and the order of reports does not matter.
+
+    An unsubscription always counts: the customer may have returned and left again.
+    """
+
+    engine: AsyncEngine
+    messages: CustomerMessages
+    consents: Consents
+    customers: Customers
+    log: TaskLog
+    business_clock: BusinessClock
+    clock: Clock
+
+    async def __call__(self, endpoint_id: str, reported: Reported) -> ResultTaken | None:
+        """Return what is stored; None where this endpoint was given no such message.
+
+        An unsubscription counts from the commit on: an attempt after it sends nothing.
+        Raises Invalid, naming the field, where the report names neither message nor customer.
+        """
+        if reported.message_id is None:
+            return await self._without_message(endpoint_id, reported)
+        async with unit_of_work(self.engine) as work:
+            found = await self.messages.find(work, [reported.message_id])
+            if not found or found[0].endpoint_id != endpoint_id:
+                return None
+            await self.customers.lock(work, [found[0].customer_id])
+            found = await self.messages.find(work, [reported.message_id])
+            if not found:  # erased meanwhile
+                return None
+            message = found[0]
+            outcome = outcome_after(message.outcome, reported.result)
+            if outcome != message.outcome:
+                await self._store(work, message, outcome, reported.reason)
+            ends = ends_subscription(reported.result)
+            if ends:
+                await self._unsubscribe(work, message.customer_id, message.channel, endpoint_id)
+        metrics.MESSAGE_RESULTS.labels(endpoint_id, reported.result).inc()
+        return ResultTaken(message.id, outcome, ends)
+
+    async def _without_message(self, endpoint_id: str, reported: Reported) -> ResultTaken | None:
+        customer_id, result = reported.customer_id, reported.result
+        if customer_id is None or not ends_subscription(result):
+            raise Invalid(
+                "data.message_id", "is needed; only who unsubscribes may be named by customer_id"
+            )
+        async with unit_of_work(self.engine) as work:
+            if endpoint_id not in await self.messages.takers(work):
+                return None
+            await self._unsubscribe(work, customer_id, reported.channel, endpoint_id)
+        metrics.MESSAGE_RESULTS.labels(endpoint_id, result).inc()
+        return ResultTaken(None, result, unsubscribed=True)
+
+    async def _unsubscribe(
+        self, work: UnitOfWork, customer_id: str, channel: str | None, endpoint_id: str
+    ) -> None:
+        seen = SubscriptionSeen(
+            customer_id=customer_id,
+            channel=spelled(channel),
+            at=await self.business_clock.now(work),
+            ended=True,
+            reported_by=f"endpoint:{endpoint_id}",
+        )
+        await self.consents.note(work, [seen])
+
+    async def _store(
+        self, work: UnitOfWork, message: StoredMessage, outcome: Result, reason: str | None
+    ) -> None:
+        now = await self.business_clock.now(work)
+        await self.messages.report(work, message.id, outcome, now, reason)
+        event = TaskEvent(
+            customer_id=message.customer_id,
+            task_id=message.task_id,
+            at=now,
+            recorded_at=self.clock.now(),
+            actor=f"endpoint:{message.endpoint_id}",
+            kind="message_result",
+            detail={"result": outcome},
+        )
+        await self.log.add(work, [event])

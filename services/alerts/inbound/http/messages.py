@@ -1,0 +1,118 @@
+"""HTTP routes of the messages to customers, and of the customers who unsubscribed."""
+
+from datetime import datetime
+
+from fastapi import Depends, FastAPI
+from pydantic import BaseModel
+
+from services.alerts.core.customer_message import Status, Suppression
+from services.alerts.inbound.http.dependencies import Parts
+from services.alerts.store.consents import Consents
+from services.alerts.store.customer_messages import CustomerMessages, MessageFilter
+from shared.contracts.customer_message import Result
+from shared.http.access import require
+from shared.http.paging import Cursor, Limit, decoded, encoded, invalid_cursor, serial, time
+from shared.postgres.engine import unit_of_work
+
+
+class MessageView(BaseModel):
+    """A message to a customer; `GET /v1/deliveries/{id}` shows its attempts."""
+
+    id: str
+    customer_id: str
+    task_id: str
+    playbook: str
+    caused_at: datetime
+    status: Status
+    reason: Suppression | None
+    """Why it is not sent; only where it is suppressed."""
+    due_at: datetime
+    """When it is decided on next; only while it waits."""
+    channel: str | None
+    endpoint_id: str | None
+    handed_at: datetime | None
+    outcome: Result | None
+    """The gravest result that the provider reported; None: no report yet."""
+    outcome_at: datetime | None
+    outcome_reason: str | None
+
+
+class MessagePage(BaseModel):
+    """Messages to customers, newest first."""
+
+    items: list[MessageView]
+    next: str | None
+
+
+class UnsubscriptionView(BaseModel):
+    """A customer's newest unsubscription from a channel."""
+
+    customer_id: str
+    channel: str
+    """In lower case; `*`: all channels."""
+    unsubscribed_at: datetime
+    subscribed_at: datetime | None
+    """The newest return; a later one than `unsubscribed_at` ends the unsubscription."""
+    reported_by: str
+
+
+class UnsubscriptionPage(BaseModel):
+    """Unsubscriptions, newest first."""
+
+    items: list[UnsubscriptionView]
+    next: str | None
+
+
+def add_messages(app: FastAPI, parts: Parts) -> None:
+    """Add `/v1/messages` and `/v1/unsubscriptions`."""
+    reads = [Depends(require(parts.tokens, "customers:read"))]
+
+    @app.get("/v1/messages", dependencies=reads, tags=["messages"])
+    async def list_messages(
+        status: Status | None = None,
+        customer_id: str | None = None,
+        task_id: str | None = None,
+        cursor: Cursor = None,
+        limit: Limit = 50,
+    ) -> MessagePage:
+        """List messages to customers, newest first, with the reason of those not sent."""
+        chosen = MessageFilter(status, customer_id, task_id)
+        before = None if cursor is None else serial(decoded(cursor))
+        async with unit_of_work(parts.engine) as work:
+            found = await CustomerMessages().page(work, chosen, before, limit + 1)
+        rest = len(found) > limit
+        found = found[:limit]
+        return MessagePage(
+            items=[MessageView.model_validate(row) for row in found],
+            next=encoded(str(found[-1]["seq"]) if rest else None),
+        )
+
+    @app.get("/v1/unsubscriptions", dependencies=reads, tags=["messages"])
+    async def list_unsubscriptions(
+        customer_id: str | None = None, cursor: Cursor = None, limit: Limit = 50
+    ) -> UnsubscriptionPage:
+        """List the newest unsubscription of each customer and channel, newest first."""
+        before = None if cursor is None else _key(cursor)
+        async with unit_of_work(parts.engine) as work:
+            found = await Consents().page(work, customer_id, before, limit + 1)
+        rest = len(found) > limit
+        found = found[:limit]
+        last = found[-1] if rest else None
+        key = (
+            None
+            if last is None
+            else "\n".join(
+                (last["unsubscribed_at"].isoformat(), last["channel"], last["customer_id"])
+            )
+        )
+        return UnsubscriptionPage(
+            items=[UnsubscriptionView.model_validate(row) for row in found], next=encoded(key)
+        )
+
+
+def _key(cursor: str) -> tuple[datetime, str, str]:
+    """Return the row's key: its texts may hold spaces, and a channel holds no line break."""
+    parts = decoded(cursor).split("\n", 2)
+    if len(parts) != 3:  # noqa: PLR2004 (the parts of the key)
+        raise invalid_cursor()
+    return time(parts[0]), parts[2], parts[1]

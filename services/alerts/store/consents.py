@@ -1,0 +1,121 @@
+"""Stores which channels customers consent to, and from which they unsubscribed."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from services.alerts.core.customer_message import Subscription
+from services.alerts.ports import ProfileSeen, SubscriptionSeen
+from services.alerts.store.tables import subscription as s
+from shared.postgres.engine import UnitOfWork
+
+
+class Consents:
+    """Statements on `alerts.consent` and `alerts.subscription`, within an open transaction."""
+
+    async def state(self, work: UnitOfWork, profiles: Mapping[str, ProfileSeen]) -> None:
+        """Store what these customers' newest profiles consent to; the customers must be locked.
+
+        A channel that the stored profile consented to as well keeps its time, unless a profile in
+        between did not.
+        """
+        if not profiles:
+            return
+        given = [
+            (customer, channel, since, channel in seen.renewed)
+            for customer, seen in sorted(profiles.items())
+            for channel, since in sorted(seen.consented.items())
+        ]
+        columns = [[row[n] for row in given] for n in range(4)]
+        await work.driver.execute(
+            """
+            DELETE FROM alerts.consent c WHERE c.customer_id = ANY($1::text[])
+               AND NOT EXISTS (SELECT FROM unnest($2::text[], $3::text[]) AS u(customer, channel)
+                                WHERE u.customer = c.customer_id AND u.channel = c.channel)
+            """,
+            list(profiles),
+            *columns[:2],
+        )
+        await work.driver.execute(
+            """
+            INSERT INTO alerts.consent AS c (customer_id, channel, given_at)
+            SELECT customer, channel, since
+              FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS u(customer, channel, since)
+            ON CONFLICT (customer_id, channel) DO UPDATE SET given_at = excluded.given_at
+             WHERE (c.customer_id, c.channel) IN (
+                   SELECT * FROM unnest($4::text[], $5::text[]))
+            """,
+            *columns[:3],
+            [row[0] for row in given if row[3]],
+            [row[1] for row in given if row[3]],
+        )
+
+    async def given(
+        self, work: UnitOfWork, customers: Sequence[str]
+    ) -> dict[tuple[str, str], datetime]:
+        """Return since when each (customer, channel) is consented to, by the newest profile."""
+        rows = await work.driver.fetch(
+            "SELECT customer_id, channel, given_at FROM alerts.consent "
+            "WHERE customer_id = ANY($1::text[])",
+            list(customers),
+        )
+        return {(row["customer_id"], row["channel"]): row["given_at"] for row in rows}
+
+    async def note(self, work: UnitOfWork, seen: Iterable[SubscriptionSeen]) -> None:
+        """Store unsubscriptions and returns: the newest of each kind counts, in whatever order."""
+        newest: dict[tuple[str, str, bool], SubscriptionSeen] = {}
+        for each in seen:
+            key = (each.customer_id, each.channel, each.ended)
+            if key not in newest or each.at > newest[key].at:
+                newest[key] = each
+        for kind, column in ((True, "unsubscribed_at"), (False, "subscribed_at")):
+            rows = [x for (_, _, ended), x in sorted(newest.items()) if ended is kind]
+            if rows:
+                await work.driver.execute(
+                    f"INSERT INTO alerts.subscription AS s (customer_id, channel, {column}, "  # noqa: S608 (our own names)
+                    "reported_by) SELECT * FROM unnest($1::text[], $2::text[], "
+                    "$3::timestamptz[], $4::text[]) ON CONFLICT (customer_id, channel) DO UPDATE "
+                    f"SET {column} = excluded.{column}, reported_by = excluded.reported_by "
+                    f"WHERE s.{column} IS NULL OR s.{column} < excluded.{column}",
+                    [x.customer_id for x in rows],
+                    [x.channel for x in rows],
+                    [x.at for x in rows],
+                    [x.reported_by for x in rows],
+                )
+
+    async def subscriptions(
+        self, work: UnitOfWork, customers: Sequence[str]
+    ) -> dict[str, list[Subscription]]:
+        """Return what is known of these customers' subscriptions."""
+        rows = await work.driver.fetch(
+            "SELECT customer_id, channel, unsubscribed_at, subscribed_at FROM alerts.subscription "
+            "WHERE customer_id = ANY($1::text[])",
+            list(customers),
+        )
+        found: dict[str, list[Subscription]] = {}
+        for row in rows:
+            one = Subscription(row["channel"], row["unsubscribed_at"], row["subscribed_at"])
+            found.setdefault(row["customer_id"], []).append(one)
+        return found
+
+    async def page(
+        self,
+        work: UnitOfWork,
+        customer_id: str | None,
+        before: tuple[datetime, str, str] | None,
+        most: int,
+    ) -> list[dict[str, Any]]:
+        """Return at most `most` records with an unsubscription, newest first.
+
+        `before`: (unsubscribed_at, customer, channel) of the last row of the page before.
+        """
+        query = sa.select(s).where(s.c.unsubscribed_at.is_not(None))
+        key = (s.c.unsubscribed_at, s.c.customer_id, s.c.channel)
+        if customer_id is not None:
+            query = query.where(s.c.customer_id == customer_id)
+        if before is not None:
+            query = query.where(sa.tuple_(*key) < sa.tuple_(*before))
+        query = query.order_by(*(column.desc() for column in key)).limit(most)
+        return [dict(row) for row in (await work.connection.execute(query)).mappings()]

@@ -1,0 +1,38 @@
+"""Everything that alerts stores of one customer, in the words of an answer to that person."""
+
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.alerts.store.tables import erasure, metadata
+from shared.postgres.export import CustomerExport
+
+MEANINGS: Final = {
+    "customer": "The profile, and the state of warnings about the customer",
+    "task": "Retention tasks about the customer, with reasons and verdicts",
+    "task_event": "What owners did with these tasks",
+    "trial": "Whether the customer was contacted or left alone, and what came of it",
+    "purchase": "Purchases and refunds by which the outcome is measured",
+    "assessment": "Assessments that were received (`message`)",
+    "segment_entry": "Entries into segments that were acted on",
+    "feedback": "What the customer said: suggestions, surveys, complaints",
+    "consent": "Channels that the customer consents to, and since when",
+    "subscription": "Channels that the customer unsubscribed from, or returned to",
+    "customer_message": "Messages to the customer by a provider, and what became of them",
+    "delivery": "Messages about the customer to your systems (`body`)",
+    "attempt": "When these messages were sent, and what was answered",
+    "remote_task": "The tasks' numbers in your systems",
+}
+"""What each table holds. A table that is not named is exported under its own name."""
+
+
+def export_of(engine: AsyncEngine) -> CustomerExport:
+    """Return the export of alerts."""
+    tables = [
+        table
+        for table in metadata.tables.values()
+        if "customer_id" in table.c and table is not erasure
+    ]
+    order = list(MEANINGS)
+    tables.sort(key=lambda t: order.index(t.name) if t.name in order else len(order))
+    return CustomerExport(engine, tables, omitted={"token", "lost", "uncertain"})

@@ -1,0 +1,39 @@
+"""Everything that scoring stores of one customer, in the words of an answer to that person."""
+
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.scoring.store import value_tables
+from services.scoring.store.tables import erasure
+from shared.postgres.export import CustomerExport
+
+MEANINGS: Final = {
+    "profile": "Who the customer is, as the newest profile says",
+    "event": "What the customer did or was sent, as it was recorded (`payload`)",
+    "event_key": "The identifiers of these events, by which a repetition is recognised",
+    "customer_state": "The behaviour of the customer in numbers, and how likely a purchase is",
+    "assessment_history": "Assessments that were published, with their reasons (`message`)",
+    "standing": "The customer's grade, tier, lifecycle, segments and value at present",
+    "standing_change": "When the grade, the tier, the lifecycle or a segment changed",
+    "segment_member": "The customer's segments, and since when",
+    "grade_override": "Grades that a person set, with the reason",
+    "absence": "An absence that was announced",
+    "treatment": "Retention tasks about the customer, and what came of them",
+    "roll_call": "Weekly samples by which the model's forecasts are judged",
+    "shadow_score": "What a model in trial and the one in use said",
+    "timer": "When the customer is looked at next",
+}
+"""What each table holds. A table that is not named is exported under its own name."""
+
+
+def export_of(engine: AsyncEngine) -> CustomerExport:
+    """Return the export of scoring; the scan of the stored events comes last."""
+    tables = [
+        table
+        for table in value_tables.standing.metadata.tables.values()
+        if "customer_id" in table.c and table is not erasure
+    ]
+    order = list(MEANINGS)
+    tables.sort(key=lambda t: order.index(t.name) if t.name in order else len(order))
+    return CustomerExport(engine, tables, omitted={"partition", "content_hash", "state"})

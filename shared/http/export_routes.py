@@ -1,0 +1,136 @@
+"""HTTP API that exports everything a service stores of one customer."""
+
+import csv
+import io
+import tempfile
+import zipfile
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
+from typing import IO, Annotated, Any, Final, Literal
+
+import msgspec
+from fastapi import Depends, FastAPI, HTTPException, Path, Response
+from fastapi.responses import StreamingResponse
+
+from shared.contracts.events import ID_LENGTH_MAX
+from shared.http.access import Tokens, require
+from shared.postgres.export import CustomerExport
+from shared.runtime.clock import Clock
+
+EXPORTS: Final = "/v1/exports"
+IN_MEMORY_BYTES_MAX: Final = 8 * 1024 * 1024
+"""Bytes of an archive before it goes to a temporary file."""
+CHUNK_BYTES: Final = 64 * 1024
+
+CustomerId = Annotated[str, Path(min_length=1, max_length=ID_LENGTH_MAX)]
+
+
+def add_export_routes(
+    app: FastAPI,
+    export: CustomerExport,
+    meanings: Mapping[str, str],
+    tokens: Tokens,
+    clock: Clock,
+) -> None:
+    """Add `GET /v1/exports/{customer_id}`; `meanings`: what each table holds, in words."""
+    exports = [Depends(require(tokens, "customers:export"))]
+
+    @app.get(f"{EXPORTS}/{{customer_id:path}}", dependencies=exports, tags=["exports"])
+    async def exported(
+        customer_id: CustomerId,
+        format: Literal["json", "csv"] = "json",  # noqa: A002
+    ) -> Response:
+        """Export everything stored of a customer: one JSON document, or a ZIP of CSV files."""
+        rows = export.rows(customer_id)
+        first = await anext(rows, None)
+        if first is None:
+            raise HTTPException(404, f"nothing is stored here of a customer {customer_id!r}")
+        every = _after(first, rows)
+        if format == "csv":
+            return StreamingResponse(
+                _chunks(await archive(every, meanings)),
+                media_type="application/zip",
+                headers={"Content-Disposition": 'attachment; filename="customer.zip"'},
+            )
+        head = {"customer_id": customer_id, "exported_at": clock.now()}
+        return StreamingResponse(document(head, every, meanings), media_type="application/json")
+
+
+async def _after(
+    first: tuple[str, dict[str, Any]], rows: AsyncIterator[tuple[str, dict[str, Any]]]
+) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+    yield first
+    async for each in rows:
+        yield each
+
+
+async def document(
+    head: Mapping[str, Any],
+    rows: AsyncIterator[tuple[str, dict[str, Any]]],
+    meanings: Mapping[str, str],
+) -> AsyncIterator[bytes]:
+    """Write one JSON document, table by table, without holding all of it."""
+    yield _json(head)[:-1] + b', "data": {'
+    table = None
+    async for name, row in rows:
+        if name != table:
+            begin = b"" if table is None else b"\n]}, "
+            said = _json(meanings.get(name, name))
+            yield begin + b"\n" + _json(name) + b': {"meaning": ' + said + b', "rows": ['
+        yield (b"\n" if name != table else b",\n") + _json(row)
+        table = name
+    yield b"\n]}}}\n"
+
+
+async def archive(
+    rows: AsyncIterator[tuple[str, dict[str, Any]]], meanings: Mapping[str, str]
+) -> IO[bytes]:
+    """Write a ZIP with one CSV for each table, and a file that says what each holds.
+
+    Returns the file, at its beginning. UTF-8 with a mark, which spreadsheets recognise.
+    """
+    made = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES_MAX)  # noqa: SIM115 (returned)
+    parts: dict[str, tuple[io.StringIO, Any]] = {}
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as zipped:
+        async for name, row in rows:
+            if name not in parts:
+                _close(zipped, parts)
+                text = io.StringIO()
+                parts[name] = text, csv.DictWriter(text, list(row))
+                parts[name][1].writeheader()
+            parts[name][1].writerow({key: _cell(value) for key, value in row.items()})
+        _close(zipped, parts)
+        lines = [f"{name}.csv: {meaning}\n" for name, meaning in sorted(meanings.items())]
+        zipped.writestr("README.txt", "".join(lines))
+    made.seek(0)
+    return made
+
+
+def _close(zipped: zipfile.ZipFile, parts: dict[str, tuple[io.StringIO, Any]]) -> None:
+    """Write the table that is complete: rows come table by table."""
+    for name, (text, _) in parts.items():
+        zipped.writestr(f"{name}.csv", "\ufeff" + text.getvalue())
+    parts.clear()
+
+
+def _cell(value: Any) -> str:
+    """Returns a cell. A text that a spreadsheet would run as a formula gets an apostrophe."""
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    text = value if isinstance(value, str) else _json(value).decode()
+    return f"'{text}" if isinstance(value, str) and text[:1] in {"=", "+", "-", "@"} else text
+
+
+def _chunks(made: IO[bytes]) -> AsyncIterator[bytes]:
+    async def reading() -> AsyncIterator[bytes]:
+        with made:
+            while piece := made.read(CHUNK_BYTES):
+                yield piece
+
+    return reading()
+
+
+def _json(value: Any) -> bytes:
+    return msgspec.json.encode(value, enc_hook=str)
