@@ -9,6 +9,7 @@ from shared.http.borders import BodyRule
 EVENTS = events.EVENTS
 BODIES: dict[str, BodyRule] = {
     EVENTS: BodyRule(bytes_max=5 * 1024 * 1024, seconds_max=30.0, raw=True, gzip=True),
+    identities.IDENTITIES: BodyRule(raw=True),
     sources.SOURCES: BodyRule(seconds_max=5.0, raw=True, at_once_max=sources.AT_ONCE_MAX),
     **{path: BodyRule(raw=True, gzip=True) for path in segment.PATHS},
 }

@@ -17,6 +17,8 @@ from shared.http.borders import Holder
 from shared.http.idempotency import Key
 from shared.kernel.errors import Invalid
 
+IDENTITIES: Final = "/v1/identities"
+
 SOURCE: Final = "api/identities"
 
 
@@ -78,7 +80,7 @@ def add_identities(app: FastAPI, parts: Parts) -> None:
         return await parts.answered_once(holder, key, request, work)
 
     app.add_api_route(
-        "/v1/identities",
+        IDENTITIES,
         post_identities,
         methods=["POST"],
         status_code=202,
