@@ -60,7 +60,6 @@ from services.alerts.store.due_tasks import TaskLog
 from services.alerts.store.effects import Effects
 from services.alerts.store.erasure import Erasure
 from services.alerts.store.feedback import Feedback
-from services.alerts.store.merges import Merges
 from services.alerts.store.policies import Policies
 from services.alerts.store.schedules import Schedules
 from services.alerts.store.tables import SCHEMA, api_token
@@ -183,7 +182,7 @@ class Alerts:
             rules=self.rules,
             erasures=self.erasures,
             recorder=self.recorder,
-            merge=MergeCustomers(customers=self.customers, merges=Merges(), recorder=self.recorder),
+            merge=MergeCustomers(customers=self.customers, recorder=self.recorder),
             transactions=self.transactions("changes"),
             clock=self.clock,
             deliveries_queued=self.deliveries_queued,

@@ -61,7 +61,7 @@ class Sending(Sender, Protocol):
     def sent(self) -> list[Message]: ...
 
 
-async def _no_statements(_: Batch, __: EventRows) -> Sequence[str]:
+async def _no_statements(_: Batch, __: EventRows, ___: set[str]) -> None:
     raise AssertionError("this worker decides on no statements about ids")
 
 

@@ -6,7 +6,7 @@ about a customer changes nothing.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, get_args
 
@@ -27,8 +27,8 @@ class MergeCustomers:
     """Applies `customer_merged` and `customer_unmerged` within a transaction."""
 
     customers: Customers
-    merges: Merges
     recorder: RecordTaskChanges
+    merges: Merges = field(default_factory=Merges)
 
     async def __call__(
         self, work: UnitOfWork, changed: Sequence[ClassificationChanged], now: datetime

@@ -57,12 +57,11 @@ class LinkCustomers:
     risk_topic: str
     changes_topic: str
 
-    async def __call__(self, batch: Batch, events: EventRows) -> set[str]:
-        """Decides on the statements among these events; returns the ids that changed.
+    async def __call__(self, batch: Batch, events: EventRows, changed: set[str]) -> None:
+        """Decides on the statements among these events; adds the ids that change to `changed`.
 
-        What is cached of those must be read again. Raises Fenced and Transient.
+        What is cached of those must be read again, also where this raises Fenced or Transient.
         """
-        changed: set[str] = set()
         for tp, rows in _statements(events).items():
             move = batch.move(tp, 0, dict(batch.claims[tp].progress))
             async with self.transactions.open([move]) as transaction:
@@ -70,7 +69,6 @@ class LinkCustomers:
                     self._now(move.progress)
                 )
             await transaction.send()
-        return changed
 
     def _now(self, progress: Mapping[str, object]) -> datetime:
         reached = progress.get(NOW)

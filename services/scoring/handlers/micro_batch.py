@@ -7,7 +7,7 @@ due customers only. In a replay a batch ends at a tick, and the loop runs one af
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
@@ -56,8 +56,8 @@ sent its pending messages. Sent again from memory they would follow newer messag
 compacted topic. Instead the worker claims its partitions again, and sends what the outbox still
 holds."""
 
-Link = Callable[[Batch, EventRows], Awaitable[Iterable[str]]]
-"""Decides on the statements about ids among events; returns the customers that it has changed."""
+Link = Callable[[Batch, EventRows, set[str]], Awaitable[None]]
+"""Decides on the statements about ids among events; adds the customers that it changes to a set."""
 
 LOOKED_UP_BATCHES = 16
 """Batches that query the stored key of each event, after the start and after each duplicate.
@@ -239,7 +239,11 @@ class MicroBatch:
             if (fewer := bounded(batch, events)) is not None:
                 batch = fewer
                 events, parts = self._decode(batch, self._clock.now())
-            self._store.drop(await self._link(batch, events))
+            changed: set[str] = set()
+            try:
+                await self._link(batch, events, changed)
+            finally:
+                self._store.drop(changed)
         return events, parts
 
     def _may_sweep(

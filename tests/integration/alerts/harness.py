@@ -59,7 +59,6 @@ from services.alerts.store.due_tasks import DueTasks, TaskLog
 from services.alerts.store.effects import Effects
 from services.alerts.store.erasure import Erasure
 from services.alerts.store.feedback import Feedback
-from services.alerts.store.merges import Merges
 from services.alerts.store.policies import Policies
 from services.alerts.store.schedules import Schedules
 from services.alerts.store.tables import SCHEMA
@@ -263,7 +262,7 @@ class AlertsHarness:
             rules=SetRules(self.policy),
             erasures=self.erasures,
             recorder=self.book,
-            merge=MergeCustomers(customers=Customers(), merges=Merges(), recorder=self.book),
+            merge=MergeCustomers(customers=Customers(), recorder=self.book),
             transactions=self.transactions,
             clock=self.clock,
             deliveries_queued=asyncio.Event(),

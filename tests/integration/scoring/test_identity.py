@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.core.features.decode import columns_of, kind_of
+from services.scoring.core.features.events import Kind
 from services.scoring.core.features.fold import fold
-from services.scoring.core.features.state import empty
+from services.scoring.core.features.state import empty, from_bytes
 from services.scoring.handlers.link_customers import STATEMENTS_MAX
 from services.scoring.handlers.rebuild import rebuild
 from services.scoring.store import identity_tables  # noqa: F401 (adds its tables to `metadata`)
@@ -18,6 +19,7 @@ from services.scoring.store.history import HistoryReader
 from services.scoring.store.identity_queries import IdentityQueries
 from services.scoring.store.rebuild import Rebuilding
 from shared.contracts.activity import DECODER, Activity
+from shared.contracts.events import PURCHASE
 from shared.postgres.engine import unit_of_work
 from tests.fakes.generated_history import assert_stored
 from tests.fakes.scoring_worker import TOPIC
@@ -373,3 +375,34 @@ async def test_a_storm_of_statements_leaves_room(engine: AsyncEngine) -> None:
     assert len(decided) == 1 + STATEMENTS_MAX
     await c.drain()
     assert len(await table(engine, "identity_statement")) == 1 + STATEMENTS_MAX + 5
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_any_statements_leave_groups_whole(engine: AsyncEngine, seed: int) -> None:
+    """Links, undos and contacts at random, of ids that exist or not: nothing breaks or is lost."""
+    source, c = random.Random(seed), Cluster(engine)  # noqa: S311 (repeatable on purpose)
+    names = [f"x{n}" for n in range(8)]
+    for _ in range(60):
+        one, *others = source.choices(names, k=source.randint(1, 4))
+        chance = source.random()
+        if chance < 0.4:
+            c.buys(one, source.randint(0, 30))
+        elif chance < 0.7:
+            c.says(one, *others, device=source.random() < 0.3)
+        elif chance < 0.85:
+            c.says(one, *others, kind="unlinked")
+        else:
+            c.says(one, source.choice(names), kind="contact")
+    await c.play(source, steps=30)
+    await c.drain()
+    primary = {r["customer_id"]: r["primary_id"] for r in await table(engine, "member")}
+    assert all(primary[p] == p for p in primary.values()), "chains are flat"
+    assert all(list(primary.values()).count(p) > 1 for p in primary.values()), "none is alone"
+    rows = await table(engine, "customer_state")
+    homeless = {row["customer_id"] for row in rows if row["partition"] < 0}
+    assert homeless == {i for i, p in primary.items() if p != i}
+    assert {r["customer_id"] for r in await table(engine, "timer")}.isdisjoint(homeless)
+    # An event that was sent on and comes back to its own id is in the log twice.
+    purchases = len({a.id for events in sent(c).values() for a in events if a.type == PURCHASE})
+    states = from_bytes([*(await customers(engine)).values()])
+    assert states["counts"][:, Kind.PURCHASE - 1].sum() == purchases, "each counts once somewhere"

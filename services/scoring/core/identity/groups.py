@@ -112,6 +112,8 @@ def regrouping(before: Groups, after: Groups) -> Regrouping:
     """Returns how the customers of `before` become those of `after`."""
     ids = before.primary.keys() | after.primary.keys()
     dissolved = {before.of(i) for i in ids if after.of(i) != after.of(before.of(i))}
+    # So does a group that is known by another of its ids: that one starts from its own state.
+    dissolved |= {before.of(p) for p in after.primary.values() if before.of(p) != p}
     joined: dict[str, dict[str, None]] = {}
     for one in sorted(ids):
         # A member of a group that came apart joins by itself, any other with its whole group.
