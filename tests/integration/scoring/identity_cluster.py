@@ -9,15 +9,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.scoring.core.features.decode import columns_of, kind_of
+from services.scoring.core.features.fold import fold
+from services.scoring.core.features.state import empty
 from services.scoring.handlers.link_customers import LinkCustomers
 from services.scoring.inbound.activity import ActivityDecoder
 from services.scoring.store.customer_cache import CachingClassifications, CachingStore
 from services.scoring.store.identity import IdentityTables
 from services.scoring.store.tables import SCHEMA
 from shared.contracts import changes, events
-from shared.contracts.activity import ActivityData
+from shared.contracts.activity import DECODER, Activity, ActivityData
 from shared.contracts.changes import CustomerChanged
 from shared.contracts.events import Identity
 from shared.kafka.producer import Producer, Record
@@ -30,9 +35,10 @@ from shared.postgres.ledger import TopicPartition as Tp
 from shared.postgres.outbox import Message, Outbox, Pending
 from tests.fakes import activity
 from tests.fakes.activity import day
+from tests.fakes.generated_history import assert_stored
 from tests.fakes.log import MemoryLog
 from tests.fakes.scoring_worker import CHANGES, DEAD, RISK, TOPIC, ScoringWorker
-from tests.integration.scoring.postgres import PostgresStore
+from tests.integration.scoring.postgres import PostgresStore, table
 
 PARTITIONS = 2
 TURNS_MAX = 3_000
@@ -282,3 +288,45 @@ class Cluster:
             if r.topic == CHANGES
         )
         return [c for c in found if c.kind in changes.IdentityKind.__args__]  # type: ignore[attr-defined]
+
+
+def state_of(happened: list[Activity]) -> NDArray[np.void]:
+    """Fold events, each once by (source, id), as one customer's."""
+    once = list({(a.source, a.id): a for a in reversed(happened)}.values())
+    kinds = [kind_of(a) for a in once]
+    changing = [(a, kind) for a, kind in zip(once, kinds, strict=True) if kind]
+    columns = columns_of([a for a, _ in changing], [k for _, k in changing], [0] * len(changing))
+    return fold(empty(1), columns)
+
+
+async def customers(engine: AsyncEngine) -> dict[str, bytes]:
+    """Return the states of all who are customers: not of ids that are part of another."""
+    rows = await table(engine, "customer_state")
+    return {row["customer_id"]: row["state"] for row in rows if row["partition"] >= 0}
+
+
+def sent(cluster: Cluster) -> dict[str, list[Activity]]:
+    """Return the events of the log by the id that they came with; those sent on are left out."""
+    found: dict[str, list[Activity]] = {}
+    for records in cluster.log.records.values():
+        for record in records:
+            one = DECODER.decode(record.value or b"")
+            if one.originalsubject is None:
+                found.setdefault(one.subject, []).append(one)
+    return found
+
+
+def expected(cluster: Cluster, *groups: tuple[str, ...]) -> dict[str, NDArray[np.void]]:
+    """Return the state of each customer; of each group the first id is the primary one."""
+    by_id = sent(cluster)
+    made = {g[0]: state_of([e for i in g for e in by_id.get(i, [])]) for g in groups}
+    grouped = {i for g in groups for i in g}
+    return made | {i: state_of(events) for i, events in by_id.items() if i not in grouped}
+
+
+async def assert_customers(
+    cluster: Cluster, *groups: tuple[str, ...], also: tuple[str, ...] = ()
+) -> None:
+    """Assert that these groups, and everybody else alone, have the states of their events."""
+    want = expected(cluster, *groups) | {i: empty(1) for i in also}
+    assert_stored(await customers(cluster.engine), want)

@@ -2,28 +2,22 @@
 
 import random
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.core.features.decode import columns_of, kind_of
 from services.scoring.core.features.events import Kind
-from services.scoring.core.features.fold import fold
-from services.scoring.core.features.state import empty, from_bytes
-from services.scoring.handlers.link_customers import STATEMENTS_MAX
-from services.scoring.handlers.rebuild import rebuild
+from services.scoring.core.features.state import from_bytes
 from services.scoring.store import identity_tables  # noqa: F401 (adds its tables to `metadata`)
-from services.scoring.store.erasure import CustomerErasure
-from services.scoring.store.history import HistoryReader
-from services.scoring.store.identity_queries import IdentityQueries
-from services.scoring.store.rebuild import Rebuilding
-from shared.contracts.activity import DECODER, Activity
 from shared.contracts.events import PURCHASE
-from shared.postgres.engine import unit_of_work
 from tests.fakes.generated_history import assert_stored
-from tests.fakes.scoring_worker import TOPIC
-from tests.integration.scoring.identity_cluster import Cluster, home
+from tests.integration.scoring.identity_cluster import (
+    Cluster,
+    assert_customers,
+    customers,
+    home,
+    sent,
+    state_of,
+)
 from tests.integration.scoring.postgres import table
 
 pytestmark = [pytest.mark.stack, pytest.mark.identity]
@@ -35,48 +29,6 @@ A, B = "mo-web", "mo-card"
 def test_the_two_ids_have_different_homes() -> None:
     """What follows is about two partitions."""
     assert home(A) != home(B)
-
-
-def state_of(events: list[Activity]) -> NDArray[np.void]:
-    """Fold events, each once by (source, id), as one customer's."""
-    once = list({(a.source, a.id): a for a in reversed(events)}.values())
-    kinds = [kind_of(a) for a in once]
-    changing = [(a, kind) for a, kind in zip(once, kinds, strict=True) if kind]
-    columns = columns_of([a for a, _ in changing], [k for _, k in changing], [0] * len(changing))
-    return fold(empty(1), columns)
-
-
-async def customers(engine: AsyncEngine) -> dict[str, bytes]:
-    """Return the states of all who are customers: not of ids that are part of another."""
-    rows = await table(engine, "customer_state")
-    return {row["customer_id"]: row["state"] for row in rows if row["partition"] >= 0}
-
-
-def sent(cluster: Cluster) -> dict[str, list[Activity]]:
-    """Return the events of the log by the id that they came with; those sent on are left out."""
-    found: dict[str, list[Activity]] = {}
-    for records in cluster.log.records.values():
-        for record in records:
-            one = DECODER.decode(record.value or b"")
-            if one.originalsubject is None:
-                found.setdefault(one.subject, []).append(one)
-    return found
-
-
-def expected(cluster: Cluster, *groups: tuple[str, ...]) -> dict[str, NDArray[np.void]]:
-    """Return the state of each customer; of each group the first id is the primary one."""
-    by_id = sent(cluster)
-    made = {g[0]: state_of([e for i in g for e in by_id.get(i, [])]) for g in groups}
-    grouped = {i for g in groups for i in g}
-    return made | {i: state_of(events) for i, events in by_id.items() if i not in grouped}
-
-
-async def assert_customers(
-    cluster: Cluster, *groups: tuple[str, ...], also: tuple[str, ...] = ()
-) -> None:
-    """Assert that these groups, and everybody else alone, have the states of their events."""
-    want = expected(cluster, *groups) | {i: empty(1) for i in also}
-    assert_stored(await customers(cluster.engine), want)
 
 
 async def test_two_ids_become_one_customer(engine: AsyncEngine) -> None:
@@ -283,98 +235,6 @@ async def test_the_interleavings_do_crash(engine: AsyncEngine) -> None:
     _history(source, c)
     await c.play(source, steps=40)
     assert c.crashes >= 3
-
-
-async def test_states_are_rebuilt_with_their_ids(engine: AsyncEngine) -> None:
-    """After an upgrade a customer and its own states are made anew; an undo still holds."""
-    c = Cluster(engine)
-    for at in (1, 8, 15):
-        c.buys(A, at)
-        c.buys(B, at + 3)
-    c.says(A, B, primary=A)
-    await c.drain()
-    c.buys(B, 25)
-    await c.drain()
-    async with unit_of_work(engine) as work:
-        await work.driver.execute("UPDATE scoring.customer_state SET feature_set = 0, state = ''")
-        await work.driver.execute("UPDATE scoring.member SET feature_set = 0, own_state = ''")
-    await rebuild(Rebuilding(engine, TOPIC), lambda *_: None)
-    await assert_customers(c, (A, B))
-    c.says(B, kind="unlinked")
-    await c.drain()
-    await assert_customers(c)
-
-
-async def test_erasing_one_id_erases_all(engine: AsyncEngine) -> None:
-    """Of a customer with several ids nothing is left, and the others' services are asked too."""
-    c = Cluster(engine)
-    c.buys(A, 1)
-    c.buys(B, 2)
-    c.says(A, B, primary=A)
-    await c.drain()
-    erasure = CustomerErasure(engine)
-    async with unit_of_work(engine) as work:
-        others = await erasure.ids(work, B)
-        assert others == [A]
-        for each in (B, *others):
-            await erasure.delete(work, each)
-        await erasure.delete_links(work, [B, *others])
-    for name in ("customer_state", "member", "identity_link", "identity_statement", "event_key"):
-        assert await table(engine, name) == [], name
-
-
-async def test_training_reads_events_by_customer(engine: AsyncEngine) -> None:
-    """Stored events name the customer that they belong to by now, before and after an undo."""
-    c = Cluster(engine)
-    c.buys(B, 1)
-    await c.drain()
-    c.says(A, B, primary=A)
-    await c.drain()
-    c.buys(B, 2)
-    await c.drain()
-    assert await _subjects(engine) == [A, A]
-    c.says(B, kind="unlinked")
-    await c.drain()
-    assert await _subjects(engine) == [B, B]
-
-
-async def _subjects(engine: AsyncEngine) -> list[str]:
-    return [
-        found.subject
-        async for payloads in HistoryReader(engine).events()
-        for payload in payloads
-        if (found := DECODER.decode(payload)).type == "io.ebbwatch.purchase"
-    ]
-
-
-async def test_by_any_id_and_with_all_ids(engine: AsyncEngine) -> None:
-    """The primary id of each, and how many events came with which."""
-    c = Cluster(engine)
-    c.buys(A, 1)
-    c.buys(B, 2)
-    c.buys(B, 3)
-    c.says(A, B, primary=A)
-    await c.drain()
-    queries = IdentityQueries(engine)
-    assert [await queries.primary(each) for each in (A, B, "nobody")] == [A, A, "nobody"]
-    assert [(one.id, one.events) for one in await queries.ids(A)] == [(A, 2), (B, 2)]
-    (said,) = await queries.statements([B])
-    assert (said.subject, said.refused) == (A, None)
-
-
-async def test_a_storm_of_statements_leaves_room(engine: AsyncEngine) -> None:
-    """A batch takes a bounded number of statements; what follows in the partition waits."""
-    c = Cluster(engine)
-    c.says("hub-1", "a")
-    await c.drain()
-    for n in range(STATEMENTS_MAX + 5):
-        c.says(A, f"id-{n}", primary=A, name=f"storm-{n}")
-    c.buys(A, 5)
-    await c.turn(home(A))
-    decided = await table(engine, "identity_statement")
-    assert len(decided) == 1 + STATEMENTS_MAX
-    await c.drain()
-    assert len(await table(engine, "identity_statement")) == 1 + STATEMENTS_MAX + 5
 
 
 @pytest.mark.parametrize("seed", range(4))
