@@ -95,7 +95,7 @@ def main(argv: list[str] | None = None, folder: Path = FOLDER) -> int:
         return 0
     drifted = differing(folder)
     for name in drifted:
-        print(f"{folder / name} is not what the types say", file=sys.stderr)
+        print(f"{folder / name} differs from what the types describe", file=sys.stderr)
     if drifted:
         print("mend: run `python -m deploy.schemas` and commit the result", file=sys.stderr)
     return 1 if drifted else 0

@@ -4,20 +4,27 @@ They are started at the first test that asks for them. Where they cannot start, 
 fails: a stack is never a reason to skip.
 """
 
+import asyncio
 import itertools
 import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
 from hypothesis import settings
+from pydantic import SecretStr
 
+from deploy.local.databases import EMPTY
 from deploy.local.stack import DATA, InUse, LocalStack
+from shared.postgres.engine import create_engine
+from shared.postgres.migrations import migrate
+from shared.postgres.settings import PostgresSettings
 
 settings.register_profile("shared", deadline=None)
 settings.load_profile("shared")  # a law does not depend on how busy the machine is
@@ -73,11 +80,38 @@ def unlogged_afterwards() -> Iterator[None]:
     structlog.reset_defaults()
 
 
+@pytest.fixture(scope="session")
+def migrated(stack: LocalStack) -> Callable[[str], str]:
+    """Returns the name of a database with the tables of a service; made once, to be copied."""
+
+    @cache
+    def template(service: str) -> str:
+        name = f"migrated_{os.getpid()}_{service}"
+        asyncio.run(_migrate(stack.postgres.fresh(name), service))
+        return name
+
+    return template
+
+
+async def _migrate(url: str, service: str) -> None:
+    engine = create_engine(PostgresSettings(url=SecretStr(url)), "test")
+    await migrate(engine, service, Path(f"services/{service}/store/versions"))
+    await engine.dispose()
+
+
 @pytest.fixture
-def database_url(stack: LocalStack) -> Iterator[str]:
-    """The URL of an empty database that nobody else uses; gone after the test."""
+def tables_of() -> str | None:
+    """The service with whose tables the test's database begins; None: with no table."""
+    return None
+
+
+@pytest.fixture
+def database_url(
+    stack: LocalStack, migrated: Callable[[str], str], tables_of: str | None
+) -> Iterator[str]:
+    """The URL of a database that no other test uses; gone after the test."""
     name = f"test_{os.getpid()}_{next(NUMBERS)}"
-    yield stack.postgres.fresh(name)
+    yield stack.postgres.fresh(name, EMPTY if tables_of is None else migrated(tables_of))
     stack.postgres.drop(name)
 
 

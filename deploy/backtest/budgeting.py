@@ -39,7 +39,7 @@ def begin_of(table: EventTable, begin: float) -> float:
     if days < TUNED_DAYS_MIN:
         raise Invalid(
             "--warnings-per-100",
-            f"{known:.0f} days lie before the window, and tuning wants {2 * TUNED_DAYS_MIN}",
+            f"{known:.0f} days lie before the window, and tuning needs {2 * TUNED_DAYS_MIN}",
         )
     return begin - days * DAY_S
 

@@ -114,8 +114,8 @@ def window_of(table: EventTable, options: BacktestOptions) -> BacktestWindow:
     if not first + HISTORY_DAYS_MIN <= begin < end <= last:
         raise Invalid(
             "--from, --to",
-            f"the file tells of {_day(first * DAY_S)} to {_day(last * DAY_S)}: name a window in it "
-            f"that begins {HISTORY_DAYS_MIN} days or more after its first day",
+            f"the file has events from {_day(first * DAY_S)} to {_day(last * DAY_S)}: name a "
+            f"window in it that begins {HISTORY_DAYS_MIN} days or more after its first day",
         )
     return BacktestWindow(begin * DAY_S, end * DAY_S)
 

@@ -201,6 +201,8 @@ CAUSES: Final[Mapping[str, tuple[str, str]]] = {
     "seldom_buyer": ("buys seldom", "购买很少"),
     "churned": ("has left", "已流失"),
     "policy_rule": ("a rule of the company", "公司规则"),
+    "responds": ("comes back when contacted", "跟进后会回购"),
+    "responds_to_call": ("comes back after a call", "电话联系后会回购"),
 }
 GRADES: Final[Mapping[str | None, tuple[str, str]]] = {
     "vip": ("VIP", "VIP"),

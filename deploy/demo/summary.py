@@ -135,7 +135,7 @@ def _right(warning: Mapping[str, Any]) -> Panel:
 
 def _judged(warning: Mapping[str, Any]) -> list[str]:
     if not warning["lapses"]:
-        return [f"Nobody lapsed among {warning['customers']:,} households with a rhythm."]
+        return [f"No customer lapsed among {warning['customers']:,} households with a rhythm."]
     rule = warning["rule"]
     lines = [
         f"[bold]{warning['recall']:.0%}[/] of the {warning['lapses']:,} households that stopped "

@@ -39,7 +39,7 @@ def main() -> int:
     for name, work, text in (
         ("up", up, "run the stack, the topics, the tables and the services until Ctrl-C"),
         ("topics", make_topics, "create the topics on the broker that is configured or runs here"),
-        ("status", status, "say whether the stack runs and how to reach it"),
+        ("status", status, "show whether the stack runs and how to reach it"),
         ("down", down, "stop the stack that runs on this data"),
         ("prepare", prepare, "fetch what the stack needs, so that the first start is quick"),
         ("clean", clean, "stop every stack of this working copy and remove all their data"),

@@ -11,6 +11,8 @@ from deploy.local.waiting import complete
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 MAINTENANCE = "postgres"
 """The database that every server has, used to create others."""
+EMPTY = "template1"
+"""PostgreSQL's usual template of new databases."""
 
 
 class Database(Managed):
@@ -44,23 +46,26 @@ class Database(Managed):
         await connection.close()
         return True
 
-    def fresh(self, name: str) -> str:
-        """Create the database `name`, empty, in place of one with that name; return its URL."""
+    def fresh(self, name: str, template: str = EMPTY) -> str:
+        """Create the database `name` in place of one with that name; return its URL.
+
+        It is a copy of `template`, on which no session may be open.
+        """
         if not NAME.fullmatch(name):
             raise ValueError(f"{name!r}: a database's name is a-z, 0-9 and _, 63 letters at most")
-        complete(self._replace(name))
+        complete(self._replace(name, template))
         return self._url_of(name)
 
     def drop(self, name: str) -> None:
         """Remove the database `name`, ending the sessions on it."""
         complete(self._execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
 
-    async def _replace(self, name: str) -> None:
+    async def _replace(self, name: str, template: str) -> None:
         await self._execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-        await self._create(name)
+        await self._create(name, template)
 
-    async def _create(self, name: str) -> None:
-        await self._execute(f'CREATE DATABASE "{name}"')
+    async def _create(self, name: str, template: str = EMPTY) -> None:
+        await self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
 
     async def _execute(self, statement: str) -> None:
         connection = await asyncpg.connect(self._url_of(MAINTENANCE), timeout=10)

@@ -115,7 +115,7 @@ class Installation:
         )
         version = re.search(r"(\d+)", shown.stdout)
         if version is None:
-            raise StackError(f"{self.binaries}/postgres does not tell its version: reinstall it")
+            raise StackError(f"{self.binaries}/postgres does not print its version: reinstall it")
         return version[1]
 
     def own(self, path: Path) -> None:

@@ -65,6 +65,7 @@ from services.alerts.store.schedules import Schedules
 from services.alerts.store.tables import SCHEMA, api_token
 from services.alerts.store.tasks import Tasks
 from services.alerts.store.trials import Trials
+from services.alerts.store.uplift_fits import UpliftFits
 from shared.http.access import Tokens
 from shared.kafka.producer import Producer
 from shared.kafka.relay import Relay
@@ -92,7 +93,7 @@ class Alerts:
         self.business_clock = BusinessClock(self.clock, replay=settings.clock == "replay")
         self.ledger, self.outbox = Ledger(engine, SCHEMA), Outbox(SCHEMA)
         self.customers, self.tasks, self.deliveries = Customers(), Tasks(), Deliveries()
-        self.rules, self.trials = Policies(), Trials()
+        self.rules, self.trials, self.fits = Policies(), Trials(), UpliftFits()
         self.erasures = Erasures(SCHEMA)
         self.vault = Encryption([aes_key(k.get_secret_value()) for k in settings.secret_keys])
         fixed = {endpoint.id: endpoint.secrets for endpoint in settings.endpoints}
@@ -151,6 +152,7 @@ class Alerts:
             transactions=self.transactions("risk"),
             clock=self.clock,
             deliveries_queued=self.deliveries_queued,
+            fits=self.fits,
         )
 
     def observe(self) -> HandleActivity:

@@ -92,7 +92,7 @@ LAG_RECORDS = Gauge(
 )
 POLLS = Counter(
     "ebbwatch_alerts_crm_looks_total",
-    "Looks at a CRM for changes, by endpoint and outcome (done, failed)",
+    "Polls of a CRM for changes, by endpoint and outcome (done, failed)",
     ["endpoint", "outcome"],
 )
 WAY_BACK = Counter(

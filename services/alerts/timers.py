@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 from services.alerts.components import Alerts
+from services.alerts.handlers.learn_effects import LearnEffects
 from services.alerts.handlers.measure_effect import MeasureOutcomes
 from services.alerts.handlers.raise_scheduled_tasks import RaiseScheduledTasks
 from services.alerts.handlers.run_task_timers import RunTaskTimers
@@ -38,7 +39,8 @@ def tend(alerts: Alerts) -> RunTaskTimers:
         treatments_queued=alerts.treatments_queued,
         isolation=alerts.isolation,
         more={
-            "outcomes": _outcomes(alerts),
+            "outcomes": _isolated(alerts, "outcomes", _measure_outcomes(alerts)),
+            "effects": _isolated(alerts, "effects", _learn_effects(alerts)),
             "care": _take_care(alerts),
             "messages": alerts.customer_messages,
             "forget": _forget(alerts),
@@ -46,13 +48,24 @@ def tend(alerts: Alerts) -> RunTaskTimers:
     )
 
 
-def _outcomes(alerts: Alerts) -> Callable[[datetime], Awaitable[object]]:
-    measure = _measure_outcomes(alerts)
-
+def _isolated(
+    alerts: Alerts, name: str, measure: Callable[[datetime], Awaitable[None]]
+) -> Callable[[datetime], Awaitable[object]]:
     async def step(now: datetime) -> None:
-        await alerts.isolation.each("measurement", ["outcomes"], lambda _: measure(now))
+        await alerts.isolation.each("measurement", [name], lambda _: measure(now))
 
     return step
+
+
+def _learn_effects(alerts: Alerts) -> LearnEffects:
+    return LearnEffects(
+        engine=alerts.engine,
+        effects=Effects(),
+        fits=alerts.fits,
+        rules=alerts.rules,
+        clock=alerts.clock,
+        keep=timedelta(days=alerts.settings.keep_days),
+    )
 
 
 def _measure_outcomes(alerts: Alerts) -> MeasureOutcomes:

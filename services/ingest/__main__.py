@@ -18,7 +18,7 @@ with ended_by_interrupt():  # importing takes a second
     from shared.contracts.topics import ACTIVITY, DEAD_LETTER, RAW
     from shared.runtime import erasures
     from shared.runtime.clock import SystemClock
-    from shared.runtime.command_line import ServiceSpec, main, with_engine
+    from shared.runtime.command_line import ServiceSpec, main, on_database
 
 
 SPEC = ServiceSpec(
@@ -31,36 +31,31 @@ SPEC = ServiceSpec(
 
 
 def _add_commands(commands: Any) -> None:
-    dead_letters.add(commands, partial(with_engine, SPEC))
-    sources.add(commands, partial(with_engine, SPEC))
-    mappings.add(commands, partial(with_engine, SPEC))
+    command = partial(on_database, SPEC)
+    dead_letters.add(commands, command)
+    sources.add(commands, command)
+    mappings.add(commands, command)
     import_files.add(commands)
-    erase.add(commands, partial(with_engine, SPEC))
+    erase.add(commands, command)
     erasures.add_commands(SPEC, (RAW, ACTIVITY, DEAD_LETTER), commands)
 
     intake = commands.add_parser("intake", help="the stop that a flood of refusals causes")
     actions = intake.add_subparsers(required=True, metavar="ACTION")
     status = actions.add_parser("status", help="whether it is stopped, and why")
-    status.set_defaults(command=_status)
+    status.set_defaults(command=command(_status))
     resume = actions.add_parser("resume", help="go on, after the source was mended")
-    resume.set_defaults(command=_resume)
+    resume.set_defaults(command=command(_resume))
 
 
-async def _status(_: argparse.Namespace) -> int:
-    async def work(engine: AsyncEngine) -> int:
-        print(await Stops(engine).reason() or "runs")
-        return 0
-
-    return await with_engine(SPEC, work)
+async def _status(_: argparse.Namespace, engine: AsyncEngine) -> int:
+    print(await Stops(engine).reason() or "runs")
+    return 0
 
 
-async def _resume(_: argparse.Namespace) -> int:
-    async def work(engine: AsyncEngine) -> int:
-        ended = await Stops(engine).resume(SystemClock().now())
-        print("goes on" if ended else "was not stopped")
-        return 0
-
-    return await with_engine(SPEC, work)
+async def _resume(_: argparse.Namespace, engine: AsyncEngine) -> int:
+    ended = await Stops(engine).resume(SystemClock().now())
+    print("goes on" if ended else "was not stopped")
+    return 0
 
 
 if __name__ == "__main__":

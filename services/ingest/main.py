@@ -17,6 +17,7 @@ from services.ingest.handlers.answer_once import AnswerOnce
 from services.ingest.handlers.discard_dead_letters import DiscardDeadLetters, DropContents
 from services.ingest.handlers.index_dead_letters import IndexDeadLetters
 from services.ingest.handlers.keep_refused import KeepRefused
+from services.ingest.handlers.open_frames import OpenFrames
 from services.ingest.handlers.publish_events import Keep, PublishEvents
 from services.ingest.handlers.publish_mapped import PublishMapped
 from services.ingest.handlers.replay_dead_letters import ReplayDeadLetters
@@ -32,6 +33,7 @@ from services.ingest.inbound.http.parts import Parts
 from services.ingest.inbound.raw_consumer import RawConsumer
 from services.ingest.inbound.raw_topics import RawTopics
 from services.ingest.inbound.source_mappings import SourceMappings
+from services.ingest.outbound.schema_registry import SchemaRegistry
 from services.ingest.ports import Topics
 from services.ingest.settings import IngestSettings
 from services.ingest.store.answers import StoredAnswers
@@ -79,6 +81,16 @@ def read_rates(settings: IngestSettings) -> RateTable:
     if settings.rates_file is None:
         return RateTable(settings.reporting_currency)
     return RateTable.parse(settings.reporting_currency, settings.rates_file.read_text("utf-8"))
+
+
+def _registry(settings: IngestSettings) -> SchemaRegistry | None:
+    """Builds the client of the schema registry, where there is one; raises OSError."""
+    if settings.registry_url is None:
+        return None
+    password = settings.registry_password.get_secret_value()
+    return SchemaRegistry(
+        settings.registry_url, settings.registry_user, password, settings.registry_cafile
+    )
 
 
 def _letters(
@@ -203,6 +215,28 @@ def _add_erasures(
     return FinishErasures(engine=engine, letters=letters, erasures=erasures, clock=clock).watch
 
 
+def _accept(
+    settings: IngestSettings,
+    outlet: Producer,
+    rates: RateTable,
+    mappings: UseMappings,
+    sources: SourceMappings,
+    clocks: ClockWatch,
+    frames: OpenFrames,
+) -> AcceptBatch:
+    """Builds what decides on raw records."""
+    return AcceptBatch(
+        outlet,
+        Topics(settings.activity_topic, settings.dead_letter_topic),
+        rates,
+        settings.unknown_fields,
+        mappings.of_topic,
+        sources.known,
+        clocks.batch,
+        frames,
+    )
+
+
 def _application(
     settings: IngestSettings, engine: AsyncEngine, outlet: Producer, health: Health, parts: Parts
 ) -> tuple[FastAPI, dict[str, service.Loop]]:
@@ -233,24 +267,18 @@ async def run() -> int:
     outlet, raw_outlet = Producer(kafka, "ingest"), Producer(kafka, "ingest-http")
     refused_outlet, replay_outlet = (Producer(kafka, f"ingest-{n}") for n in ("refused", "replay"))
     outlets = (outlet, raw_outlet, refused_outlet, replay_outlet)
-    topics = Topics(settings.activity_topic, settings.dead_letter_topic)
     clocks = ClockWatch(SourceClockDays(engine), clock, metrics.observe_source)
     health.add_note("clocks", clocks.note)
     in_force = metrics.mappings_in_force
     mappings = UseMappings(Mappings(engine), settings.raw_topics, clock, in_force)
     signed = read_sources(settings.http_sources.get_secret_value())
     sources = SourceMappings(mappings, signed)
+    registry = _registry(settings)
+    frames = OpenFrames(registry, clock, settings.registry_topics)
+    health.add_check("registry", frames.trouble)
     raw = RawTopics(
         RawConsumer(kafka, settings.raw_topics, settings.group, settings.batch_records_max),
-        AcceptBatch(
-            outlet,
-            topics,
-            rates,
-            settings.unknown_fields,
-            mappings.of_topic,
-            sources.known,
-            clocks.batch,
-        ),
+        _accept(settings, outlet, rates, mappings, sources, clocks, frames),
         FloodWatch(Stops(engine), settings.flood_share_max, clock),
         health,
         clock,
@@ -263,6 +291,9 @@ async def run() -> int:
     parts = _parts(settings, engine, raw_outlet, rates, refused, sources, clock)
     app, of_routes = _application(settings, engine, replay_outlet, health, parts)
     dependencies = Dependencies(health, "ingest", postgres, kafka)
+    closing: list[Producer | Dependencies | SchemaRegistry] = [*outlets, dependencies]
+    if registry is not None:
+        closing.append(registry)
     loops: dict[str, service.Loop] = {
         "raw": raw.consume,
         "lag": raw.measure_lag,
@@ -276,5 +307,5 @@ async def run() -> int:
     finally:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LET_GO_S):
-                await asyncio.gather(*(each.close() for each in (*outlets, dependencies)))
+                await asyncio.gather(*(each.close() for each in closing))
         await engine.dispose()

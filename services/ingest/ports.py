@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from services.ingest.core.dead_letters import ReadLetter
+from services.ingest.core.framing.frame import SchemaKey
+from services.ingest.core.framing.schemas import Reference, RegisteredSchema
 from services.ingest.core.source_clocks import SourceReport
 from shared.contracts.dead_letter import DeadLetter, Headers, Origin
 from shared.kafka.producer import Record
@@ -279,4 +281,19 @@ class ImportNotes(Protocol):
 
     def end(self) -> None:
         """Note that all imports begun have ended."""
+        ...
+
+
+class SchemaSource(Protocol):
+    """A schema registry."""
+
+    async def schema(self, key: SchemaKey) -> RegisteredSchema:
+        """Return a schema; raises Invalid where there is none or it is unusable, and Transient."""
+        ...
+
+    async def version(self, reference: Reference, *, serialized: bool) -> RegisteredSchema:
+        """Return a schema that another one refers to; raises Invalid and Transient.
+
+        `serialized`: it is one of Protobuf, and is returned as its descriptor in base64.
+        """
         ...

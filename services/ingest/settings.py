@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
@@ -59,10 +60,38 @@ class IngestSettings(HttpSettings):
     stripe), one or two `secrets`, and `mapping` where it is not the shipped one of that name. Best
     a file of the secrets folder (`EBBWATCH_SECRETS_DIR`)."""
 
+    registry_url: str | None = None
+    """Address of a Confluent Schema Registry, or of one with its API; with it, raw records that
+    name a schema (Avro, Protobuf, JSON Schema) are decoded. Without it they are refused."""
+
+    registry_user: str = ""
+    registry_password: SecretStr = SecretStr("")
+    """Basic authentication; Confluent Cloud's API key and its secret."""
+
+    registry_cafile: Path | None = None
+    """File of the authorities (PEM) that signed its certificate, instead of the system's."""
+
+    registry_topics: Annotated[tuple[str, ...], NoDecode] = ()
+    """Separated by commas: the raw topics, or topics with a mapping, of which every record must
+    name a schema; records of others are not looked up. Without any, a record of any topic is
+    decoded where it names a schema, and one that does not is taken as JSON."""
+
     flood_share_max: float = Field(SHARE_MAX, gt=0)
     """Share of refused records, of the last 1,000, that stops the intake; above 1: never."""
 
-    @field_validator("raw_topics", mode="before")
+    @field_validator("registry_url")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        found = urlsplit(value)
+        if found.scheme not in ("http", "https") or not found.hostname or found.query:
+            raise ValueError("not an address such as https://registry.example.com:8081")
+        if found.username is not None:
+            raise ValueError("give user and password as EBBWATCH_INGEST_REGISTRY_USER, …_PASSWORD")
+        return value
+
+    @field_validator("raw_topics", "registry_topics", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(filter(None, value.split(","))) if isinstance(value, str) else value

@@ -45,7 +45,7 @@ EVENTS = Counter("ebbwatch_scoring_events", "Events that changed a customer's st
 ASSESSMENTS = Counter("ebbwatch_scoring_assessments", "Assessments made", ["band"])
 QUALITY_FLAGS = Counter(
     "ebbwatch_scoring_quality_flags",
-    "Looks at a customer that found this flag; over assessments: the share of flawed data",
+    "Assessments that found this flag; over all assessments: the share of flawed data",
     ["flag"],
 )
 for _flag in MEANINGS:  # from the first scrape: a rate over a missing series is undefined

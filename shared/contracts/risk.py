@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from shared.contracts.feature_row import FeatureRow
+
 Band = Literal["low", "watch", "high", "critical"]
 BANDS: tuple[Band, ...] = ("low", "watch", "high", "critical")
 Method = Literal["model", "pooled", "rule"]
@@ -138,6 +140,8 @@ class RiskAssessed(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True
     currency: str
     standing: Classification | None = None
     """None while value and segments are not known yet."""
+    feature_row: FeatureRow | None = None
+    """Features that alerts learns effects from; None from an earlier version of scoring."""
     received_ms: int = 0
     """Unix ms at which the record that caused this entered the raw topic (0: a timer)."""
 

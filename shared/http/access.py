@@ -22,6 +22,7 @@ from shared.http.borders import HOLDER, Holder
 from shared.kernel.errors import Invalid
 from shared.kernel.text import kept
 from shared.postgres.engine import UnitOfWork, unit_of_work
+from shared.postgres.statements import select
 from shared.runtime.clock import Clock
 
 Scope = Literal[
@@ -155,9 +156,7 @@ class Tokens:
         """Return every token without its digest, oldest first."""
         t = self._table
         query = sa.select(*(column for column in t.c if column.name != "digest"))
-        async with unit_of_work(self._engine) as work:
-            rows = await work.connection.execute(query.order_by(t.c.id))
-            return [dict(row) for row in rows.mappings()]
+        return await select(self._engine, query.order_by(t.c.id))
 
     async def revoke(self, token_id: int) -> bool:
         """Revoke a token now; False when there is no such token or it was already revoked."""

@@ -19,6 +19,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.postgres.engine import UnitOfWork, unit_of_work
+from shared.postgres.statements import execute, fetch
 from shared.postgres.unfinished import Unfinished
 
 BLOCKED_SECONDS_MAX = 2.0
@@ -178,11 +179,11 @@ class Ledger:
 
     async def known(self, topic: str) -> set[int]:
         """Return the partitions noted for the topic; empty: none were noted yet."""
-        async with unit_of_work(self._engine) as work:
-            rows = await work.driver.fetch(
-                f"SELECT partition FROM {self._schema}.partition WHERE topic = $1",  # noqa: S608
-                topic,
-            )
+        rows = await fetch(
+            self._engine,
+            f"SELECT partition FROM {self._schema}.partition WHERE topic = $1",  # noqa: S608
+            topic,
+        )
         return {row["partition"] for row in rows}
 
     async def grow(self, topic: str, count: int, ends: Mapping[int, int]) -> None:
@@ -223,26 +224,26 @@ class Ledger:
 
         A recorded end in between counts as reached, and new partitions need not wait for it.
         """
-        async with unit_of_work(self._engine) as work:
-            await work.driver.execute(
-                f"UPDATE {self._schema}.partition SET drain_to = next_offset "  # noqa: S608
-                "WHERE topic = $1 AND partition = $2 AND epoch = $3 "
-                "AND drain_to > coalesce(next_offset, 0) AND drain_to <= $4",
-                *claim.tp,
-                claim.epoch,
-                reached,
-            )
+        await execute(
+            self._engine,
+            f"UPDATE {self._schema}.partition SET drain_to = next_offset "  # noqa: S608
+            "WHERE topic = $1 AND partition = $2 AND epoch = $3 "
+            "AND drain_to > coalesce(next_offset, 0) AND drain_to <= $4",
+            *claim.tp,
+            claim.epoch,
+            reached,
+        )
 
     async def _end_blockers(self, pid: int) -> None:
-        async with unit_of_work(self._engine) as work:
-            ended = await work.driver.fetch(
-                """
-                SELECT a.pid, a.application_name, pg_terminate_backend(a.pid) AS ended
-                  FROM unnest(pg_blocking_pids($1)) AS b(pid) JOIN pg_stat_activity a USING (pid)
-                 WHERE a.application_name LIKE 'ebbwatch-%'
-                """,
-                pid,
-            )
+        ended = await fetch(
+            self._engine,
+            """
+            SELECT a.pid, a.application_name, pg_terminate_backend(a.pid) AS ended
+              FROM unnest(pg_blocking_pids($1)) AS b(pid) JOIN pg_stat_activity a USING (pid)
+             WHERE a.application_name LIKE 'ebbwatch-%'
+            """,
+            pid,
+        )
         for row in ended:
             log.warning("ended a session that held a partition", **dict(row))
 
@@ -290,22 +291,22 @@ class Ledger:
 
     async def stop(self, claim: Claim, reason: str) -> None:
         """Stop a partition until an operator decides; only under the claim's own epoch."""
-        async with unit_of_work(self._engine) as work:
-            await work.driver.execute(
-                f"UPDATE {self._schema}.partition SET status = 'stopped', status_reason = $4 "  # noqa: S608
-                "WHERE topic = $1 AND partition = $2 AND epoch = $3",
-                claim.topic,
-                claim.partition,
-                claim.epoch,
-                reason,
-            )
+        await execute(
+            self._engine,
+            f"UPDATE {self._schema}.partition SET status = 'stopped', status_reason = $4 "  # noqa: S608
+            "WHERE topic = $1 AND partition = $2 AND epoch = $3",
+            claim.topic,
+            claim.partition,
+            claim.epoch,
+            reason,
+        )
 
     async def list_all(self) -> list[dict[str, Any]]:
         """Return every partition's row, for operators."""
-        async with unit_of_work(self._engine) as work:
-            rows = await work.driver.fetch(
-                f"SELECT * FROM {self._schema}.partition ORDER BY topic, partition"  # noqa: S608
-            )
+        rows = await fetch(
+            self._engine,
+            f"SELECT * FROM {self._schema}.partition ORDER BY topic, partition",  # noqa: S608
+        )
         return [dict(row) for row in rows]
 
     async def reset(self, tp: TopicPartition, next_offset: int | None) -> bool:

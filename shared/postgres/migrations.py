@@ -9,7 +9,10 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.util.exc import CommandError
 from sqlalchemy.ext.asyncio import AsyncEngine
+
+from shared.kernel.errors import Invalid
 
 LOCK_CLASS = 0x65626277
 """'ebbw': first half of the advisory lock key; the second is a hash of the schema's name."""
@@ -21,7 +24,10 @@ _ENVIRONMENT = Path(__file__).parent / "alembic"
 
 
 async def migrate(engine: AsyncEngine, schema: str, versions: Path) -> None:
-    """Bring `schema` to the newest revision in the folder `versions`."""
+    """Bring `schema` to the newest revision in the folder `versions`.
+
+    Raises Invalid where it is at a revision that the folder does not know.
+    """
     async with engine.connect() as connection:
         await connection.execute(sa.text(f"SET statement_timeout = {LOCK_WAIT_MS}"))
         await connection.execute(sa.text("SET idle_in_transaction_session_timeout = 0"))
@@ -45,4 +51,12 @@ def _upgrade(connection: sa.Connection, schema: str, versions: Path) -> None:
     config.set_main_option("version_locations", str(versions))
     config.set_main_option("path_separator", "newline")
     config.attributes.update(connection=connection, schema=schema)
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise Invalid(
+            "schema",
+            f"{schema} is at a revision that this version does not know ({error}): a newer version "
+            "made it, or one from before the baseline (docs/decisions/0031): then run `migrate` of "
+            "the last version before the baseline first",
+        ) from error

@@ -8,14 +8,13 @@ process that has ended names the items that it may have ended on.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
-from alembic import op
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.postgres.engine import reading, unit_of_work
+from shared.postgres.statements import execute
 
 REASON_CHARS_MAX: Final = 500
 """Characters of a stored reason: a name, a place and a sentence."""
@@ -37,33 +36,23 @@ class Suspect:
 def item_tables(metadata: sa.MetaData) -> tuple[sa.Table, sa.Table]:
     """Builds the tables in a service's schema."""
     return (
-        sa.Table("items_begun", metadata, *_begun()),
-        sa.Table("suspect", metadata, *_suspect()),
+        sa.Table(
+            "items_begun",
+            metadata,
+            sa.Column("kind", sa.Text, primary_key=True),
+            sa.Column("by", sa.Text, primary_key=True),
+            sa.Column("items", sa.ARRAY(sa.Text), nullable=False),
+        ),
+        sa.Table(
+            "suspect",
+            metadata,
+            sa.Column("kind", sa.Text, primary_key=True),
+            sa.Column("item", sa.Text, primary_key=True),
+            sa.Column("failures", sa.Integer, nullable=False),
+            sa.Column("reason", sa.Text, nullable=False),
+            sa.Column("aside_at", sa.DateTime(timezone=True)),
+        ),
     )
-
-
-def upgrade(schema: str) -> None:
-    """Create the tables, in a migration."""
-    op.create_table("items_begun", *_begun(), schema=schema)
-    op.create_table("suspect", *_suspect(), schema=schema)
-
-
-def _begun() -> list[sa.Column[Any]]:
-    return [
-        sa.Column("kind", sa.Text, primary_key=True),
-        sa.Column("by", sa.Text, primary_key=True),
-        sa.Column("items", postgresql.ARRAY(sa.Text), nullable=False),
-    ]
-
-
-def _suspect() -> list[sa.Column[Any]]:
-    return [
-        sa.Column("kind", sa.Text, primary_key=True),
-        sa.Column("item", sa.Text, primary_key=True),
-        sa.Column("failures", sa.Integer, nullable=False),
-        sa.Column("reason", sa.Text, nullable=False),
-        sa.Column("aside_at", sa.DateTime(timezone=True)),
-    ]
 
 
 class Suspects:
@@ -137,15 +126,14 @@ class Suspects:
 
     async def release(self, kind: str | None = None, item: str | None = None) -> int:
         """Clear the failures of this item, items of this kind, or all; returns how many it was."""
-        async with unit_of_work(self._engine) as work:
-            status = await work.driver.execute(
-                f"DELETE FROM {self._schema}.suspect "  # noqa: S608
-                "WHERE ($1::text IS NULL OR kind = $1) AND ($2::text IS NULL OR item = $2)",
-                kind,
-                item,
-            )
+        status = await execute(
+            self._engine,
+            f"DELETE FROM {self._schema}.suspect "  # noqa: S608
+            "WHERE ($1::text IS NULL OR kind = $1) AND ($2::text IS NULL OR item = $2)",
+            kind,
+            item,
+        )
         return int(status.rpartition(" ")[2])
 
     async def _run(self, statement: str, *arguments: object) -> None:
-        async with unit_of_work(self._engine) as work:
-            await work.driver.execute(statement.format(s=self._schema), *arguments)
+        await execute(self._engine, statement.format(s=self._schema), *arguments)

@@ -6,13 +6,13 @@ A note is written in a transaction of its own before the work and deleted within
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
-from alembic import op
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.postgres.engine import UnitOfWork, unit_of_work
+from shared.postgres.statements import fetch
 
 TopicPartition = tuple[str, int]
 
@@ -46,16 +46,9 @@ class Begun:
 
 def unfinished_table(metadata: sa.MetaData) -> sa.Table:
     """Builds the table in a service's schema."""
-    return sa.Table("unfinished", metadata, *_columns())
-
-
-def upgrade(schema: str) -> None:
-    """Create the table, in a migration."""
-    op.create_table("unfinished", *_columns(), schema=schema)
-
-
-def _columns() -> list[sa.Column[Any]]:
-    return [
+    return sa.Table(
+        "unfinished",
+        metadata,
         sa.Column("topic", sa.Text, primary_key=True),
         sa.Column("partition", sa.Integer, primary_key=True),
         sa.Column("begin", sa.BigInteger, nullable=False),
@@ -64,7 +57,7 @@ def _columns() -> list[sa.Column[Any]]:
         sa.Column("careful_to", sa.BigInteger, nullable=False),
         sa.Column("by", sa.Text, nullable=False),
         sa.Column("times", sa.Integer, nullable=False),
-    ]
+    )
 
 
 class Unfinished:
@@ -79,8 +72,7 @@ class Unfinished:
     async def read(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, Begun]:
         """Return unfinished work of these partitions. Transient: PostgreSQL is unreachable."""
         partitions = set(tps)
-        async with unit_of_work(self._engine) as work:
-            rows = await work.driver.fetch(f"SELECT * FROM {self._schema}.unfinished")  # noqa: S608
+        rows = await fetch(self._engine, f"SELECT * FROM {self._schema}.unfinished")  # noqa: S608
         found = {(row["topic"], row["partition"]): Begun(**dict(row)) for row in rows}
         left = {tp: begun for tp, begun in found.items() if tp in partitions}
         self._noted |= left.keys()

@@ -13,7 +13,7 @@ import hashlib
 import io
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from html import escape
@@ -82,7 +82,6 @@ def lines(
     y_label: str,
     reference: Points | None = None,
     markers: bool = False,
-    x_range: tuple[float, float] | None = None,
     y_range: tuple[float, float] | None = None,
 ) -> Svg:
     """One line for each named series (x, y); `reference` is dashed and grey, without a name.
@@ -99,7 +98,8 @@ def lines(
             axes.plot(
                 x, y, label=labelled(name), color=color, linewidth=1.8, marker=marker, markersize=4
             )
-        axes.set(**_ranges(x_range, y_range))
+        if y_range is not None:
+            axes.set_ylim(*y_range)
         kinds = {np.asarray(x).dtype.kind for x, _ in series.values()}
         if kinds == {"i"}:
             axes.xaxis.get_major_locator().set_params(integer=True)
@@ -121,21 +121,13 @@ def bars(
     *,
     title: str,
     x_label: str,
-    reference: float | None = None,
-    colors: Sequence[str] = PALETTE[:1],
 ) -> Svg:
     """Draw horizontal bars, the first on top: names of any length stay readable."""
     with styled():
         figure, axes = canvas(title, x_label, "", height=_height(len(values)))
-        names = list(values)
-        tints = [colors[at % len(colors)] for at in range(len(names))]
-        axes.barh(range(len(names)), list(values.values()), color=tints, height=0.7)
-        axes.set_yticks(range(len(names)), [labelled(name) for name in names])
-        axes.invert_yaxis()
-        axes.grid(axis="y", visible=False)
-        if reference is not None:
-            axes.axvline(reference, color=PALETTE[-1], linestyle="--", linewidth=1)
-    return svg(figure, f"{title}: {', '.join(names)}")
+        axes.barh(range(len(values)), list(values.values()), color=PALETTE[0], height=0.7)
+        _name_rows(axes, values)
+    return svg(figure, f"{title}: {', '.join(values)}")
 
 
 def intervals(
@@ -151,12 +143,17 @@ def intervals(
         for at, (low, value, high) in enumerate(values.values()):
             axes.plot([low, high], [at, at], color=PALETTE[0], linewidth=2, alpha=0.5)
             axes.plot([value], [at], color=PALETTE[0], marker="o", markersize=5)
-        axes.set_yticks(range(len(values)), [labelled(name) for name in values])
-        axes.invert_yaxis()
-        axes.grid(axis="y", visible=False)
-        if reference is not None:
-            axes.axvline(reference, color=PALETTE[-1], linestyle="--", linewidth=1)
+        _name_rows(axes, values, reference)
     return svg(figure, f"{title}: {', '.join(values)}")
+
+
+def _name_rows(axes: Any, names: Collection[str], reference: float | None = None) -> None:
+    """Names the rows of a drawing, the first on top; `reference` is a dashed line across them."""
+    axes.set_yticks(range(len(names)), [labelled(name) for name in names])
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+    if reference is not None:
+        axes.axvline(reference, color=PALETTE[-1], linestyle="--", linewidth=1)
 
 
 def labelled(name: str) -> str:
@@ -173,13 +170,13 @@ def labelled(name: str) -> str:
 
 
 def canvas(
-    title: str, x_label: str, y_label: str, *, width: float = SIZE[0], height: float = SIZE[1]
+    title: str, x_label: str, y_label: str, *, height: float = SIZE[1]
 ) -> tuple[Figure, Any]:
     """Returns an empty figure and its axes, for drawings that this module does not offer.
 
     Make it and draw on it within `styled()`, then call `svg`.
     """
-    figure = Figure(figsize=(width, height))
+    figure = Figure(figsize=(SIZE[0], height))
     axes = figure.subplots()
     axes.set_title(title)
     axes.set_xlabel(x_label)
@@ -209,10 +206,3 @@ def svg(figure: Figure, description: str) -> Svg:
 
 def _height(rows: int) -> float:
     return max(1.6, 0.27 * rows + 1.0)
-
-
-def _ranges(
-    x_range: tuple[float, float] | None, y_range: tuple[float, float] | None
-) -> dict[str, tuple[float, float]]:
-    given = {"xlim": x_range, "ylim": y_range}
-    return {name: value for name, value in given.items() if value is not None}

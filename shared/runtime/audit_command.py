@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from shared.postgres.audit import Audit, Entry, Wanted
 from shared.runtime.arguments import count, instant
 
-WithEngine = Callable[[Callable[[AsyncEngine], Awaitable[int]]], Awaitable[int]]
+Action = Callable[[argparse.Namespace, AsyncEngine], Awaitable[int]]
+Command = Callable[[argparse.Namespace], Awaitable[int]]
 
 SHOWN: Final = 50
 """Entries shown unless another number is asked for: a screen."""
@@ -18,8 +19,8 @@ PAGE: Final = 1_000
 """Entries read at once."""
 
 
-def add_commands(schema: str, commands: Any, with_engine: WithEngine) -> None:
-    """Add the command; `with_engine` runs work that needs the database."""
+def add_commands(schema: str, commands: Any, command: Callable[[Action], Command]) -> None:
+    """Add the command; `command` makes a command of an action on the database."""
     audit = commands.add_parser("audit", help="who changed what, when and from where")
     actions = audit.add_subparsers(required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="changes, newest first")
@@ -30,9 +31,7 @@ def add_commands(schema: str, commands: Any, with_engine: WithEngine) -> None:
     listing.add_argument("--until", type=instant)
     listing.add_argument("--limit", type=count, default=SHOWN)
     listing.add_argument("--json", action="store_true", help="one JSON object a line, to export")
-    listing.set_defaults(
-        command=lambda args: with_engine(lambda engine: _list(Audit(engine, schema), args))
-    )
+    listing.set_defaults(command=command(lambda args, engine: _list(Audit(engine, schema), args)))
 
 
 async def _list(audit: Audit, args: argparse.Namespace) -> int:

@@ -35,6 +35,8 @@ from shared.runtime.terminal import visible_output
 log = structlog.get_logger(__name__)
 
 Command = Callable[[argparse.Namespace], Coroutine[Any, Any, int]]
+Action = Callable[[argparse.Namespace, AsyncEngine], Awaitable[int]]
+"""What an operator's command does with the database; returns the exit status."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +66,9 @@ def main(
 
     run = commands.add_parser("run", help="run the service until SIGTERM")
     run.set_defaults(command=lambda _: spec.run())
-    bring = commands.add_parser("migrate", help="create or update this service's tables")
-    bring.set_defaults(command=lambda _: _migrate(spec))
+    _add_migrate_command(spec, commands)
     _add_token_commands(spec, commands)
-    audit_command.add_commands(spec.schema, commands, partial(with_engine, spec))
+    audit_command.add_commands(spec.schema, commands, partial(on_database, spec))
     if add_commands is not None:
         add_commands(commands)
 
@@ -103,85 +104,77 @@ def _carried_out(spec: ServiceSpec, path: str, args: argparse.Namespace) -> int:
         return 1
 
 
-async def with_engine(spec: ServiceSpec, work: Callable[[AsyncEngine], Awaitable[int]]) -> int:
-    """Runs an operator command's work with an engine, and disposes of the engine afterwards."""
-    engine = create_engine(PostgresSettings(), f"{spec.name}-cli")
-    try:
-        return await work(engine)
-    finally:
-        await engine.dispose()
+def on_database(spec: ServiceSpec, action: Action) -> Command:
+    """Returns the command that runs an action with an engine, which is disposed of afterwards."""
+
+    async def command(args: argparse.Namespace) -> int:
+        engine = create_engine(PostgresSettings(), f"{spec.name}-cli")
+        try:
+            return await action(args, engine)
+        finally:
+            await engine.dispose()
+
+    return command
 
 
-async def _migrate(spec: ServiceSpec) -> int:
-    async def work(engine: AsyncEngine) -> int:
+def _add_migrate_command(spec: ServiceSpec, commands: Any) -> None:
+    async def bring(_: argparse.Namespace, engine: AsyncEngine) -> int:
         await migrate(engine, spec.schema, spec.versions)
         return 0
 
-    return await with_engine(spec, work)
+    parser = commands.add_parser("migrate", help="create or update this service's tables")
+    parser.set_defaults(command=on_database(spec, bring))
 
 
 def _add_token_commands(spec: ServiceSpec, commands: Any) -> None:
-    tokens = commands.add_parser("tokens", help="who may use the HTTP API")
-    actions = tokens.add_subparsers(required=True, metavar="ACTION")
-    create = actions.add_parser("create", help="make a token; it is shown once")
-    create.add_argument("--name", required=True, help="who or what will use it")
-    create.add_argument("--scope", required=True, action="append", choices=SCOPES)
-    create.add_argument(
-        "--owner", action="append", help="sees this owner's customers and tasks only; repeat it"
-    )
-    create.add_argument("--days", type=days, help="expires after so many days (default: never)")
-    create.set_defaults(command=lambda args: _token_create(spec, args))
-    listing = actions.add_parser("list", help="every token, without the secret")
-    listing.set_defaults(command=lambda _: _token_list(spec))
-    rotate = actions.add_parser("rotate", help="make a new token in place of one; shown once")
-    rotate.add_argument("id", type=serial, help="as `tokens list` shows it")
-    rotate.add_argument("--overlap-hours", type=count, default=24, help="how long both are valid")
-    rotate.set_defaults(command=lambda args: _token_rotate(spec, args.id, args.overlap_hours))
-    revoke = actions.add_parser("revoke", help="end a token now")
-    revoke.add_argument("id", type=serial, help="as `tokens list` shows it")
-    revoke.set_defaults(command=lambda args: _token_revoke(spec, args.id))
-
-
-async def _token_create(spec: ServiceSpec, args: argparse.Namespace) -> int:
     clock = SystemClock()
-    ends = None if args.days is None else clock.now() + timedelta(days=args.days)
 
-    async def work(engine: AsyncEngine) -> int:
-        tokens = Tokens(engine, spec.token_table, clock)
-        made = tokens.create(args.name, args.scope, owner_ids=args.owner, expires_at=ends)
+    def tokens_of(engine: AsyncEngine) -> Tokens:
+        return Tokens(engine, spec.token_table, clock)
+
+    async def create(args: argparse.Namespace, engine: AsyncEngine) -> int:
+        ends = None if args.days is None else clock.now() + timedelta(days=args.days)
+        made = tokens_of(engine).create(
+            args.name, args.scope, owner_ids=args.owner, expires_at=ends
+        )
         print(await made)
         return 0
 
-    return await with_engine(spec, work)
-
-
-async def _token_rotate(spec: ServiceSpec, token_id: int, overlap_hours: int) -> int:
-    async def work(engine: AsyncEngine) -> int:
-        tokens = Tokens(engine, spec.token_table, SystemClock())
-        made = await tokens.rotate(token_id, timedelta(hours=overlap_hours))
+    async def rotate(args: argparse.Namespace, engine: AsyncEngine) -> int:
+        made = await tokens_of(engine).rotate(args.id, timedelta(hours=args.overlap_hours))
         if made is None:
-            print(f"no token {token_id} is valid; see `tokens list`", file=sys.stderr)
+            print(f"no token {args.id} is valid; see `tokens list`", file=sys.stderr)
             return 1
         print(made)
         return 0
 
-    return await with_engine(spec, work)
-
-
-async def _token_list(spec: ServiceSpec) -> int:
-    async def work(engine: AsyncEngine) -> int:
-        for row in await Tokens(engine, spec.token_table, SystemClock()).list_all():
-            print(describe(row, SystemClock().now()))
+    async def show(_: argparse.Namespace, engine: AsyncEngine) -> int:
+        for row in await tokens_of(engine).list_all():
+            print(describe(row, clock.now()))
         return 0
 
-    return await with_engine(spec, work)
-
-
-async def _token_revoke(spec: ServiceSpec, token_id: int) -> int:
-    async def work(engine: AsyncEngine) -> int:
-        if await Tokens(engine, spec.token_table, SystemClock()).revoke(token_id):
+    async def revoke(args: argparse.Namespace, engine: AsyncEngine) -> int:
+        if await tokens_of(engine).revoke(args.id):
             return 0
-        print(f"no token {token_id} stands; see `tokens list`", file=sys.stderr)
+        print(f"no token {args.id}; see `tokens list`", file=sys.stderr)
         return 1
 
-    return await with_engine(spec, work)
+    tokens = commands.add_parser("tokens", help="who may use the HTTP API")
+    actions = tokens.add_subparsers(required=True, metavar="ACTION")
+    creating = actions.add_parser("create", help="make a token; it is shown once")
+    creating.add_argument("--name", required=True, help="who or what will use it")
+    creating.add_argument("--scope", required=True, action="append", choices=SCOPES)
+    creating.add_argument(
+        "--owner", action="append", help="sees this owner's customers and tasks only; repeat it"
+    )
+    creating.add_argument("--days", type=days, help="expires after so many days (default: never)")
+    creating.set_defaults(command=on_database(spec, create))
+    listing = actions.add_parser("list", help="every token, without the secret")
+    listing.set_defaults(command=on_database(spec, show))
+    rotating = actions.add_parser("rotate", help="make a new token in place of one; shown once")
+    rotating.add_argument("id", type=serial, help="as `tokens list` shows it")
+    rotating.add_argument("--overlap-hours", type=count, default=24, help="how long both are valid")
+    rotating.set_defaults(command=on_database(spec, rotate))
+    revoking = actions.add_parser("revoke", help="end a token now")
+    revoking.add_argument("id", type=serial, help="as `tokens list` shows it")
+    revoking.set_defaults(command=on_database(spec, revoke))

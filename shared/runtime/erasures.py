@@ -3,7 +3,6 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -12,7 +11,7 @@ from shared.contracts.topics import Topic
 from shared.http.erasures import view
 from shared.postgres.engine import unit_of_work
 from shared.postgres.erasures import Erasures
-from shared.runtime.command_line import ServiceSpec, with_engine
+from shared.runtime.command_line import ServiceSpec, on_database
 
 
 def add_commands(spec: ServiceSpec, topics: Sequence[Topic], commands: Any) -> None:
@@ -39,4 +38,4 @@ def add_commands(spec: ServiceSpec, topics: Sequence[Topic], commands: Any) -> N
     actions = erasures.add_subparsers(required=True, metavar="ACTION")
     showing = actions.add_parser("show", help="what this service has done for a request")
     showing.add_argument("request", help="the id that `erase` printed")
-    showing.set_defaults(command=lambda args: with_engine(spec, partial(show, args)))
+    showing.set_defaults(command=on_database(spec, show))

@@ -5,10 +5,8 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
 from shared.postgres.suspects import Suspects
-from shared.runtime.command_line import ServiceSpec, with_engine
+from shared.runtime.command_line import Command, ServiceSpec, on_database
 from shared.runtime.isolation import READ_S
 
 Work = Callable[[Suspects, argparse.Namespace], Awaitable[int]]
@@ -17,11 +15,8 @@ Work = Callable[[Suspects, argparse.Namespace], Awaitable[int]]
 def add_commands(spec: ServiceSpec, commands: Any) -> None:
     """Adds the commands `aside list|release`."""
 
-    def doing(work: Work) -> Callable[[argparse.Namespace], Awaitable[int]]:
-        def on(args: argparse.Namespace) -> Callable[[AsyncEngine], Awaitable[int]]:
-            return lambda engine: work(Suspects(engine, spec.schema), args)
-
-        return lambda args: with_engine(spec, on(args))
+    def doing(work: Work) -> Command:
+        return on_database(spec, lambda args, engine: work(Suspects(engine, spec.schema), args))
 
     aside = commands.add_parser("aside", help="items set aside because work on them fails")
     actions = aside.add_subparsers(required=True, metavar="ACTION")

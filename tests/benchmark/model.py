@@ -39,7 +39,7 @@ def run() -> dict[str, float | str]:
     ours = _best(lambda: model.predict(rows))
     raw = _best(lambda: model.booster.predict(rows, num_threads=1))
     few = rows[:EXPLAINED]
-    told = _best(lambda: reasons.reasons(model.explain(few), few))
+    reported = _best(lambda: reasons.reasons(model.explain(few), few))
     return {
         "history": "cdnow" if path is not None else "simulated",
         "training_rows": float(report.card.rows),
@@ -48,7 +48,7 @@ def run() -> dict[str, float | str]:
         "memory_max_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "predict_rows_per_s": PREDICTED / ours,
         "predict_over_booster": ours / raw,
-        "reasons_for_1000_s": told,
+        "reasons_for_1000_s": reported,
     }
 
 

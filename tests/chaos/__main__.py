@@ -45,7 +45,7 @@ async def run(given: argparse.Namespace) -> int:
         for fault in FAULTS
         if (long or fault.short) and any(word in fault.name for word in words)
     ]
-    story = await Story.told(CUSTOMERS[given.profile], SEED)
+    story = await Story.generated(CUSTOMERS[given.profile], SEED)
     verdicts = []
     with Stand.built(DATA / "chaos", environ) as stand:
         broker = stand.stack.broker

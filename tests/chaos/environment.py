@@ -18,6 +18,7 @@ from deploy.local import topics as creating
 from deploy.local.stack import LocalStack
 from deploy.local.waiting import LOOPBACK, free_port, kept_port
 from services.ingest.store.tables import SCHEMA as INGEST
+from services.scoring.store.tables import SCHEMA as SCORING
 from shared.contracts import topics
 from shared.contracts.risk import RiskAssessed
 from shared.contracts.topics import Topic
@@ -47,6 +48,7 @@ SMALL = {
 """Many batches, so that a fault falls within one, and held ticks. The base is not measured
 meanwhile: that makes customers due by the wall clock, which the reference does not know."""
 INGEST_VERSIONS = Path("services/ingest/store/versions")
+SCORING_VERSIONS = Path("services/scoring/store/versions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class Story:
         return sum(map(len, self.log.records.values()))
 
     @classmethod
-    async def told(cls, customers: int, seed: int) -> "Story":
+    async def generated(cls, customers: int, seed: int) -> "Story":
         """Generate customers with rhythms from hours to ten days; a tick every day, for a month."""
         happenings = history(customers, DAYS, seed)
         log = MemoryLog(TOPIC)
@@ -292,12 +294,12 @@ class Stand:
         plain, controller = (
             kept_port(folder / "kafka" / name) for name in ("port", "controller-port")
         )
-        second, told = free_port(), free_port()
+        second, reported = free_port(), free_port()
         address = f"PLAINTEXT://{LOOPBACK}:{plain}"
         settings = {
             "listeners": f"{address},PROXIED://{LOOPBACK}:{second},"
             f"CONTROLLER://{LOOPBACK}:{controller}",
-            "advertised.listeners": f"{address},PROXIED://{LOOPBACK}:{told}",
+            "advertised.listeners": f"{address},PROXIED://{LOOPBACK}:{reported}",
             "listener.security.protocol.map": (
                 "PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT"
             ),
@@ -305,7 +307,7 @@ class Stand:
         with LocalStack(folder, wipe=True, environ=own, kafka_settings=settings) as stack:
             logs = folder / "logs"
             logs.mkdir(exist_ok=True)
-            yield cls(stack, logs, (second, told))
+            yield cls(stack, logs, (second, reported))
 
 
 @asynccontextmanager
@@ -318,6 +320,7 @@ async def arena(
     url = stack.postgres.fresh(name)
     try:
         async with place(stack, url, partitions) as made:
+            await migrate(made.engine, SCORING, SCORING_VERSIONS)
             arena_ = ChaosEnvironment(stack, made, story, stand.folder, long, times, stand.proxied)
             try:
                 yield arena_

@@ -47,8 +47,8 @@ async def killed(arena: ChaosEnvironment) -> Found:
     found = await arena.judged_states()
     contents: dict[str, set[bytes | None]] = {}
     for record in await arena.place.read("activity"):
-        said = DECODER.decode(record.value or b"")
-        contents.setdefault(said.id, set()).add(record.value)
+        shown = DECODER.decode(record.value or b"")
+        contents.setdefault(shown.id, set()).add(record.value)
     found.lost += total - len(contents)
     found.duplicated += sum(len(values) > 1 for values in contents.values())
     if dead := len(await arena.place.read("dead-letter")):

@@ -25,7 +25,7 @@ def stand() -> Iterator[Stand]:
 @pytest.fixture(scope="module")
 def story() -> Story:
     """The history and its reference."""
-    return asyncio.run(Story.told(CUSTOMERS["short"], SEED))
+    return asyncio.run(Story.generated(CUSTOMERS["short"], SEED))
 
 
 @pytest.mark.parametrize("fault", [f for f in FAULTS if f.short], ids=lambda fault: fault.name)

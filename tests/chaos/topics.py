@@ -89,11 +89,11 @@ async def passed_by_retention(arena: ChaosEnvironment) -> Found:
     rest = arena.total + sum(len(r) for tp, r in log.records.items() if tp[1] != 0)
     await _at(arena, rest, None)
     since = time.monotonic()
-    told = await arena.place.command(
+    shown = await arena.place.command(
         "partitions", "resume", "0", "--topic", name, "--offset", str(end)
     )
-    if f"goes on at {end}" not in told:
-        found.wrong.append(f"resume said {told}")
+    if f"goes on at {end}" not in shown:
+        found.wrong.append(f"resume printed {shown}")
     log_after = MemoryLog(TOPIC)
     log_after.append(0, activity.tick(_after(more)))
     await arena.place.send(log_after)

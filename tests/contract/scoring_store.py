@@ -265,11 +265,11 @@ class StoreSuite:
 
         Only the published signs are carried along.
         """
-        told = assessment("ann", 1, 0, message=b"{}", published_signs=SILENT)
+        reported = assessment("ann", 1, 0, message=b"{}", published_signs=SILENT)
         await self.write(
             store,
             states=[("ann", 0, EMPTY), ("bob", 0, EMPTY)],
-            assessments=[told, assessment("bob", 1, 0)],
+            assessments=[reported, assessment("bob", 1, 0)],
         )
         first = await self.loaded(store, "ann", "bob", "eve")
         assert first.revision == [1, 1, None]
@@ -295,8 +295,10 @@ class StoreSuite:
     ) -> None:
         """An import writes states, a sweep assessments, a batch of events both; the rest stays
         unchanged."""
-        told = assessment("ann", 1, 0, message=b"{}", published_signs=SILENT)
-        await self.write(store, states=[("ann", 0, EMPTY), ("bob", 0, EMPTY)], assessments=[told])
+        reported = assessment("ann", 1, 0, message=b"{}", published_signs=SILENT)
+        await self.write(
+            store, states=[("ann", 0, EMPTY), ("bob", 0, EMPTY)], assessments=[reported]
+        )
         await self.write(store, states=[("ann", 0, FULL)])
         read = await self.loaded(store, "ann", "bob")
         assert (read.state, read.revision) == ([FULL, EMPTY], [1, None])

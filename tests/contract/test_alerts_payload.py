@@ -52,10 +52,10 @@ def test_the_payload_of_an_opened_task() -> None:
 def test_closed_adds_when_and_why() -> None:
     task = raised_task(PROFILE)
     ended = Closed(OpenTask(task.id, task.cause, task.opened_at), day(2), "came_back")
-    told = msgspec.json.decode(body(close(task, ended)))
-    assert told["type"] == "retention_task.closed"
-    assert told["timestamp"] == "2017-10-04T09:00:00Z"
-    assert told["data"]["task"] == OPENED["data"]["task"] | {  # type: ignore[index]
+    reported = msgspec.json.decode(body(close(task, ended)))
+    assert reported["type"] == "retention_task.closed"
+    assert reported["timestamp"] == "2017-10-04T09:00:00Z"
+    assert reported["data"]["task"] == OPENED["data"]["task"] | {  # type: ignore[index]
         "id": task.id,
         "version": 2,
         "status": "closed",

@@ -30,7 +30,7 @@ def event(
 ) -> bytes:
     """Builds the value of one event's record; by default a purchase of 10."""
     data = data or ActivityData(amount=10.0 if kind == types.PURCHASE else None)
-    said = ENCODER.encode((kind, customer, time, data))
+    shown = ENCODER.encode((kind, customer, time, data))
     return ENCODER.encode(
         Activity(
             specversion="1.0",
@@ -39,7 +39,7 @@ def event(
             type=kind,
             time=time,
             subject=customer,
-            contenthash=blake2b(said, digest_size=16).hexdigest(),
+            contenthash=blake2b(shown, digest_size=16).hexdigest(),
             receivedms=received_ms,
             backfill=backfill,
             data=data,

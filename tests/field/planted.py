@@ -308,5 +308,5 @@ def _drops(plan: Plan, kind: Kind, name: str, cause: str) -> None:
     # Other answers of the same kind after the first would hide the planted one.
     plan.life.events = [e for e in plan.life.events if e.kind != kind or e.day < day - 60]
     plan.life.says(day - plan.life.between(10, 50), kind, 9.0)
-    said = plan.life.says(day, kind, 1.0)
-    plan.sign(name, said, said + ANSWER_DAYS, cause)
+    shown = plan.life.says(day, kind, 1.0)
+    plan.sign(name, shown, shown + ANSWER_DAYS, cause)

@@ -153,8 +153,8 @@ def run(customers: Sequence[Customer], predictor: str, policy: Policy) -> Report
         setup_of(ScoringSettings(), PREDICTORS[predictor](history), policy),
         heard=heard,
     )
-    told = [w for w in walked.warned if w.kind in OURS]
-    raised = _by_customer((w.customer_id, w.at, w.cause) for w in told)
+    reported = [w for w in walked.warned if w.kind in OURS]
+    raised = _by_customer((w.customer_id, w.at, w.cause) for w in reported)
     began = _by_customer(heard.began)
     return Report(
         predictor=predictor,
@@ -214,14 +214,14 @@ def _signs(
             )
             one.planted += 1
             ends = customer.signs[at + 1].begins if at + 1 < len(customer.signs) else math.inf
-            said = [(day, cause) for day, cause in by[customer.id] if sign.begins <= day < ends]
-            right = [day for day, cause in said if cause in sign.causes]
+            shown = [(day, cause) for day, cause in by[customer.id] if sign.begins <= day < ends]
+            right = [day for day, cause in shown if cause in sign.causes]
             if right and right[0] <= _until(sign, lengths.get(customer.id)):
                 one.in_time += 1
                 took[sign.name].append(right[0] - sign.begins)
                 continue
             one.late += bool(right)
-            one.other += bool(said and not right)
+            one.other += bool(shown and not right)
             one.missed.append(customer.id)
     for name, days in took.items():
         found[name].days_median = round(median(days), 1)

@@ -64,6 +64,7 @@ from shared.kafka.batch import Batch
 from shared.kernel.errors import Invalid
 from shared.postgres.ledger import Claim
 from tests.fakes.crm.wecom_cipher import encrypt
+from tests.fuzz import framed_records
 from tests.fuzz.mutation import mutated
 from tests.unit.alerts.connectors.notices import closed, task
 from tests.unit.alerts.inbound.test_decoders import Fetched
@@ -285,6 +286,8 @@ CALLS: Final = ({"batch": [{"type": "track", "event": "A", "userId": "u"}], "sen
 
 
 DECODERS: Final[dict[str, Decoder]] = {
+    "registry: framed record": Decoder(framed_records.record, framed_records.RECORDS),
+    "registry: schema": Decoder(framed_records.schema, framed_records.ANSWERS),
     "webhook: answer": Decoder(_answers(read_webhook), ({"ok": True}, b"thanks")),
     "webhook: callback": Decoder(_signed, (b"v1,c2ln", b"{}")),
     "zoho: answer": Decoder(_answers(zoho.read), ZOHO_DONE),

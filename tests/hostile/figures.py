@@ -135,11 +135,11 @@ class Figures:
 
     def lines(self) -> list[str]:
         """Return the figures for a person."""
-        told = [f"{self.records:,} hostile records taken by the broker"]
+        reported = [f"{self.records:,} hostile records taken by the broker"]
         for name, outcome, seen in self._services():
             answers = " ".join(f"{code}:{n:,}" for code, n in sorted(outcome.answers.items()))
             live = self.neighbour.livez.get(name, Livez())
-            told.append(
+            reported.append(
                 f"{name:8} requests {outcome.answers.total() + outcome.unanswered:,}  "
                 f"({answers}, closed:{outcome.unanswered})  died {int(name in self.dead)}  "
                 f"/livez slowest {live.slowest_s:.2f} s of {live.looks:,}, stalls "
@@ -148,19 +148,19 @@ class Figures:
             )
         kinds = " ".join(f"{kind}:{n:,}" for kind, n in sorted(self.answers.items()))
         results = " ".join(f"{result}:{n:,}" for result, n in sorted(self.results.items()))
-        told.append(f"{self.answers.total():,} hostile answers ({kinds})")
-        told.append(f"samples read as ({results}), {len(self.misread)} of them wrongly")
-        told.append(
+        reported.append(f"{self.answers.total():,} hostile answers ({kinds})")
+        reported.append(f"samples read as ({results}), {len(self.misread)} of them wrongly")
+        reported.append(
             f"neighbour: {self.neighbour.sent:,} tasks, {self.neighbour.lost} lost, "
             f"{self.neighbour.doubled} doubled, {len(self.neighbour.wrong)} wrong answers"
         )
-        told += [
+        reported += [
             f"  {r['attack']:16} {r['neighbour']:25} p99 {r['p99_ms']:7.1f} ms, without "
             f"{r['p99_ms_without']:7.1f} ms: {r['ratio']:5.2f} x"
             f"{'' if r['ratio'] <= RATIO_MAX else '  over ' + str(RATIO_MAX)}"
             for r in self.ratios()
         ]
-        return told + self.wrong()
+        return reported + self.wrong()
 
     def _services(self) -> list[tuple[str, Outcome, Watched]]:
         return [

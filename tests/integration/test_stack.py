@@ -130,11 +130,11 @@ async def test_configured_servers_are_used_and_left_alone(
 async def test_embedded_broker_serves_and_keeps_what_it_had_when_stopped(
     public_folder: Path,
 ) -> None:
-    said: list[str] = []
+    shown: list[str] = []
     environ = {"BROKER": "embedded", "DATABASE_URL": os.environ.get("DATABASE_URL", "")}
-    with LocalStack(public_folder, environ=environ, announce=said.append) as stack:
+    with LocalStack(public_folder, environ=environ, announce=shown.append) as stack:
         assert stack.broker == "embedded"
-        assert any("for trying out only" in message for message in said)
+        assert any("for trying out only" in message for message in shown)
         await topics.create(stack.kafka.settings)
         await produce(stack, ALL[0].name, b"1", b"2")
         stack.forget_dead_members()

@@ -54,11 +54,11 @@ def test_taken_ports_are_reported_before_anything_starts(
     monkeypatch.setenv("EBBWATCH_SCORING_PORT", str(free_port()))
     monkeypatch.setattr("sys.argv", ["local", "--data", str(tmp_path / "data"), "up"])
     assert local.main() == 1
-    said = capsys.readouterr().err
-    assert said.count(f"port {taken}") == 2
-    assert "EBBWATCH_INGEST_PORT" in said
-    assert "EBBWATCH_ALERTS_PORT" in said
-    assert "EBBWATCH_SCORING_PORT" not in said
+    shown = capsys.readouterr().err
+    assert shown.count(f"port {taken}") == 2
+    assert "EBBWATCH_INGEST_PORT" in shown
+    assert "EBBWATCH_ALERTS_PORT" in shown
+    assert "EBBWATCH_SCORING_PORT" not in shown
     assert not (tmp_path / "data").exists()
 
 

@@ -70,9 +70,9 @@ def test_any_sequence_of_steps(steps: list[tuple[int, Action | None]]) -> None:
     now = day(0)
     for days, action in steps:
         now += timedelta(days=days)
-        after, remembered, told = step(task, action, now)
-        assert told == (after.version > task.version)  # publishing increases the version
-        assert told <= remembered
+        after, remembered, reported = step(task, action, now)
+        assert reported == (after.version > task.version)  # publishing increases the version
+        assert reported <= remembered
         assert remembered or after == task
         if task.status == "closed":
             assert after == task  # an end is final: only comments can be added
@@ -94,10 +94,10 @@ def test_an_unanswered_task_is_passed_on_at_most_twice(looks: int) -> None:
     task = raised_task()
     task = Task(**{name: getattr(task, name) for name in task.__struct_fields__}
                 | {"respond_by": day(1)})  # fmt: skip
-    told = 0
+    reported = 0
     for at in range(looks):
         task, _, tells = step(task, None, day(at))
-        told += tells
-    assert told <= ESCALATIONS_MAX
+        reported += tells
+    assert reported <= ESCALATIONS_MAX
     if looks > 10:
         assert (task.escalated_to, task.owner_id) == ("boss", "o-2")

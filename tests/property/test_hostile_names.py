@@ -40,11 +40,11 @@ FORGED = "<@member-7> **中奖** [领奖](http://evil.example/)\n# x"
 def named(name: str, *, ended: bool = False) -> Notice:
     """Returns a notice about a customer of this name."""
     opened = task(Profile(name="NAME", language="zh-CN"))
-    told = notice(closed(opened) if ended else opened)
-    data: dict[str, Any] = json.loads(json.dumps(told.data).replace('"NAME"', '"X"'))
+    reported = notice(closed(opened) if ended else opened)
+    data: dict[str, Any] = json.loads(json.dumps(reported.data).replace('"NAME"', '"X"'))
     data["task"]["customer"]["name"] = name
     data["task"]["title"] = None if ended else name
-    return Notice(type=told.type, data=data)
+    return Notice(type=reported.type, data=data)
 
 
 def content(config: WecomBotConfig, of: Notice) -> str:

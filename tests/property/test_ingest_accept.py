@@ -220,8 +220,10 @@ def test_a_duplicate_key_is_never_missed(data: dict[str, Any], at: int) -> None:
     try:
         accept(value, (), ARRIVED_MS, RATES)
     except Invalid as refused:
-        told = "twice" in refused.reason or "NUL" in refused.reason or "not JSON" in refused.reason
-        assert told, refused
+        reported = (
+            "twice" in refused.reason or "NUL" in refused.reason or "not JSON" in refused.reason
+        )
+        assert reported, refused
     else:
         raise AssertionError("accepted")
 
@@ -229,10 +231,10 @@ def test_a_duplicate_key_is_never_missed(data: dict[str, Any], at: int) -> None:
 @given(st.dictionaries(TEXT, JSON, max_size=4))
 def test_spelling_does_not_change_the_content(extra: dict[str, Any]) -> None:
     """Key order, white space and escapes are not content."""
-    said = event(data={"amount": "1", **{f"x{k}": v for k, v in extra.items()}})
-    one = json.dumps(said).encode()
+    shown = event(data={"amount": "1", **{f"x{k}": v for k, v in extra.items()}})
+    one = json.dumps(shown).encode()
     other = json.dumps(
-        {k: said[k] for k in reversed(said)}, indent=1, sort_keys=True, ensure_ascii=False
+        {k: shown[k] for k in reversed(shown)}, indent=1, sort_keys=True, ensure_ascii=False
     ).encode("utf-8", "surrogatepass")
     first, second = _only_invalid(one, ()), _only_invalid(other, ())
     assert (first is None) == (second is None)

@@ -91,11 +91,11 @@ def valued(of: Purchases, refunds: Floats | None = None) -> Valued:
 
 def flagged(found: Valued) -> list[bool]:
     n = len(found.x)
-    told = quality.flags(
+    reported = quality.flags(
         found.x, money(found.x), [None] * n, np.full(n, NOW), np.zeros(n, np.bool_),
         found.base.limits,
     )  # fmt: skip
-    return [AMOUNTS_IMPROBABLE in flags for flags in told]
+    return [AMOUNTS_IMPROBABLE in flags for flags in reported]
 
 
 AMOUNTS = st.one_of(

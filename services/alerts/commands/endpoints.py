@@ -107,7 +107,7 @@ async def _delete(args: argparse.Namespace, engine: AsyncEngine) -> int:
 
 
 async def _reencrypt(_: argparse.Namespace, engine: AsyncEngine) -> int:
-    print(f"{await endpoint_secrets().reencrypt(engine)} secrets sealed anew")
+    print(f"{await endpoint_secrets().reencrypt(engine)} secrets encrypted again")
     return 0
 
 

@@ -18,7 +18,9 @@ def add_commands(commands: Any) -> None:
     actions = partitions.add_subparsers(required=True, metavar="ACTION")
     listing = actions.add_parser("show", help="every partition")
     listing.set_defaults(command=command(_show_partitions))
-    resume = actions.add_parser("resume", help="let a stopped partition go on where you say")
+    resume = actions.add_parser(
+        "resume", help="let a stopped partition go on at an offset of your choice"
+    )
     resume.add_argument("topic")
     resume.add_argument("partition", type=count)
     resume.add_argument("--offset", type=serial, help="default: the start of the log")

@@ -1,7 +1,5 @@
 """Runs operator commands, each with an engine of its own, which is disposed of afterwards."""
 
-import argparse
-from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +15,7 @@ from services.alerts.settings import AlertsSettings
 from services.alerts.store.business_clock import BusinessClock
 from services.alerts.store.tables import SCHEMA, api_token
 from shared.runtime.clock import SystemClock
-from shared.runtime.command_line import Command, ServiceSpec, with_engine
+from shared.runtime.command_line import ServiceSpec, on_database
 
 SPEC = ServiceSpec(
     name="alerts",
@@ -26,6 +24,9 @@ SPEC = ServiceSpec(
     token_table=api_token,
     run=run,
 )
+
+command = partial(on_database, SPEC)
+"""`command(action)`: the command that runs an action with an engine."""
 
 
 def endpoint_admin(engine: AsyncEngine) -> EndpointAdmin:
@@ -38,15 +39,6 @@ def endpoint_secrets() -> EndpointSecrets:
     """Return the store that encrypts and decrypts secrets, with the keys of the settings."""
     keys = AlertsSettings().secret_keys
     return EndpointSecrets(Encryption([key_of(key.get_secret_value()) for key in keys]))
-
-
-def command(work: Callable[[argparse.Namespace, AsyncEngine], Awaitable[int]]) -> Command:
-    """Return a command of the command line that runs `work` and exits with its result."""
-
-    async def run_it(args: argparse.Namespace) -> int:
-        return await with_engine(SPEC, lambda engine: work(args, engine))
-
-    return run_it
 
 
 def business_clock() -> BusinessClock:

@@ -101,7 +101,7 @@ def _print(policy: Policy, history: BudgetHistory, target: float) -> None:
     if budget.expected_value_min is None:
         few = len(history.candidates) <= target
         why = (
-            "there are no more warnings than wanted"
+            "there are no more warnings than asked for"
             if few
             else (
                 "no amounts are known, so no customer is worth more than another: raise "

@@ -17,6 +17,7 @@ from services.alerts.delivery.core import token_bucket
 from services.alerts.delivery.store.encryption import Encryption
 from shared.kernel.errors import Invalid
 from shared.postgres.engine import unit_of_work
+from shared.postgres.statements import execute, fetch, fetch_value
 
 CALLBACKS_KEPT = timedelta(days=1)
 """How long a callback is remembered: WeCom repeats one for seconds, and refuses it after 5 min."""
@@ -30,23 +31,22 @@ class OwnerRows:
 
     async def remote(self, endpoint_id: str, owner_id: str) -> str | None:
         """Return an account owner's id in the CRM of an endpoint."""
-        async with unit_of_work(self._engine) as work:
-            found = await work.driver.fetchval(
-                "SELECT remote_id FROM alerts.endpoint_owner "
-                "WHERE endpoint_id = $1 AND owner_id = $2",
-                endpoint_id,
-                owner_id,
-            )
+        found = await fetch_value(
+            self._engine,
+            "SELECT remote_id FROM alerts.endpoint_owner WHERE endpoint_id = $1 AND owner_id = $2",
+            endpoint_id,
+            owner_id,
+        )
         return None if found is None else str(found)
 
     async def all_of(self, endpoint_id: str) -> dict[str, str]:
         """Return the whole owner table of an endpoint."""
-        async with unit_of_work(self._engine) as work:
-            rows = await work.driver.fetch(
-                "SELECT owner_id, remote_id FROM alerts.endpoint_owner "
-                "WHERE endpoint_id = $1 ORDER BY owner_id",
-                endpoint_id,
-            )
+        rows = await fetch(
+            self._engine,
+            "SELECT owner_id, remote_id FROM alerts.endpoint_owner "
+            "WHERE endpoint_id = $1 ORDER BY owner_id",
+            endpoint_id,
+        )
         return {row["owner_id"]: row["remote_id"] for row in rows}
 
     async def replace(self, endpoint_id: str, owners: Mapping[str, str]) -> None:
@@ -214,26 +214,26 @@ class PollRows:
 
         A poll that was hastened meanwhile stays so.
         """
-        async with unit_of_work(self._engine) as work:
-            await work.driver.execute(
-                "UPDATE alerts.look SET since = greatest(since, $2), watched_until = $3, "
-                "next_at = CASE WHEN next_at < $5 THEN next_at ELSE $4 END "
-                "WHERE endpoint_id = $1",
-                endpoint_id,
-                look.since,
-                look.watched_until,
-                next_at,
-                look.until,
-            )
+        await execute(
+            self._engine,
+            "UPDATE alerts.look SET since = greatest(since, $2), watched_until = $3, "
+            "next_at = CASE WHEN next_at < $5 THEN next_at ELSE $4 END "
+            "WHERE endpoint_id = $1",
+            endpoint_id,
+            look.since,
+            look.watched_until,
+            next_at,
+            look.until,
+        )
 
     async def hasten(self, endpoint_id: str, at: datetime) -> None:
         """Poll no later than `at`."""
-        async with unit_of_work(self._engine) as work:
-            await work.driver.execute(
-                "UPDATE alerts.look SET next_at = least(next_at, $2) WHERE endpoint_id = $1",
-                endpoint_id,
-                at,
-            )
+        await execute(
+            self._engine,
+            "UPDATE alerts.look SET next_at = least(next_at, $2) WHERE endpoint_id = $1",
+            endpoint_id,
+            at,
+        )
 
 
 class CallbackRows:
@@ -244,14 +244,14 @@ class CallbackRows:
 
     async def seen(self, endpoint_id: str, key: str) -> bool:
         """Return whether a callback was acted on."""
-        async with unit_of_work(self._engine) as work:
-            return bool(
-                await work.driver.fetchval(
-                    "SELECT true FROM alerts.callback WHERE endpoint_id = $1 AND key = $2",
-                    endpoint_id,
-                    key,
-                )
+        return bool(
+            await fetch_value(
+                self._engine,
+                "SELECT true FROM alerts.callback WHERE endpoint_id = $1 AND key = $2",
+                endpoint_id,
+                key,
             )
+        )
 
     async def note(self, endpoint_id: str, key: str, at: datetime) -> None:
         """Record that a callback was acted on, and delete records older than any repetition."""

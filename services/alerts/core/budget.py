@@ -27,7 +27,8 @@ class CandidateWarning:
 
     customer_id: str
     value: float
-    """Expected value of the customer at the warning, reporting currency."""
+    """Value by which the budget ranks the customer at the warning, reporting currency: the expected
+    value, weighted by the effect on the customer once such effects serve."""
     at: datetime
     right: bool | None
     """Whether the customer bought nothing in the rest of the lapse length; None: that time is not

@@ -15,8 +15,10 @@ from services.alerts.core.budget import BudgetHistory, CandidateWarning, PastLap
 from services.alerts.core.dry_run import decisions, judged
 from services.alerts.core.policy import CustomerState, Joined, Raised
 from services.alerts.core.policy_document import Budget, Holdout, Policy
+from services.alerts.core.raised_causes import budget_value_of
 from services.alerts.core.signs import statistical
 from services.alerts.core.task_cause import is_gone
+from services.alerts.core.uplift.served import ServedEffects
 from shared.contracts.events import Profile
 from shared.contracts.risk import RiskAssessed
 
@@ -44,6 +46,7 @@ def find(
     purchases: Mapping[str, Sequence[datetime]],
     profiles: Mapping[str, Profile],
     end: datetime,
+    effects: ServedEffects | None = None,
 ) -> None:
     """Add the warnings and lapses of these customers; the data end at `end`."""
     free = replace(policy, budget=Budget(), holdout=Holdout())
@@ -56,7 +59,7 @@ def find(
         if profile.do_not_contact:
             continue
         bought = purchases.get(customer, ())
-        found.candidates += _candidates(customer, messages, free, bought, end)
+        found.candidates += _candidates(customer, messages, free, bought, end, effects)
 
 
 def _candidates(
@@ -65,15 +68,18 @@ def _candidates(
     policy: Policy,
     bought: Sequence[datetime],
     end: datetime,
+    effects: ServedEffects | None,
 ) -> list[CandidateWarning]:
     made: list[CandidateWarning] = []
-    for message, decision in decisions(policy, CustomerState(customer), messages):
+    for message, decision in decisions(policy, CustomerState(customer), messages, effects):
         if _own_rhythm(message):
             right = judged(message, bought, end)
             made += [
-                CandidateWarning(customer, message.expected_value, message.assessed_at, right)
+                CandidateWarning(customer, value, message.assessed_at, right)
                 for step in decision.steps
                 if isinstance(step, Raised | Joined) and _within_budget(step)
+                for cause in (_causes(step)[0],)
+                for value in (budget_value_of(decision.state, message, policy, cause, effects),)
             ]
     return made
 
@@ -84,8 +90,11 @@ def _own_rhythm(message: RiskAssessed) -> bool:
 
 def _within_budget(step: Raised | Joined) -> bool:
     """Return whether all causes are statistical, so that a budget may suppress the warning."""
-    causes = step.causes if isinstance(step, Joined) else step.task.causes
-    return all(statistical(cause) for cause in causes)
+    return all(statistical(cause) for cause in _causes(step))
+
+
+def _causes(step: Raised | Joined) -> tuple[str, ...]:
+    return step.causes if isinstance(step, Joined) else step.task.causes
 
 
 def _lapses(messages: Sequence[RiskAssessed]) -> list[PastLapse]:

@@ -48,15 +48,13 @@ def _long_enough(message: RiskAssessed, rule: SignPolicy) -> bool:
     return few or _within(lapse_share(message), rule.lapse_share_min, None)
 
 
-def affordable(cause: str, message: RiskAssessed, policy: Policy) -> bool:
-    """Return whether the budget of warnings leaves room for a cause.
+def affordable(cause: str, value: float, policy: Policy) -> bool:
+    """Return whether the budget of warnings leaves room for a cause of a customer of this value.
 
-    It compares the expected value: the value at risk grows with the silence and would delay
-    warnings.
+    The value follows from the expected value: the value at risk grows with the silence and would
+    delay warnings.
     """
-    return not statistical(cause) or _within(
-        message.expected_value, policy.budget.expected_value_min, None
-    )
+    return not statistical(cause) or _within(value, policy.budget.expected_value_min, None)
 
 
 def worth_winning_back(message: RiskAssessed, policy: Policy) -> bool:

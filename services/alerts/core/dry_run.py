@@ -16,6 +16,7 @@ from services.alerts.core.intervals import Interval, wilson
 from services.alerts.core.playbook import choose, queue_of
 from services.alerts.core.policy import CustomerState, Decision, HeldOutTask, Joined, Raised, decide
 from services.alerts.core.policy_document import Policy
+from services.alerts.core.uplift.served import ServedEffects
 from shared.contracts.events import Profile
 from shared.contracts.risk import RiskAssessed
 
@@ -66,6 +67,7 @@ def try_customers(
     purchases: Mapping[str, Sequence[datetime]],
     profiles: Mapping[str, Profile],
     end: datetime,
+    effects: ServedEffects | None = None,
 ) -> None:
     """Add what the policy would have done about these customers; the data end at `end`."""
     for customer, history in histories.items():
@@ -74,7 +76,7 @@ def try_customers(
         state = CustomerState(
             customer, do_not_contact_at=history[0].assessed_at if profile.do_not_contact else None
         )
-        for message, decision in decisions(policy, state, history):
+        for message, decision in decisions(policy, state, history, effects):
             tried.assessments += 1
             tried.why[decision.why] += 1
             for step in decision.steps:
@@ -91,11 +93,14 @@ def try_customers(
 
 
 def decisions(
-    policy: Policy, state: CustomerState, history: Iterable[RiskAssessed]
+    policy: Policy,
+    state: CustomerState,
+    history: Iterable[RiskAssessed],
+    effects: ServedEffects | None = None,
 ) -> Iterator[tuple[RiskAssessed, Decision]]:
     """Yield the decision on each assessment of one customer, in order; tasks expire."""
     for message in history:
-        decision = decide(state, message, policy)
+        decision = decide(state, message, policy, effects)
         yield message, decision
         state = decision.state
         if policy.expire_days is not None:

@@ -50,13 +50,18 @@ class ExperimentSubject(msgspec.Struct, kw_only=True, frozen=True):
     """Purchases minus refunds within the window."""
     measured_at: datetime | None = None
     """When the complete window was measured; None: not yet."""
+    propensity: float | None = None
+    """Probability of being treated at the draw; None for trials from before it was kept."""
+    feature_version: int | None = None
+    features: list[float | None] | None = None
+    """The feature row of the assessment (`shared/contracts/feature_row.py`); None without one."""
 
 
 def new_trial(
     step: Raised | HeldOutTask, message: RiskAssessed, profile: Profile, ground: Ground
 ) -> ExperimentSubject:
     """Return the subject of a raised or held-out task, before anything is measured."""
-    classification = message.standing
+    classification, row = message.standing, message.feature_row
     return ExperimentSubject(
         customer_id=message.customer_id,
         id=step.task.id,
@@ -76,4 +81,7 @@ def new_trial(
         revision=message.revision,
         probability=message.probability,
         value_at_risk=message.value_at_risk,
+        propensity=1 - ground.policy.holdout.share,
+        feature_version=None if row is None else row.version,
+        features=None if row is None else row.values,
     )

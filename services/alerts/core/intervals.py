@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from math import log, sqrt
+from statistics import NormalDist
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -98,6 +99,22 @@ def mean_difference(a: Floats, b: Floats, pick: Pick) -> Interval:
         return Interval(gap - half, gap + half)
     gaps = _resampled(a, pick) - _resampled(b, pick)
     low, high = np.quantile(gaps, [ALPHA / 2, 1 - ALPHA / 2])
+    return Interval(float(low), float(high))
+
+
+def mean_interval(values: Floats, pick: Pick, alpha: float = ALPHA) -> Interval:
+    """Return the two-sided interval of a mean that misses it with probability `alpha`.
+
+    Percentile bootstrap (Efron 1979); normal approximation for more than `RESAMPLED_MAX` values.
+    (nan, nan) with fewer than two.
+    """
+    if len(values) < 2:  # noqa: PLR2004 (a mean of one has no width)
+        return Interval(float("nan"), float("nan"))
+    if len(values) > RESAMPLED_MAX:
+        half = NormalDist().inv_cdf(1 - alpha / 2) * sqrt(float(values.var(ddof=1)) / len(values))
+        middle = float(values.mean())
+        return Interval(middle - half, middle + half)
+    low, high = np.quantile(_resampled(values, pick), [alpha / 2, 1 - alpha / 2])
     return Interval(float(low), float(high))
 
 

@@ -31,11 +31,18 @@ from services.alerts.core.customer import (
 from services.alerts.core.holdout import held_out
 from services.alerts.core.ids import draw, stable_id, task_id
 from services.alerts.core.policy_document import TRAITS, Policy
-from services.alerts.core.raised_causes import Why, causes_to_raise, held
+from services.alerts.core.raised_causes import (
+    Why,
+    Withheld,
+    causes_to_raise,
+    held,
+    leaving_cause,
+    withheld,
+)
 from services.alerts.core.signs import CHURNED, POLICY_RULE, statistical
-from services.alerts.core.task_cause import is_gone, leading, suspected_leaving_cause
+from services.alerts.core.task_cause import is_gone, leading
+from services.alerts.core.uplift.served import ServedEffects
 from shared.contracts.risk import Grade, RiskAssessed
-from shared.contracts.treatment import LeavingCause
 
 __all__ = [
     "NO_REVISION", "TRAITS", "CloseReason", "Closed", "CustomerState", "Decision", "HeldOutTask",
@@ -43,7 +50,7 @@ __all__ = [
     "decide", "first_seen", "purchased", "settle", "stable_id", "task_id",
 ]  # fmt: skip
 
-_NOTHING_PASSES: Final = frozenset({"no_sign", "gone", "below", "budget"})
+_NOTHING_PASSES: Final = frozenset({"no_sign", "gone", "below", "budget", "no_effect"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +60,16 @@ class Decision:
     state: CustomerState
     steps: tuple[Step, ...]
     why: Why
+    withheld: Withheld | None = None
+    """The task that `no_effect` withholds."""
 
 
-def decide(state: CustomerState, message: RiskAssessed, policy: Policy) -> Decision:
+def decide(
+    state: CustomerState,
+    message: RiskAssessed,
+    policy: Policy,
+    effects: ServedEffects | None = None,
+) -> Decision:
     """Return the decision on an assessment: rows are tried from the top, the first that holds wins.
 
     | the assessment                                                      | why            |
@@ -66,6 +80,7 @@ def decide(state: CustomerState, message: RiskAssessed, policy: Policy) -> Decis
     | no sign holds, and no rule raises                                   | no_sign        |
     | silent for the lapse length, and won back already, or not to be     | gone           |
     | signs hold, but the policy asks more of each                        | below          |
+    | the playbook clearly does not help customers like this              | no_effect      |
     | what passes is of a customer worth less than the budget asks        | budget         |
     | the customer must not be contacted                                  | do_not_contact |
     | no cause has been away since it was raised, or the silence had its  |                |
@@ -76,6 +91,9 @@ def decide(state: CustomerState, message: RiskAssessed, policy: Policy) -> Decis
     | first one after a backfill, or its ramp day is not reached          | ramp           |
     | the customer is held out                                            | held_out       |
     | otherwise                                                           | raised         |
+
+    `effects`: what the playbooks do for a customer, as far as it was measured; they are asked about
+    statistical signs and win-back only.
 
     A rule that raises lets every sign pass. Where none holds, or none may be raised and no task
     is open, the rule raises a task of its own, and no further one until it has not held for an
@@ -92,7 +110,7 @@ def decide(state: CustomerState, message: RiskAssessed, policy: Policy) -> Decis
     ruled = ruling(message, state.probability, policy)
     holding = held(message, ruled)
     seen, ended = _settled(_noted(state, message, holding), message, holding)
-    why, causes = causes_to_raise(seen, message, policy, ruled)
+    why, causes = causes_to_raise(seen, message, policy, ruled, effects)
     if why in _NOTHING_PASSES and seen.ramp_until is not None:
         seen = replace(seen, ramp_until=None)
     if why == "history":
@@ -102,7 +120,10 @@ def decide(state: CustomerState, message: RiskAssessed, policy: Policy) -> Decis
         seen, why, steps = _carry_out(seen, message, policy, causes)
     if ruled == "raise" and (steps or seen.at_risk):
         seen = _served(seen, message)
-    return Decision(seen, (*ended, *steps), why)
+    spared = None
+    if why == "no_effect" and effects is not None:
+        spared = withheld(seen, message, policy, ruled, effects)
+    return Decision(seen, (*ended, *steps), why, spared)
 
 
 def settle(state: CustomerState) -> tuple[CustomerState, tuple[Closed, ...]]:
@@ -262,19 +283,12 @@ def _raise(
         return state, why, ()
     at, episode = message.assessed_at, state.episode + 1
     task = OpenTask(task_id(state.identity, label, episode), label, at, causes=causes)
-    leaving = _leaving(state, message) if label == CHURNED else None
+    leaving = leaving_cause(state, message) if label == CHURNED else None
     if held_out(message, policy):
         return _after(state, task, policy), "held_out", (HeldOutTask(task, episode, leaving),)
     after = _after(state, task, policy)
     after, overtaken = settle(replace(after, open=(*state.open, task)))
     return after, "raised", (Raised(task, episode, leaving), *overtaken)
-
-
-def _leaving(state: CustomerState, message: RiskAssessed) -> LeavingCause | None:
-    """Return why the customer has left; a verdict before the last purchase no longer counts."""
-    stated_at, bought = state.leaving_at, message.last_purchase_at
-    current = stated_at is not None and (bought is None or bought <= stated_at)
-    return suspected_leaving_cause(message, state.leaving_cause if current else None)
 
 
 def _after(state: CustomerState, task: OpenTask, policy: Policy) -> CustomerState:

@@ -25,6 +25,7 @@ from services.alerts.core.policy import Closed, CloseReason, Joined, Raised
 from services.alerts.core.policy_document import Policy
 from services.alerts.core.signs import CHURNED, POLICY_RULE
 from services.alerts.core.task_cause import reasons_of
+from services.alerts.core.uplift.served import ServedEffects, worth
 from services.alerts.core.wording.catalogue import language_of
 from services.alerts.core.wording.numbers import Language
 from shared.contracts.events import Profile
@@ -36,6 +37,9 @@ Status = Literal["open", "closed"]
 Progress = Literal["new", "acknowledged", "in_progress"]
 """How far an owner has come with an open task."""
 TaskKind = Literal["retention", "win_back", "care", "segment"]
+HELPED: Final = "responds"
+HELPED_BY_CALL: Final = "responds_to_call"
+"""Codes of the reason that customers like this come back more often with a task than without."""
 BY_RISK: Final[frozenset[TaskKind]] = frozenset({"retention", "win_back"})
 """Kinds of tasks that an assessment raises."""
 Waiting = Literal["quiet", "capacity"]
@@ -96,7 +100,7 @@ class Task(msgspec.Struct, kw_only=True, frozen=True):
     queue: Queue = "owner"
     grade_rank: int = 2
     worth: float = 0.0
-    """Expected saved value: value at risk x the playbook's save rate. Orders a queue."""
+    """Expected saved value (`core/uplift/served.worth`), reporting currency. Orders a queue."""
     progress: Progress = "new"
     snoozed_until: datetime | None = None
     """Business time; out of the queue until then."""
@@ -136,6 +140,8 @@ class Ground:
     owners: Mapping[str, OwnerRecord] = field(default_factory=dict)
     save_rates: Mapping[str, float] = field(default_factory=dict)
     """Measured save rates by playbook; other playbooks use the assumed one."""
+    effects: ServedEffects | None = None
+    """What the playbooks do for a customer, as far as it was measured."""
 
     @property
     def label(self) -> str:
@@ -158,7 +164,7 @@ def new_task(raised: Raised, message: RiskAssessed, profile: Profile, ground: Gr
     calendar = ground.calendar(owner.id if owner and queue == "owner" else None)
     days = playbook.due_working_days
     waiting, tell_at = _waits(owner.id if owner else None, queue, opened_at, ground)
-    rate = ground.save_rates.get(playbook.id, playbook.save_rate)
+    planned = plan(playbook, policy, profile)
     expires, target = policy.expire_days, playbook.response_hours
     classification, lapse = message.standing, message.lapse
     return Task(
@@ -176,7 +182,7 @@ def new_task(raised: Raised, message: RiskAssessed, profile: Profile, ground: Gr
         band=message.band,
         probability=message.probability,
         horizon_days=message.horizon_days,
-        reasons=reasons_of(message, _leading_codes(cause, raised.task.causes), policy),
+        reasons=_reasons(message, cause, raised.task.causes, planned, ground),
         days_silent=message.days_silent,
         last_purchase_at=message.last_purchase_at,
         expected_value=message.expected_value,
@@ -191,14 +197,14 @@ def new_task(raised: Raised, message: RiskAssessed, profile: Profile, ground: Gr
         created_at=ground.created_at,
         received_ms=message.received_ms,
         kind="win_back" if cause == CHURNED else "retention",
-        plan=plan(playbook, policy, profile),
+        plan=planned,
         policy=ground.label,
         grade=classification.grade if classification else None,
         tier=classification.tier if classification else None,
         lifecycle=classification.lifecycle if classification else None,
         queue=queue,
         grade_rank=grade_rank(policy, classification),
-        worth=message.value_at_risk * rate,
+        worth=worth(message, playbook, ground.effects, ground.save_rates),
         respond_by=None if target is None else calendar.respond_by(opened_at, target),
         expires_at=None if expires is None else opened_at + timedelta(days=expires),
         waiting=waiting,
@@ -226,16 +232,13 @@ def grown(task: Task, joined: Joined, message: RiskAssessed, ground: Ground) -> 
     )
     answer_by = None if target is None else calendar.respond_by(joined.at, target)
     causes = list(dict.fromkeys((*warned_of(task), *joined.causes)))
-    own = task.plan.playbook
-    rate = ground.save_rates.get(own, named(ground.policy, own).save_rate)
+    own = named(ground.policy, task.plan.playbook)
     lapse = message.lapse
     sent = {} if task.waiting else {"version": task.version + 1, "changed_at": joined.at}
     return msgspec.structs.replace(
         task,
         causes=causes,
-        reasons=reasons_of(
-            message, _leading_codes(task.cause, causes), ground.policy, task.reasons
-        ),
+        reasons=_reasons(message, task.cause, causes, task.plan, ground, task.reasons),
         band=message.band,
         probability=message.probability,
         horizon_days=message.horizon_days,
@@ -245,12 +248,39 @@ def grown(task: Task, joined: Joined, message: RiskAssessed, ground: Ground) -> 
         last_purchase_at=message.last_purchase_at,
         expected_value=message.expected_value,
         value_at_risk=message.value_at_risk,
-        worth=message.value_at_risk * rate,
+        worth=worth(message, own, ground.effects, ground.save_rates),
         due_at=min(task.due_at, due_at),
         respond_by=min(filter(None, (task.respond_by, answer_by)), default=None),
         snoozed_until=None,
         **sent,
     )
+
+
+def _reasons(
+    message: RiskAssessed,
+    cause: str,
+    causes: Sequence[str],
+    planned: Plan,
+    ground: Ground,
+    before: Sequence[Reason] = (),
+) -> list[Reason]:
+    """Return what the owner reads: why the customer is at risk, and that a task helps if it does.
+
+    Causes whose sign is over keep their reason from `before`.
+    """
+    why = reasons_of(message, _leading_codes(cause, causes), ground.policy, before)
+    return [*why, *_helps(message, planned, ground)]
+
+
+def _helps(message: RiskAssessed, planned: Plan, ground: Ground) -> list[Reason]:
+    """Return the reason that such customers come back more often with a task, where it is clear."""
+    if ground.effects is None:
+        return []
+    effect = ground.effects.of(message.feature_row, planned.playbook)
+    if effect is None or not effect.own or effect.low <= 0:
+        return []
+    code = HELPED_BY_CALL if planned.channel == "phone" else HELPED
+    return [Reason(code=code, impact=effect.value, facts={"per_hundred": 100 * effect.value})]
 
 
 def warned_of(task: Task) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -11,7 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.alerts.core.budget_tuning import TuningResult, find
 from services.alerts.core.dry_run import DryRunResult, try_customers
 from services.alerts.core.policy_document import Policy
+from services.alerts.core.uplift.served import ServedEffects
 from services.alerts.store.assessments import Assessments
+from services.alerts.store.uplift_fits import UpliftFits
 from shared.contracts.events import Profile
 from shared.contracts.risk import RiskAssessed
 from shared.postgres.engine import unit_of_work
@@ -37,6 +39,7 @@ class DryRunPolicy:
 
     engine: AsyncEngine
     assessments: Assessments
+    fits: UpliftFits = field(default_factory=UpliftFits)
 
     async def __call__(
         self, policies: list[Policy], begin: datetime, end: datetime, customers: int
@@ -46,11 +49,13 @@ class DryRunPolicy:
         They are the first by id, at most `customers` of them.
         """
         found = [DryRunResult() for _ in policies]
+        effects = [await self._effects(policy) for policy in policies]
         async for page in self._pages(begin, end, customers):
-            for tried, policy in zip(found, policies, strict=True):
+            for tried, policy, known in zip(found, policies, effects, strict=True):
                 await asyncio.to_thread(
-                    try_customers, tried, policy, page.histories, page.bought, page.profiles, end
-                )
+                    try_customers, tried, policy, page.histories, page.bought, page.profiles, end,
+                    known,
+                )  # fmt: skip
         return found
 
     async def warnings(
@@ -58,11 +63,16 @@ class DryRunPolicy:
     ) -> TuningResult:
         """Return the warnings of a policy without a budget, over the same customers."""
         found = TuningResult()
+        effects = await self._effects(policy)
         async for page in self._pages(begin, end, customers):
             await asyncio.to_thread(
-                find, found, policy, page.histories, page.bought, page.profiles, end
+                find, found, policy, page.histories, page.bought, page.profiles, end, effects
             )
         return found
+
+    async def _effects(self, policy: Policy) -> ServedEffects | None:
+        async with unit_of_work(self.engine) as work:
+            return await self.fits.current(work, policy.name)
 
     async def _pages(self, begin: datetime, end: datetime, customers: int) -> AsyncIterator[_Page]:
         after, left = "", min(customers, CUSTOMERS_MAX)

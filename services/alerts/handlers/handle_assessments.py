@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from services.alerts import metrics
@@ -20,8 +20,10 @@ from services.alerts.core.policy import (
     decide,
     first_seen,
 )
+from services.alerts.core.raised_causes import Withheld
 from services.alerts.core.scheduled_tasks import updated
 from services.alerts.core.task import Ground, grown, new_task
+from services.alerts.core.uplift.served import ServedEffects
 from services.alerts.handlers.drop_erased import drop_erased
 from services.alerts.handlers.record_task_changes import (
     BatchDecisions,
@@ -35,6 +37,8 @@ from services.alerts.ports import AssessmentSeen, Decoded, KnownCustomer
 from services.alerts.store.assessments import Assessments
 from services.alerts.store.customers import Customers
 from services.alerts.store.policies import Policies
+from services.alerts.store.uplift_fits import UpliftFits
+from shared.contracts.risk import RiskAssessed
 from shared.kafka.batch import Batch
 from shared.kafka.transaction import BatchTransactions
 from shared.postgres.engine import UnitOfWork
@@ -64,6 +68,7 @@ class HandleAssessments:
     clock: Clock
     deliveries_queued: asyncio.Event
     """Set once deliveries are committed: wakes the delivery sender of this process."""
+    fits: UpliftFits = field(default_factory=UpliftFits)
 
     async def __call__(self, batch: Batch) -> Sequence[Move]:
         """Process a batch; return the offsets that were committed with the effects."""
@@ -80,9 +85,13 @@ class HandleAssessments:
             # Published before an id became part of another customer, and read after it.
             assessed = [a for a in assessed if known[a.message.customer_id].part_of is None]
             version, policy = await self.rules.current(work)
-            steps, states, why = _decide(assessed, known, policy)
-            decided = await self._first_seen(work, steps)
-            ground = Ground(policy, version, now)
+            effects = await self.fits.current(work, policy.name)
+            made = _decide(assessed, known, policy, effects)
+            states = made.states
+            decided = await self._first_seen(work, made.steps)
+            if effects is not None:
+                await self.fits.withhold(work, made.withheld, effects.version)
+            ground = Ground(policy, version, now, effects=effects)
             ground = await self._with_rates(work, ground, decided, known)
             decisions = _decisions(decided, known, ground)
             decisions.updates = _updates(assessed, states, known, ground)
@@ -92,7 +101,7 @@ class HandleAssessments:
             transaction.messages += [*decoded.dead, *messages]
         if changes or decisions.updates:
             self.deliveries_queued.set()
-        for decision, times in why.items():
+        for decision, times in made.why.items():
             metrics.MESSAGES.labels(decision).inc(times)
         metrics.DEAD_LETTERS.labels("risk").inc(len(decoded.dead))
         count(changes, self.clock.now())
@@ -130,27 +139,44 @@ class HandleAssessments:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Decisions:
+    """The decisions on a batch."""
+
+    steps: Decided
+    states: list[CustomerState]
+    """The states that changed."""
+    why: Counter[str]
+    """Counts by row of the decision table."""
+    withheld: list[tuple[RiskAssessed, Withheld]]
+
+
 def _customer(assessed: AssessmentSeen) -> str:
     return assessed.message.customer_id
 
 
 def _decide(
-    assessed: Sequence[AssessmentSeen], known: dict[str, KnownCustomer], policy: Policy
-) -> tuple[Decided, list[CustomerState], Counter[str]]:
-    """Return the steps, the states that changed, and the counts by row of the decision table."""
+    assessed: Sequence[AssessmentSeen],
+    known: dict[str, KnownCustomer],
+    policy: Policy,
+    effects: ServedEffects | None,
+) -> _Decisions:
     states = {customer: found.state for customer, found in known.items()}
     changed: set[str] = set()
     why: Counter[str] = Counter()
     decided: Decided = []
+    withheld = []
     for each in assessed:
         customer = each.message.customer_id
-        decision = decide(states[customer], each.message, policy)
+        decision = decide(states[customer], each.message, policy, effects)
         why[decision.why] += 1
         if decision.state is not states[customer]:
             states[customer] = decision.state
             changed.add(customer)
         decided += [(each, step) for step in decision.steps]
-    return decided, [states[customer] for customer in changed], why
+        if decision.withheld is not None:
+            withheld.append((each.message, decision.withheld))
+    return _Decisions(decided, [states[customer] for customer in changed], why, withheld)
 
 
 def _decisions(decided: Decided, known: dict[str, KnownCustomer], ground: Ground) -> BatchDecisions:

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -25,6 +25,7 @@ from services.alerts.store.assessments import Assessments
 from services.alerts.store.effects import Effects
 from services.alerts.store.policies import Policies
 from services.alerts.store.trials import Trials
+from services.alerts.store.uplift_fits import StoredFit, UpliftFits
 from shared.postgres.engine import unit_of_work
 
 TRIALS_MAX = 2_000
@@ -33,6 +34,7 @@ FORGET_MAX = 5_000
 """Old rows deleted in one transaction."""
 SAVE_RATES_EVERY = timedelta(hours=6)
 """How often save rates are computed: they change over weeks, and all subjects are read."""
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 SEED = 20_170_601
 """Seed of the bootstrap, so that the same data give the same report."""
 
@@ -48,6 +50,10 @@ class EffectReport:
     whole: Effect
     parts: dict[Dimension, dict[str, Effect]]
     growth: list[Point] = field(default_factory=list)
+    learned: StoredFit | None = None
+    """The newest fit of effects on single customers; None: none yet."""
+    withheld: int = 0
+    """Tasks withheld within the period (all time by default): they clearly do not help."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -104,6 +110,7 @@ class MeasureEffect:
     engine: AsyncEngine
     effects: Effects
     rules: Policies
+    fits: UpliftFits = field(default_factory=UpliftFits)
 
     async def __call__(
         self,
@@ -121,10 +128,13 @@ class MeasureEffect:
             name = policy or current.name
             subjects = await self.effects.subjects(work, name, begin, end)
             unmeasured = await self.effects.unmeasured(work, name)
+            learned = await self.fits.newest(work, name, 1)
+            withheld, _ = await self.fits.withheld(work, begin or LONG_AGO, 0)
         # Many subjects take seconds of arithmetic, which would block the event loop.
-        return await asyncio.to_thread(
+        made = await asyncio.to_thread(
             _report, subjects, (name, begin, end, unmeasured), dimensions
         )
+        return replace(made, learned=learned[0] if learned else None, withheld=withheld)
 
 
 def _report(

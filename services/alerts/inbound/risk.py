@@ -72,6 +72,9 @@ def _check(message: RiskAssessed) -> None:
     ):
         if number is not None and not abs(number) <= bound:
             raise Invalid(field, f"must be {-bound:g} to {bound:g}")
+    row = message.feature_row
+    if row is not None and not all(v is None or abs(v) <= MONEY_MAX for v in row.values):
+        raise Invalid("feature_row", f"must have values of {-MONEY_MAX:g} to {MONEY_MAX:g}")
     for field, at in (
         ("assessed_at", message.assessed_at),
         ("last_purchase_at", message.last_purchase_at),

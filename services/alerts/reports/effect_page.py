@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from math import isnan
 
+import numpy as np
+
 from services.alerts.core.effect import Effect
 from services.alerts.core.intervals import Interval
 from services.alerts.core.wording.effect import claim_text, word
 from services.alerts.core.wording.numbers import Language
 from services.alerts.handlers.measure_effect import EffectReport
 from shared.report.page import Block, Cell, Facts, Page, Plot, Section, Table, Text, render
-from shared.report.plots import intervals
+from shared.report.plots import intervals, lines
 
 
 def effect_page(report: EffectReport, language: Language) -> str:
@@ -33,6 +35,8 @@ def effect_page(report: EffectReport, language: Language) -> str:
     sections = [Section(word("summary", language), summary)]
     if len(report.growth) > 1:
         sections.append(Section(word("over_time", language), [_over_time(report, language)]))
+    if report.learned is not None:
+        sections.append(Section(word("single", language), _single(report, language)))
     sections += [
         Section(word(dimension, language), _part(groups, language))
         for dimension, groups in report.parts.items()
@@ -114,6 +118,39 @@ def _over_time(report: EffectReport, language: Language) -> Plot:
             reference=0.0,
         )
     )
+
+
+def _single(report: EffectReport, language: Language) -> list[Block]:
+    """Return what was learned about single customers, with the Qini curve of its test."""
+    if report.learned is None:
+        return []
+    known = report.learned.fit
+    blocks: list[Block] = [Text(word(known.decision, language))]
+    facts: list[tuple[str, Cell]] = [(word("trials", language), known.trials)]
+    gate = known.gate
+    if gate is not None:
+        shown = f"{gate.advantage:+.4f} ({gate.low:+.4f} … {gate.high:+.4f})"
+        facts += [(word("tested", language), gate.subjects), (word("advantage", language), shown)]
+    blocks.append(Facts([*facts, (word("withheld", language), report.withheld)]))
+    if gate is not None:
+        share = np.linspace(0.0, 1.0, len(gate.learned.gain))
+        curves = {
+            word(name, language): (share, 100 * np.array(curve.gain))
+            for name, curve in (("qini_learned", gate.learned), ("qini_rate", gate.rate))
+        }
+        blocks += [
+            Plot(
+                lines(
+                    curves,
+                    title=word("qini_title", language),
+                    x_label=word("qini_x", language),
+                    y_label=word("qini_y", language),
+                    reference=([0.0, 1.0], [0.0, 100 * gate.learned.gain[-1]]),
+                )
+            ),
+            Text(word("qini_note", language), note=True),
+        ]
+    return blocks
 
 
 def _points(value: float | None) -> str | None:

@@ -53,6 +53,11 @@ class Erasure:
             "DELETE FROM alerts.trial WHERE customer_id = $1 AND measured_at IS NULL",
             customer_id,
         )
+        await work.driver.execute(
+            "UPDATE alerts.trial SET features = NULL, feature_version = NULL "
+            "WHERE customer_id = $1",
+            customer_id,
+        )
         # The provider does not know the customer from us: nothing has to be taken back.
         rows["delivery"] = await _run(
             work,

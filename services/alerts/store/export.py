@@ -12,6 +12,7 @@ MEANINGS: Final = {
     "task": "Retention tasks about the customer, with reasons and verdicts",
     "task_event": "What owners did with these tasks",
     "trial": "Whether the customer was contacted or left alone, and what came of it",
+    "withheld_task": "Tasks that were not raised, because they would have done harm",
     "purchase": "Purchases and refunds by which the outcome is measured",
     "assessment": "Assessments that were received (`message`)",
     "segment_entry": "Entries into segments that were acted on",

@@ -151,7 +151,7 @@ class Policies:
         newest = await self.versions(work, None, 1)
         number = newest[0].version if newest else 0
         if expected is not None and expected != number:
-            raise Invalid("version", f"the newest is {number}: look at it and change that one")
+            raise Invalid("version", f"the newest is {number}: read it and change that one")
         if newest and newest[0].policy == policy:
             return newest[0]
         await self._must_have_providers(work, policy)

@@ -3,7 +3,7 @@
 import argparse
 import getpass
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
@@ -21,9 +21,7 @@ from shared.kafka.settings import KafkaSettings
 from shared.postgres.engine import unit_of_work
 from shared.runtime.arguments import count, instant, number, serial
 from shared.runtime.clock import SystemClock
-
-WithEngine = Callable[[Callable[[AsyncEngine], Awaitable[int]]], Awaitable[int]]
-Work = Callable[[argparse.Namespace, AsyncEngine], Awaitable[int]]
+from shared.runtime.command_line import Action, Command
 
 LISTED: Final = 50
 """Faults or dead letters shown unless another number is asked for: a screen."""
@@ -37,12 +35,8 @@ DONE, FAILED, REFUSED = 0, 1, 3
 NONE_MATCHES: Final = "no dead letter matches"
 
 
-def add(commands: Any, with_engine: WithEngine) -> None:
-    """Add the parsers; `with_engine` runs work that needs the database."""
-
-    def runs(parser: argparse.ArgumentParser, work: Work) -> None:
-        parser.set_defaults(command=lambda args: with_engine(partial(work, args)))
-
+def add(commands: Any, command: Callable[[Action], Command]) -> None:
+    """Add the parsers; `command` makes commands of actions on the database."""
     letters = commands.add_parser("dead-letters", help="records that were refused, and why")
     actions = letters.add_subparsers(required=True, metavar="ACTION")
     listing = actions.add_parser(
@@ -55,11 +49,11 @@ def add(commands: Any, with_engine: WithEngine) -> None:
     listing.add_argument("--each", action="store_true", help="one line for each dead letter")
     listing.add_argument("--after", type=serial, default=0, help="with --each: after this number")
     listing.add_argument("--limit", type=count, default=LISTED)
-    runs(listing, _list)
+    listing.set_defaults(command=command(_list))
 
     show = actions.add_parser("show", help="one of them in full")
     show.add_argument("id", type=serial, help="as `dead-letters list` shows it")
-    runs(show, _show)
+    show.set_defaults(command=command(_show))
 
     replay = actions.add_parser(
         "replay",
@@ -75,13 +69,13 @@ def add(commands: Any, with_engine: WithEngine) -> None:
     replay.add_argument(
         "--wait", type=number, default=WAIT_S, help="seconds to wait for refusals (default: 3)"
     )
-    runs(replay, _replay)
+    replay.set_defaults(command=command(_replay))
 
     discard = actions.add_parser(
         "discard", help="never replay them; the fact stays, the content is deleted after some days"
     )
     _add_choice(discard)
-    runs(discard, _discard)
+    discard.set_defaults(command=command(_discard))
 
 
 def _add_search(parser: argparse.ArgumentParser) -> None:

@@ -2,8 +2,7 @@
 
 import argparse
 import getpass
-from collections.abc import Awaitable, Callable
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -16,12 +15,11 @@ from shared.kafka.producer import Producer
 from shared.kafka.settings import KafkaSettings
 from shared.postgres.erasures import Erasures
 from shared.runtime.clock import SystemClock
+from shared.runtime.command_line import Action, Command
 
-WithEngine = Callable[[Callable[[AsyncEngine], Awaitable[int]]], Awaitable[int]]
 
-
-def add(commands: Any, with_engine: WithEngine) -> None:
-    """Add the parser; `with_engine` runs work that needs the database."""
+def add(commands: Any, command: Callable[[Action], Command]) -> None:
+    """Add the parser; `command` makes a command of an action on the database."""
     parser = commands.add_parser(
         "erase",
         help="forget a customer: everything from before now, in every service",
@@ -31,7 +29,7 @@ def add(commands: Any, with_engine: WithEngine) -> None:
     parser.add_argument(
         "customer_id", metavar="ID", help="the customer's id, as the events name it"
     )
-    parser.set_defaults(command=lambda args: with_engine(partial(_erase, args)))
+    parser.set_defaults(command=command(_erase))
 
 
 async def _erase(args: argparse.Namespace, engine: AsyncEngine) -> int:

@@ -6,7 +6,7 @@ import json
 import sys
 from codecs import BOM_UTF8
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,8 +26,7 @@ from shared.kafka.settings import KafkaSettings
 from shared.kernel.errors import Invalid, Transient
 from shared.runtime.arguments import count
 from shared.runtime.clock import SystemClock
-
-WithEngine = Callable[[Callable[[AsyncEngine], Awaitable[int]]], Awaitable[int]]
+from shared.runtime.command_line import Action, Command
 
 FILE_BYTES_MAX: Final = 64 * 1024 * 1024
 """Bytes of a file that is one JSON document; files with a record in each line have no limit."""
@@ -38,8 +37,8 @@ DONE, FAILED, REFUSED = 0, 1, 3
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-def add(commands: Any, with_engine: WithEngine) -> None:
-    """Add the parsers; `with_engine` runs work that needs the database."""
+def add(commands: Any, command: Callable[[Action], Command]) -> None:
+    """Add the parsers; `command` makes commands of actions on the database."""
     trial = commands.add_parser(
         "try",
         help="what the records of a file become by a mapping; sends nothing",
@@ -54,11 +53,11 @@ def add(commands: Any, with_engine: WithEngine) -> None:
     parser = commands.add_parser("mappings", help="how sources' own records become events")
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="those in force, and those that are shipped")
-    listing.set_defaults(command=lambda _: with_engine(_list))
+    listing.set_defaults(command=command(_list))
     show = actions.add_parser("show", help="a document: the one in force, or a shipped one")
     show.add_argument("name")
     show.add_argument("--version", type=count, help="an earlier one; otherwise the newest")
-    show.set_defaults(command=lambda args: with_engine(lambda engine: _show(args, engine)))
+    show.set_defaults(command=command(_show))
     put = actions.add_parser("put", help="put a new version in force, within seconds")
     put.add_argument("mapping", help="a YAML file, or the name of a shipped one")
     put.add_argument(
@@ -68,10 +67,10 @@ def add(commands: Any, with_engine: WithEngine) -> None:
         "--http", action="append", help="HTTP source that it is for, instead of its `http`"
     )
     put.add_argument("--note", help="why")
-    put.set_defaults(command=lambda args: with_engine(lambda engine: _put(args, engine)))
+    put.set_defaults(command=command(_put))
 
 
-async def _list(engine: AsyncEngine) -> int:
+async def _list(_: argparse.Namespace, engine: AsyncEngine) -> int:
     stored = await Mappings(engine).current()
     for each in stored:
         print(_line(each))

@@ -1,9 +1,8 @@
 """Command `sources`: which systems send events, how many, and which have a wrong clock."""
 
 import argparse
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -13,8 +12,7 @@ from services.ingest.core.source_clocks import SourceReport, duration
 from services.ingest.store.source_clocks import DAYS_KEPT, SourceClockDays
 from shared.runtime.arguments import days
 from shared.runtime.clock import SystemClock
-
-WithEngine = Callable[[Callable[[AsyncEngine], Awaitable[int]]], Awaitable[int]]
+from shared.runtime.command_line import Action, Command
 
 SHOWN_MAX: Final = 200
 """Sources shown: four times what one process observes by name."""
@@ -22,8 +20,8 @@ DAYS: Final = 7
 """Days that are summed up unless another number is given: a week has every usual job in it."""
 
 
-def add(commands: Any, with_engine: WithEngine) -> None:
-    """Add the parser; `with_engine` runs work that needs the database."""
+def add(commands: Any, command: Callable[[Action], Command]) -> None:
+    """Add the parser; `command` makes a command of an action on the database."""
     parser = commands.add_parser(
         "sources",
         help="live events by source: how many, the newest, and whether its clock seems wrong",
@@ -33,7 +31,7 @@ def add(commands: Any, with_engine: WithEngine) -> None:
     parser.add_argument(
         "--days", type=days, default=DAYS, help=f"up to {DAYS_KEPT} (default: {DAYS})"
     )
-    parser.set_defaults(command=lambda args: with_engine(partial(_list, args)))
+    parser.set_defaults(command=command(_list))
 
 
 async def _list(args: argparse.Namespace, engine: AsyncEngine) -> int:

@@ -154,6 +154,9 @@ def _refuse_suspicious(value: bytes, colons_kept: int, path: str) -> None:
             raise found
 
 
+ZERO = """begins with a zero byte, as Avro and Protobuf with a schema registry do: set \
+EBBWATCH_INGEST_REGISTRY_URL, or send JSON"""
+
 FOREIGN = (
     *(
         (beginning, f"compressed with {name}: send it uncompressed")
@@ -175,7 +178,7 @@ FOREIGN = (
     (b"{\x00\x00\x00", "UTF-32: send UTF-8"),
     (b"\x00{", "UTF-16: send UTF-8"),
     (b"{\x00", "UTF-16: send UTF-8"),
-    (b"\x00", "begins with a zero byte, as Avro from a schema registry does: send JSON"),
+    (b"\x00", ZERO),
     (b"\xff\xfe", "UTF-16: send UTF-8"),
     (b"\xfe\xff", "UTF-16: send UTF-8"),
     (b"\xef\xbb\xbf", "begins with a byte order mark: send UTF-8 without it"),

@@ -25,6 +25,7 @@ from services.ingest.core.times import is_future
 from services.ingest.core.trace import traceparent_of
 from services.ingest.core.unknown import UnknownFields
 from services.ingest.handlers.forward_control import to_every_partition
+from services.ingest.handlers.open_frames import Content, OpenFrames
 from services.ingest.ports import Outlet, Topics, Unreadable
 from shared.contracts.activity import ENCODER
 from shared.contracts.dead_letter import DeadLetter
@@ -83,10 +84,12 @@ class AcceptBatch:
         mapping_of: Callable[[str], CompiledMapping | None] = no_mapping,
         source_mapping_of: Callable[[str], CompiledMapping | None] = no_mapping,
         observe: Callable[[Sorted], None] = lambda done: None,
+        frames: OpenFrames | None = None,
     ) -> None:
         """`mapping_of` returns the mapping of a raw topic; None: its records are CloudEvents.
 
         `source_mapping_of` returns the mapping of an HTTP source, for a record that names one.
+        `frames` decodes records that name a schema of a registry; None: there is no registry.
         `observe` is called with what was sent and acknowledged.
         """
         self._outlet = outlet
@@ -96,9 +99,11 @@ class AcceptBatch:
         self._mapping_of = mapping_of
         self._source_mapping_of = source_mapping_of
         self._observe = observe
+        self._frames = frames
 
     async def decide(self, records: Sequence[ConsumedRecord | Unreadable], now_ms: int) -> Sorted:
-        """Decide on every record without sending; raises Transient when the broker is unreachable.
+        """Decide on every record without sending; raises Transient when the broker, or a schema
+        registry that is needed, is unreachable.
 
         `now_ms` (Unix ms) stands in for the arrival of records without a believable timestamp.
         """
@@ -106,7 +111,9 @@ class AcceptBatch:
         done = Sorted()
         for begin in range(0, len(records), SLICE_RECORDS_MAX):
             await asyncio.sleep(0)
-            self._sort(records[begin : begin + SLICE_RECORDS_MAX], now_ms, partitions, done)
+            these = records[begin : begin + SLICE_RECORDS_MAX]
+            contents = these if self._frames is None else await self._frames(these)
+            self._sort(these, contents, now_ms, partitions, done)
         return done
 
     async def deliver(self, done: Sorted) -> None:
@@ -123,33 +130,42 @@ class AcceptBatch:
     def _sort(
         self,
         records: Sequence[ConsumedRecord | Unreadable],
+        contents: Sequence[Content],
         now_ms: int,
         partitions: int,
         done: Sorted,
     ) -> None:
-        """Decide on records, adding to `done`; `partitions`: count of the activity topic's."""
-        for record in records:
+        """Decide on records, adding to `done`; `partitions`: count of the activity topic's.
+
+        `contents`: of each, itself or what was decoded of it, or why that is not possible. The dead
+        letter keeps the record as it came.
+        """
+        for record, content in zip(records, contents, strict=True):
+            if isinstance(content, Invalid):
+                self._refuse(record, content, done)
+                continue
             # The sender sets the timestamp unless the topic is configured otherwise.
             believable = 0 < record.timestamp <= now_ms + SKEW_MS_MAX
             arrived_ms = record.timestamp if believable else now_ms
             try:
-                mapping = self._mapping(record)
+                mapping = self._mapping(content)
             except Invalid as refusal:
                 self._refuse(record, refusal, done)
                 continue
             try:
-                if mapping is None or isinstance(record, Unreadable):
-                    first_ms = _first_ms(record, arrived_ms)
+                if mapping is None or isinstance(content, Unreadable):
+                    first_ms = _first_ms(content, arrived_ms)
                     found = accepted(
-                        record.value, record.headers, first_ms, self._rates, self._unknown_fields
+                        content.value, content.headers, first_ms, self._rates, self._unknown_fields
                     )
                     self._accept(record, (found,), arrived_ms, partitions, done)
                     done.refused.append(False)
                 else:
-                    self._map(mapping, record, arrived_ms, partitions, done)
+                    mapped = self._map(mapping, content, arrived_ms, done)
+                    self._conclude(record, mapped, arrived_ms, partitions, done)
             except Invalid as refusal:
                 # Looked at only now, so that a batch costs the other records nothing.
-                batch = None if mapping else self._batch(record, arrived_ms)
+                batch = None if mapping else self._batch(content, arrived_ms)
                 if batch is None:
                     self._refuse(record, refusal, done)
                 else:
@@ -172,20 +188,15 @@ class AcceptBatch:
         return self._mapping_of(record.topic)
 
     def _map(
-        self,
-        mapping: CompiledMapping,
-        record: ConsumedRecord,
-        arrived_ms: int,
-        partitions: int,
-        done: Sorted,
-    ) -> None:
-        """Decide on a record of a source with a mapping; it may become several events."""
+        self, mapping: CompiledMapping, record: ConsumedRecord, arrived_ms: int, done: Sorted
+    ) -> Mapped:
+        """Apply a source's mapping to its record, which may become several events."""
         first_ms = _first_ms(record, arrived_ms)
         context = Context(first_ms, self._rates, record.headers, record.key)
         mapped = map_value(mapping, record.value, context)
         if mapped.ignored is not None:
             done.ignored[mapping.name] += 1
-        self._conclude(record, mapped, arrived_ms, partitions, done)
+        return mapped
 
     def _batch(self, record: ConsumedRecord | Unreadable, arrived_ms: int) -> Mapped | None:
         first_ms = _first_ms(record, arrived_ms)

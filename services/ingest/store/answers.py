@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.ingest.ports import Answer, Claimed
 from shared.http.idempotency import FORGET_MAX, KEPT
 from shared.postgres.engine import unit_of_work
+from shared.postgres.statements import execute
 
 
 class StoredAnswers:
@@ -49,12 +50,11 @@ class StoredAnswers:
 
     async def store(self, owner: str, key: str, answer: Answer) -> None:
         """Store the answer of a claimed key."""
-        async with unit_of_work(self._engine) as work:
-            await work.driver.execute(
-                "UPDATE ingest.idempotency SET status = $3, body = $4 "
-                "WHERE owner = $1 AND key = $2",
-                owner,
-                key,
-                answer.status,
-                answer.body,
-            )
+        await execute(
+            self._engine,
+            "UPDATE ingest.idempotency SET status = $3, body = $4 WHERE owner = $1 AND key = $2",
+            owner,
+            key,
+            answer.status,
+            answer.body,
+        )

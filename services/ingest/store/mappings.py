@@ -1,7 +1,8 @@
 """SQL statements on mappings."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -10,6 +11,7 @@ from services.ingest.ports import StoredMapping
 from services.ingest.store.tables import mapping
 from shared.kernel.errors import Invalid
 from shared.postgres.engine import UnitOfWork, unit_of_work
+from shared.postgres.statements import select
 
 MAPPINGS_MAX: Final = 200
 """Mappings of one deployment; each is compiled in every process."""
@@ -30,9 +32,7 @@ class Mappings:
         """Return the versions of one, the newest first."""
         t = mapping.c
         query = sa.select(mapping).where(t.name == name).order_by(t.version.desc()).limit(limit)
-        async with unit_of_work(self._engine) as work:
-            rows = (await work.connection.execute(query)).mappings().all()
-        return [_stored(row) for row in rows]
+        return [_stored(row) for row in await select(self._engine, query)]
 
     async def put(
         self,
@@ -93,7 +93,7 @@ def _refuse_shared(field: str, shared: set[str], other: StoredMapping) -> None:
         )
 
 
-def _stored(row: sa.RowMapping) -> StoredMapping:
+def _stored(row: Mapping[Any, Any]) -> StoredMapping:
     return StoredMapping(
         name=row["name"],
         version=row["version"],

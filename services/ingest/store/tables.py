@@ -10,6 +10,7 @@ from shared.postgres.ledger import partition_table
 from shared.postgres.unfinished import unfinished_table
 
 SCHEMA = "ingest"
+TZ = sa.DateTime(timezone=True)
 
 metadata = sa.MetaData(schema=SCHEMA)
 partition = partition_table(metadata)
@@ -33,15 +34,15 @@ dead_letter = sa.Table(
     sa.Column("stage", sa.Text, nullable=False),
     sa.Column("field", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
-    sa.Column("settled_at", sa.DateTime(timezone=True)),
+    sa.Column("recorded_at", TZ, nullable=False),
+    sa.Column("settled_at", TZ),
     sa.Column("state", sa.Text, nullable=False, server_default="waiting"),
     sa.Column("settled_by", sa.Text),
     sa.Column("settled_why", sa.Text),
     sa.Column("producer", sa.Text),
     sa.Column("arrived_ms", sa.BigInteger),
     sa.Column("replay_of", sa.BigInteger),
-    sa.Column("dropped_at", sa.DateTime(timezone=True)),
+    sa.Column("dropped_at", TZ),
     sa.UniqueConstraint(
         "origin_topic", "origin_partition", "origin_offset", name="uq_dead_letter_origin"
     ),
@@ -71,10 +72,10 @@ source_clock = sa.Table(
     sa.Column("source", sa.Text, primary_key=True),
     sa.Column("accepted", sa.BigInteger, nullable=False),
     sa.Column("future", sa.BigInteger, nullable=False),
-    sa.Column("newest_at", sa.DateTime(timezone=True)),
+    sa.Column("newest_at", TZ),
     sa.Column("median_s", sa.Double),
     sa.Column("spread_s", sa.Double),
-    sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("updated_at", TZ, nullable=False),
 )
 """Events of each source by the day (UTC) of their arrival, with its newest median skew."""
 
@@ -83,8 +84,8 @@ intake_stop = sa.Table(
     metadata,
     sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
     sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("stopped_at", sa.DateTime(timezone=True), nullable=False),
-    sa.Column("resumed_at", sa.DateTime(timezone=True)),
+    sa.Column("stopped_at", TZ, nullable=False),
+    sa.Column("resumed_at", TZ),
 )
 """When a flood of refusals stopped the intake, and when an operator resumed it."""
 
@@ -96,7 +97,7 @@ mapping = sa.Table(
     sa.Column("document", sa.Text, nullable=False),
     sa.Column("topics", sa.ARRAY(sa.Text), nullable=False),
     sa.Column("http_sources", sa.ARRAY(sa.Text), nullable=False),
-    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("created_at", TZ, nullable=False),
     sa.Column("actor", sa.Text, nullable=False),
     sa.Column("note", sa.Text),
 )
@@ -110,7 +111,7 @@ idempotency = sa.Table(
     sa.Column("digest", sa.LargeBinary, nullable=False),
     sa.Column("status", sa.SmallInteger),
     sa.Column("body", sa.LargeBinary),
-    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("created_at", TZ, nullable=False),
     sa.Index("ix_idempotency_created", "created_at"),
 )
 """The answers to requests with an `Idempotency-Key`; none while such a request is in progress."""

@@ -6,12 +6,11 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.commands.service import SPEC
+from services.scoring.commands.service import command
 from services.scoring.inbound.http.absences import checked
 from services.scoring.store.definitions import Decisions
 from shared.runtime.arguments import instant
 from shared.runtime.clock import SystemClock
-from shared.runtime.command_line import with_engine
 
 
 def add_commands(commands: Any) -> None:
@@ -23,45 +22,35 @@ def add_commands(commands: Any) -> None:
     announce.add_argument("--from", dest="begins_at", type=instant, required=True)
     announce.add_argument("--until", dest="ends_at", type=instant, required=True)
     announce.add_argument("--reason", required=True)
-    announce.set_defaults(command=_announce)
-    for name, help_, command in (("end", "all days count again", _end), ("show", "it", _show)):
-        action = actions.add_parser(name, help=help_)
-        action.add_argument("customer")
-        action.set_defaults(command=command)
+    announce.set_defaults(command=command(_announce))
+    for name, help_, action in (("end", "all days count again", _end), ("show", "it", _show)):
+        parser = actions.add_parser(name, help=help_)
+        parser.add_argument("customer")
+        parser.set_defaults(command=command(action))
 
 
-async def _announce(args: argparse.Namespace) -> int:
+async def _announce(args: argparse.Namespace, engine: AsyncEngine) -> int:
     checked(args.begins_at, args.ends_at)
+    await Decisions(engine).announce_absence(
+        args.customer, args.begins_at, args.ends_at, args.reason, SystemClock().now()
+    )
+    print(f"{args.customer}: silence does not count until {args.ends_at:%F}")
+    return 0
 
-    async def work(engine: AsyncEngine) -> int:
-        await Decisions(engine).announce_absence(
-            args.customer, args.begins_at, args.ends_at, args.reason, SystemClock().now()
-        )
-        print(f"{args.customer}: silence does not count until {args.ends_at:%F}")
+
+async def _end(args: argparse.Namespace, engine: AsyncEngine) -> int:
+    if await Decisions(engine).end_absence(args.customer):
+        print(f"{args.customer}: all days count again")
         return 0
+    return _unknown(args.customer)
 
-    return await with_engine(SPEC, work)
 
-
-async def _end(args: argparse.Namespace) -> int:
-    async def work(engine: AsyncEngine) -> int:
-        if await Decisions(engine).end_absence(args.customer):
-            print(f"{args.customer}: all days count again")
-            return 0
+async def _show(args: argparse.Namespace, engine: AsyncEngine) -> int:
+    found = await Decisions(engine).absence(args.customer)
+    if found is None:
         return _unknown(args.customer)
-
-    return await with_engine(SPEC, work)
-
-
-async def _show(args: argparse.Namespace) -> int:
-    async def work(engine: AsyncEngine) -> int:
-        found = await Decisions(engine).absence(args.customer)
-        if found is None:
-            return _unknown(args.customer)
-        print(f"{found.begins_at:%F} to {found.ends_at:%F}: {found.reason}")
-        return 0
-
-    return await with_engine(SPEC, work)
+    print(f"{found.begins_at:%F} to {found.ends_at:%F}: {found.reason}")
+    return 0
 
 
 def _unknown(customer: str) -> int:

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.commands.service import SPEC
+from services.scoring.commands.service import command
 from services.scoring.handlers.replay_assessments import Replayed, replay
 from services.scoring.model.loading import loads
 from services.scoring.model.rule_model import VERSION, RuleModel
@@ -16,7 +16,6 @@ from services.scoring.store.history import HistoryReader
 from services.scoring.store.models import Models
 from shared.kernel.errors import Invalid
 from shared.runtime.arguments import count
-from shared.runtime.command_line import with_engine
 
 
 def add_commands(commands: Any) -> None:
@@ -26,29 +25,23 @@ def add_commands(commands: Any) -> None:
     again = actions.add_parser(
         "replay", help="make published assessments again from stored features and model version"
     )
-    again.add_argument("customer", nargs="?", help="only this one's; default: everybody's")
+    again.add_argument("customer", nargs="?", help="only this customer's; default: all")
     again.add_argument("--last", type=count, default=100_000, help="at most so many, newest first")
-    again.set_defaults(command=_replay)
+    again.set_defaults(command=command(_replay))
 
 
-async def _replay(args: argparse.Namespace) -> int:
+async def _replay(args: argparse.Namespace, engine: AsyncEngine) -> int:
     store = ArtefactStore(ScoringSettings().model_store)
+    digests = {row.version: row.digest for row in await Models(engine).list_all()}
 
-    async def work(engine: AsyncEngine) -> int:
-        digests = {row.version: row.digest for row in await Models(engine).list_all()}
+    def predictor_of(made: PublishedAssessment) -> Predictor:
+        if made.model_version == VERSION:
+            return RuleModel(made.horizon_days)
+        if made.model_version not in digests:
+            raise Invalid("model", f"{made.model_version} is not in the registry")
+        return loads(store.get(digests[made.model_version]))
 
-        def predictor_of(made: PublishedAssessment) -> Predictor:
-            if made.model_version == VERSION:
-                return RuleModel(made.horizon_days)
-            if made.model_version not in digests:
-                raise Invalid("model", f"{made.model_version} is not in the registry")
-            return loads(store.get(digests[made.model_version]))
-
-        return _print(
-            await replay(HistoryReader(engine).made(args.customer, args.last), predictor_of)
-        )
-
-    return await with_engine(SPEC, work)
+    return _print(await replay(HistoryReader(engine).made(args.customer, args.last), predictor_of))
 
 
 def _print(found: Replayed) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.commands.service import SPEC
+from services.scoring.commands.service import command
 from services.scoring.settings import ScoringSettings
 from services.scoring.store.identity_queries import IdentityQueries, StatementRow
 from shared.contracts import events
@@ -22,7 +22,6 @@ from shared.kafka.producer import Producer, Record
 from shared.kafka.settings import KafkaSettings
 from shared.kernel.errors import Invalid
 from shared.runtime.clock import SystemClock
-from shared.runtime.command_line import with_engine
 
 SOURCE = "operator"
 """Source of these statements; their ids are new ones each time."""
@@ -45,7 +44,7 @@ def add_commands(commands: Any) -> None:
     unlink.set_defaults(command=_unlink)
     show = actions.add_parser("show", help="the ids of a customer, and why they are one")
     show.add_argument("id")
-    show.set_defaults(command=_show)
+    show.set_defaults(command=command(_show))
 
 
 async def _link(args: argparse.Namespace) -> int:
@@ -91,24 +90,21 @@ async def _send(subject: str, identity: Identity) -> int:
     return 0
 
 
-async def _show(args: argparse.Namespace) -> int:
-    async def work(engine: AsyncEngine) -> int:
-        queries = IdentityQueries(engine)
-        primary = await queries.primary(args.id)
-        ids = await queries.ids(primary)
-        statements = await queries.statements([one.id for one in ids])
-        if ids[0].since is None and not ids[0].events and not statements:
-            print(f"no customer {args.id!r} has been seen", file=sys.stderr)
-            return 1
-        for one in ids:
-            role = "primary" if one.id == primary else "contact" if one.contact else "also"
-            since = "" if one.since is None else f", since {one.since:%F}"
-            print(f"{role:8} {one.id}: {one.events} events{since}")
-        for statement in statements:
-            print(_line(statement))
-        return 0
-
-    return await with_engine(SPEC, work)
+async def _show(args: argparse.Namespace, engine: AsyncEngine) -> int:
+    queries = IdentityQueries(engine)
+    primary = await queries.primary(args.id)
+    ids = await queries.ids(primary)
+    statements = await queries.statements([one.id for one in ids])
+    if ids[0].since is None and not ids[0].events and not statements:
+        print(f"no customer {args.id!r} has been seen", file=sys.stderr)
+        return 1
+    for one in ids:
+        role = "primary" if one.id == primary else "contact" if one.contact else "also"
+        since = "" if one.since is None else f", since {one.since:%F}"
+        print(f"{role:8} {one.id}: {one.events} events{since}")
+    for statement in statements:
+        print(_line(statement))
+    return 0
 
 
 def _line(one: StatementRow) -> str:

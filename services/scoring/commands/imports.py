@@ -8,12 +8,11 @@ import orjson
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.commands.service import SPEC
+from services.scoring.commands.service import command
 from services.scoring.core.imports import Resting, described, end, resting
 from services.scoring.settings import ScoringSettings
 from services.scoring.store.tables import SCHEMA
 from shared.postgres.ledger import Ledger
-from shared.runtime.command_line import with_engine
 
 log = structlog.get_logger(__name__)
 
@@ -23,45 +22,36 @@ def add_commands(commands: Any) -> None:
     imports = commands.add_parser("imports", help="imports of history that are under way")
     actions = imports.add_subparsers(required=True, metavar="ACTION")
     show = actions.add_parser("show", help="each of them, and the partitions that rest for it")
-    show.set_defaults(command=_show)
+    show.set_defaults(command=command(_show))
     ending = actions.add_parser(
         "end", help="end one whose end marker is missing: the sweep goes on, at once"
     )
     ending.add_argument("id", help="as `imports show` names it")
-    ending.set_defaults(command=_end)
+    ending.set_defaults(command=command(_end))
 
 
-async def _show(_: argparse.Namespace) -> int:
-    async def work(engine: AsyncEngine) -> int:
-        found = await _resting(Ledger(engine, SCHEMA), ScoringSettings().activity_topic)
-        for one in found:
-            print(f"{described(one)}; partitions {', '.join(map(str, one.partitions))}")
-        if not found:
-            print("no import is under way")
-        return 0
-
-    return await with_engine(SPEC, work)
+async def _show(_: argparse.Namespace, engine: AsyncEngine) -> int:
+    found = await _resting(Ledger(engine, SCHEMA), ScoringSettings().activity_topic)
+    for one in found:
+        print(f"{described(one)}; partitions {', '.join(map(str, one.partitions))}")
+    if not found:
+        print("no import is under way")
+    return 0
 
 
-async def _end(args: argparse.Namespace) -> int:
+async def _end(args: argparse.Namespace, engine: AsyncEngine) -> int:
     topic, name = ScoringSettings().activity_topic, args.id
-
-    async def work(engine: AsyncEngine) -> int:
-        ledger = Ledger(engine, SCHEMA)
-        found = {one.name: one for one in await _resting(ledger, topic)}
-        if name not in found:
-            print(_refusal(name, list(found)), file=sys.stderr)
-            return 1
-        # Also in partitions that have not read the import yet: its events there count as late.
-        await ledger.amend(topic, lambda progress: end(progress, name))
-        rested = found[name].partitions
-        log.warning("an operator ended an import", import_id=name, partitions=rested)
-        print(
-            f"import {name!r} has ended; the sweep of {len(rested)} partitions goes on in seconds"
-        )
-        return 0
-
-    return await with_engine(SPEC, work)
+    ledger = Ledger(engine, SCHEMA)
+    found = {one.name: one for one in await _resting(ledger, topic)}
+    if name not in found:
+        print(_refusal(name, list(found)), file=sys.stderr)
+        return 1
+    # Also in partitions that have not read the import yet: its events there count as late.
+    await ledger.amend(topic, lambda progress: end(progress, name))
+    rested = found[name].partitions
+    log.warning("an operator ended an import", import_id=name, partitions=rested)
+    print(f"import {name!r} has ended; the sweep of {len(rested)} partitions goes on in seconds")
+    return 0
 
 
 def _refusal(name: str, others: list[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.commands.service import SPEC
+from services.scoring.commands.service import command
 from services.scoring.core.risk.publication import MOVE_MIN
 from services.scoring.main import serving_of, watch_of
 from services.scoring.model.loading import loads
@@ -20,7 +20,6 @@ from services.scoring.store.monitoring import MonitoringTables
 from services.scoring.store.shadow_scores import Shadows
 from shared.kernel.errors import Invalid
 from shared.runtime.clock import SystemClock
-from shared.runtime.command_line import with_engine
 
 PROMOTIONS_SHOWN: Final = 5
 """Rows of the promotion log at the end of `models list`."""
@@ -56,14 +55,11 @@ def add_commands(commands: Any) -> None:
 def _add(actions: Any, name: str, action: Action, text: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = actions.add_parser(name, help=text)
 
-    async def command(args: argparse.Namespace) -> int:
-        async def work(engine: AsyncEngine) -> int:
-            await action(engine, args)
-            return 0
+    async def act(args: argparse.Namespace, engine: AsyncEngine) -> int:
+        await action(engine, args)
+        return 0
 
-        return await with_engine(SPEC, work)
-
-    parser.set_defaults(command=command)
+    parser.set_defaults(command=command(act))
     return parser
 
 

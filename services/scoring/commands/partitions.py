@@ -7,13 +7,12 @@ from typing import Any
 import orjson
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.commands.service import SPEC
+from services.scoring.commands.service import command
 from services.scoring.core.imports import described, resting
 from services.scoring.settings import ScoringSettings
 from services.scoring.store.tables import SCHEMA
 from shared.postgres.ledger import Ledger
 from shared.runtime.arguments import count, serial
-from shared.runtime.command_line import with_engine
 
 
 def add_commands(commands: Any) -> None:
@@ -21,7 +20,7 @@ def add_commands(commands: Any) -> None:
     partitions = commands.add_parser("partitions", help="who owns what, and how far it got")
     actions = partitions.add_subparsers(required=True, metavar="ACTION")
     show = actions.add_parser("show", help="every partition")
-    show.set_defaults(command=_show)
+    show.set_defaults(command=command(_show))
     for name, text in (
         ("resume", "let a stopped partition go on at an offset of your choice"),
         ("rewind", "read a partition again; events known by now have no second effect"),
@@ -30,23 +29,20 @@ def add_commands(commands: Any) -> None:
         reset.add_argument("partition", type=count)
         reset.add_argument("--topic", default=None)
         reset.add_argument("--offset", type=serial, help="default: the start of the log")
-        reset.set_defaults(command=_reset)
-    forget = actions.add_parser("forget", help="the topic has this partition no more")
+        reset.set_defaults(command=command(_reset))
+    forget = actions.add_parser("forget", help="the topic no longer has this partition")
     forget.add_argument("partition", type=count)
     forget.add_argument("--topic", default=None)
-    forget.set_defaults(command=_forget)
+    forget.set_defaults(command=command(_forget))
 
 
-async def _show(_: argparse.Namespace) -> int:
-    async def work(engine: AsyncEngine) -> int:
-        for row in await Ledger(engine, SCHEMA).list_all():
-            print(
-                f"{row['topic']}/{row['partition']:<4} next {row['next_offset']}  "
-                f"epoch {row['epoch']}  {row['worker']}  {row['status']}  {_why(row)}"
-            )
-        return 0
-
-    return await with_engine(SPEC, work)
+async def _show(_: argparse.Namespace, engine: AsyncEngine) -> int:
+    for row in await Ledger(engine, SCHEMA).list_all():
+        print(
+            f"{row['topic']}/{row['partition']:<4} next {row['next_offset']}  "
+            f"epoch {row['epoch']}  {row['worker']}  {row['status']}  {_why(row)}"
+        )
+    return 0
 
 
 def _why(row: dict[str, Any]) -> str:
@@ -58,16 +54,12 @@ def _why(row: dict[str, Any]) -> str:
     return f"{described(found[0])} (`imports end`)" if found else ""
 
 
-async def _forget(args: argparse.Namespace) -> int:
+async def _forget(args: argparse.Namespace, engine: AsyncEngine) -> int:
     topic: str = args.topic or ScoringSettings().activity_topic
-
-    async def work(engine: AsyncEngine) -> int:
-        if await Ledger(engine, SCHEMA).forget((topic, args.partition)):
-            print(f"{topic}/{args.partition} is forgotten")
-            return 0
-        return _unknown(topic, args.partition)
-
-    return await with_engine(SPEC, work)
+    if await Ledger(engine, SCHEMA).forget((topic, args.partition)):
+        print(f"{topic}/{args.partition} is forgotten")
+        return 0
+    return _unknown(topic, args.partition)
 
 
 def _unknown(topic: str, partition: int) -> int:
@@ -75,14 +67,10 @@ def _unknown(topic: str, partition: int) -> int:
     return 1
 
 
-async def _reset(args: argparse.Namespace) -> int:
+async def _reset(args: argparse.Namespace, engine: AsyncEngine) -> int:
     topic: str = args.topic or ScoringSettings().activity_topic
-
-    async def work(engine: AsyncEngine) -> int:
-        if await Ledger(engine, SCHEMA).reset((topic, args.partition), args.offset):
-            start = "the start of the log" if args.offset is None else args.offset
-            print(f"{topic}/{args.partition} goes on at {start}")
-            return 0
-        return _unknown(topic, args.partition)
-
-    return await with_engine(SPEC, work)
+    if await Ledger(engine, SCHEMA).reset((topic, args.partition), args.offset):
+        start = "the start of the log" if args.offset is None else args.offset
+        print(f"{topic}/{args.partition} goes on at {start}")
+        return 0
+    return _unknown(topic, args.partition)

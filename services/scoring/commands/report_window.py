@@ -73,7 +73,7 @@ async def _action(engine: AsyncEngine, name: str, end: datetime) -> datetime | A
         )
     first = {customer: at for customer, at in first.items() if at <= end}
     if not first:
-        raise Invalid("--action", f"nothing stored up to {end:%F} tells of {name!r}")
+        raise Invalid("--action", f"nothing stored up to {end:%F} mentions {name!r}")
     return Action(name, first)
 
 

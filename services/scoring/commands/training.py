@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.commands.service import SPEC
+from services.scoring.commands.service import command
 from services.scoring.core.features.contracts import Labels
 from services.scoring.core.monitoring import retraining
 from services.scoring.main import serving_of, watch_of
@@ -30,7 +30,6 @@ from shared.event_files.arguments import add_reading, reading_of
 from shared.kernel.errors import Invalid
 from shared.runtime.arguments import count, days, instant
 from shared.runtime.clock import SystemClock
-from shared.runtime.command_line import with_engine
 
 if TYPE_CHECKING:
     from services.scoring.training.data.history import History
@@ -45,7 +44,7 @@ def add_commands(commands: Any) -> None:
         "train", help="fit a model on the stored events; promote it if it passes the gate"
     )
     _add_options(learn)
-    learn.set_defaults(command=_train)
+    learn.set_defaults(command=command(_train))
     _add_retrain(commands)
 
 
@@ -60,7 +59,7 @@ def _add_retrain(commands: Any) -> None:
     again.add_argument(
         "--pause-days", type=days, default=7, help="an alarm trains at most so often"
     )
-    again.set_defaults(command=_retrain)
+    again.set_defaults(command=command(_retrain))
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -115,34 +114,29 @@ def _order(args: argparse.Namespace, settings: ScoringSettings, now: datetime) -
     )
 
 
-async def _train(args: argparse.Namespace) -> int:
+async def _train(args: argparse.Namespace, engine: AsyncEngine) -> int:
     settings = ScoringSettings()
-    order = _order(args, settings, SystemClock().now())
-    return await with_engine(SPEC, lambda engine: train(engine, settings, order))
+    return await train(engine, settings, _order(args, settings, SystemClock().now()))
 
 
-async def _retrain(args: argparse.Namespace) -> int:
+async def _retrain(args: argparse.Namespace, engine: AsyncEngine) -> int:
     settings, clock = ScoringSettings(), SystemClock()
     end: datetime = args.end or clock.now()
-
-    async def work(engine: AsyncEngine) -> int:
-        models = Models(engine)
-        async with models.training() as alone:
-            if not alone:
-                print("another training is under way")
-                return 0
-            serving = serving_of(settings, engine)
-            await serving.refresh()
-            alarms = await watch_of(settings, engine, serving, clock).alarms(end)
-            last = await models.last_trained()
-            why = retraining.due(last, end, alarms, args.every_days, args.pause_days)
-            if why is None:
-                print(f"nothing to do: trained {last:%F}, not yet due again")
-                return 0
-            print(f"training: {why}")
-            return await train(engine, settings, _order(args, settings, clock.now()))
-
-    return await with_engine(SPEC, work)
+    models = Models(engine)
+    async with models.training() as alone:
+        if not alone:
+            print("another training is under way")
+            return 0
+        serving = serving_of(settings, engine)
+        await serving.refresh()
+        alarms = await watch_of(settings, engine, serving, clock).alarms(end)
+        last = await models.last_trained()
+        why = retraining.due(last, end, alarms, args.every_days, args.pause_days)
+        if why is None:
+            print(f"nothing to do: trained {last:%F}, not yet due again")
+            return 0
+        print(f"training: {why}")
+        return await train(engine, settings, _order(args, settings, clock.now()))
 
 
 async def train(engine: AsyncEngine, settings: ScoringSettings, order: _Order) -> int:

@@ -14,7 +14,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.commands import report_window as middle
-from services.scoring.commands.service import SPEC
+from services.scoring.commands.service import command
 from services.scoring.core.features.decode import category_of
 from services.scoring.core.features.state import CATEGORY_BUCKETS
 from services.scoring.core.segments.movement import Moves, known_from
@@ -31,7 +31,6 @@ from shared.contracts.events import PURCHASE
 from shared.kernel.errors import Invalid
 from shared.runtime.arguments import instant
 from shared.runtime.clock import SystemClock
-from shared.runtime.command_line import with_engine
 
 
 def add_commands(commands: Any) -> None:
@@ -47,79 +46,74 @@ def add_commands(commands: Any) -> None:
     )
     report.add_argument("--end", type=instant, help="to here; default: the newest change")
     middle.add_arguments(report)
-    report.set_defaults(command=_report)
+    report.set_defaults(command=command(_report))
     segments = commands.add_parser("segments", help="the user's own segments")
     actions = segments.add_subparsers(required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="those in force, with their size")
-    listing.set_defaults(command=_list)
+    listing.set_defaults(command=command(_list))
     define = actions.add_parser("define", help="define a segment, or change it")
     define.add_argument("id")
     define.add_argument("expression", help="a CEL rule, as \"tier == 'high' && spent > 100.0\"")
     define.add_argument("--name")
     define.add_argument("--action", help="a playbook, triggered once on entry")
     define.add_argument("--act-on-existing", action="store_true")
-    define.set_defaults(command=_define)
+    define.set_defaults(command=command(_define))
     retire = actions.add_parser("retire", help="take a segment out of force")
     retire.add_argument("id", help="as `segments list` shows it")
-    retire.set_defaults(command=_retire)
+    retire.set_defaults(command=command(_retire))
     find = actions.add_parser("discover", help="groups without a rule, in words")
-    find.set_defaults(command=_discover)
+    find.set_defaults(command=command(_discover))
     value = commands.add_parser("value", help="thresholds of tiers, grades and states")
     actions = value.add_subparsers(required=True, metavar="ACTION")
     policy = actions.add_parser("policy", help="put a policy (JSON file) in force")
     policy.add_argument("file", type=Path)
     policy.add_argument("--reason", required=True)
-    policy.set_defaults(command=_policy)
+    policy.set_defaults(command=command(_policy))
     categories = actions.add_parser("categories", help="what is bought, and which need it shows")
-    categories.set_defaults(command=_categories)
+    categories.set_defaults(command=command(_categories))
 
 
-async def _report(args: argparse.Namespace) -> int:
+async def _report(args: argparse.Namespace, engine: AsyncEngine) -> int:
     # Imported here: the other commands must not load plots and polars.
     from services.scoring.reports import segment_report as pages  # noqa: PLC0415
     from services.scoring.training.data.event_table import from_columns  # noqa: PLC0415
     from services.scoring.training.data.stored_events import batch_of  # noqa: PLC0415
     from shared.report.page import write  # noqa: PLC0415
 
-    async def work(engine: AsyncEngine) -> int:
-        lists, decisions = ClassificationQueries(engine), Decisions(engine)
-        newest = await lists.newest()
-        if newest is None:
-            raise Invalid("report", "no standing was ever stated: is scoring running?")
-        end = args.end or newest
-        moves = {kind: await lists.moves(f"{kind}_changed", end) for kind in pages.KINDS}
-        start = args.start or _start(moves["grade"], end)
-        if start >= end:
-            raise Invalid("--start", "must lie before the end")
-        around = await middle.around(engine, args, end)
-        batches = [
-            await asyncio.to_thread(batch_of, p) async for p in HistoryReader(engine).events()
-        ]
-        table = await asyncio.to_thread(from_columns, batches, end.timestamp())
-        report_input = pages.ReportInput(
-            moves=moves,
-            segment_moves=await lists.segment_moves(end),
-            names={one.id: one.name for one in await decisions.segments()},
-            customers=table.customers,
-            events=table.events,
-            counts=await lists.counts(),
-            worth=await lists.worth(),
-            currency=ScoringSettings().reporting_currency,
-        )
-        found = await asyncio.to_thread(
-            pages.report, report_input, start, end, around, args.window_days
-        )
-        write(pages.segments_page(report_input, found), args.out)
-        for path, text in (
-            (args.json, json.dumps(pages.as_json(found), indent=2) + "\n"),
-            (args.csv, pages.as_csv(found)),
-        ):
-            if path is not None:
-                await asyncio.to_thread(path.write_text, text)
-        print(f"{args.out}: {start:%F} to {end:%F}, {len(found.over_time)} groups")
-        return 0
-
-    return await with_engine(SPEC, work)
+    lists, decisions = ClassificationQueries(engine), Decisions(engine)
+    newest = await lists.newest()
+    if newest is None:
+        raise Invalid("report", "no customer has a classification yet: is scoring running?")
+    end = args.end or newest
+    moves = {kind: await lists.moves(f"{kind}_changed", end) for kind in pages.KINDS}
+    start = args.start or _start(moves["grade"], end)
+    if start >= end:
+        raise Invalid("--start", "must lie before the end")
+    around = await middle.around(engine, args, end)
+    batches = [await asyncio.to_thread(batch_of, p) async for p in HistoryReader(engine).events()]
+    table = await asyncio.to_thread(from_columns, batches, end.timestamp())
+    report_input = pages.ReportInput(
+        moves=moves,
+        segment_moves=await lists.segment_moves(end),
+        names={one.id: one.name for one in await decisions.segments()},
+        customers=table.customers,
+        events=table.events,
+        counts=await lists.counts(),
+        worth=await lists.worth(),
+        currency=ScoringSettings().reporting_currency,
+    )
+    found = await asyncio.to_thread(
+        pages.report, report_input, start, end, around, args.window_days
+    )
+    write(pages.segments_page(report_input, found), args.out)
+    for path, text in (
+        (args.json, json.dumps(pages.as_json(found), indent=2) + "\n"),
+        (args.csv, pages.as_csv(found)),
+    ):
+        if path is not None:
+            await asyncio.to_thread(path.write_text, text)
+    print(f"{args.out}: {start:%F} to {end:%F}, {len(found.over_time)} groups")
+    return 0
 
 
 def _start(moves: Moves, end: datetime) -> datetime:
@@ -128,113 +122,93 @@ def _start(moves: Moves, end: datetime) -> datetime:
     return quarter if known is None or known >= end else max(quarter, known)
 
 
-async def _list(_: argparse.Namespace) -> int:
-    async def work(engine: AsyncEngine) -> int:
-        decisions = Decisions(engine)
-        sizes = await decisions.sizes()
-        for one in await decisions.segments():
-            print(f"{one.id:<24} v{one.version:<3} {sizes.get(one.id, 0):>8,}  {one.expression}")
-        return 0
-
-    return await with_engine(SPEC, work)
+async def _list(_: argparse.Namespace, engine: AsyncEngine) -> int:
+    decisions = Decisions(engine)
+    sizes = await decisions.sizes()
+    for one in await decisions.segments():
+        print(f"{one.id:<24} v{one.version:<3} {sizes.get(one.id, 0):>8,}  {one.expression}")
+    return 0
 
 
-async def _discover(_: argparse.Namespace) -> int:
+async def _discover(_: argparse.Namespace, engine: AsyncEngine) -> int:
     from services.scoring.training.discover_segments import discover  # noqa: PLC0415
 
-    async def work(engine: AsyncEngine) -> int:
-        sample, now = await sampled(ValueJobs(engine))
-        if now is None:
-            raise Invalid("segments", "no customer was ever folded, or an import is under way")
-        x, _, _ = sample.columns(now)
-        found = await asyncio.to_thread(discover, x)
-        shown = ", ".join(f"k={k}: {value:.3f}" for k, value in found.silhouette.items())
-        print(f"silhouette {shown}")
-        for one in found.clusters:
-            print(f"\n{one.customers:,} customers ({one.share:.0%})")
-            print("  median " + ", ".join(f"{n} {v:,.4g}" for n, v in one.middle.items()))
-            print(f"  {one.rule}")
-            print(f"  finds {one.recall:.0%} of them, is right for {one.precision:.0%}")
-        return 0
-
-    return await with_engine(SPEC, work)
+    sample, now = await sampled(ValueJobs(engine))
+    if now is None:
+        raise Invalid("segments", "no customer was ever folded, or an import is under way")
+    x = sample.columns(now)[0]
+    found = await asyncio.to_thread(discover, x)
+    shown = ", ".join(f"k={k}: {value:.3f}" for k, value in found.silhouette.items())
+    print(f"silhouette {shown}")
+    for one in found.clusters:
+        print(f"\n{one.customers:,} customers ({one.share:.0%})")
+        print("  median " + ", ".join(f"{n} {v:,.4g}" for n, v in one.middle.items()))
+        print(f"  {one.rule}")
+        print(f"  finds {one.recall:.0%} of them, is right for {one.precision:.0%}")
+    return 0
 
 
-async def _define(args: argparse.Namespace) -> int:
+async def _define(args: argparse.Namespace, engine: AsyncEngine) -> int:
     if re.fullmatch(ID_PATTERN, args.id) is None:
         raise Invalid("id", "must be a word of small letters, digits and hyphens, as `big-city`")
     runnable(args.expression)
-
-    async def work(engine: AsyncEngine) -> int:
-        decisions = Decisions(engine)
-        current = await decisions.segment(args.id)
-        saved = await decisions.save_segment(
-            SegmentDefinition(
-                id=args.id,
-                version=0,
-                revision=0,
-                name=args.name or (current.name if current else args.id),
-                description=current.description if current else "",
-                expression=args.expression,
-                action=args.action,
-                act_on_existing=args.act_on_existing,
-                retired=False,
-                created_at=SystemClock().now(),
-            ),
-            current.version if current else 0,
-        )
-        print(f"{saved.id} version {saved.version} is in force within seconds")
-        return 0
-
-    return await with_engine(SPEC, work)
+    decisions = Decisions(engine)
+    current = await decisions.segment(args.id)
+    saved = await decisions.save_segment(
+        SegmentDefinition(
+            id=args.id,
+            version=0,
+            revision=0,
+            name=args.name or (current.name if current else args.id),
+            description=current.description if current else "",
+            expression=args.expression,
+            action=args.action,
+            act_on_existing=args.act_on_existing,
+            retired=False,
+            created_at=SystemClock().now(),
+        ),
+        current.version if current else 0,
+    )
+    print(f"{saved.id} version {saved.version} is in force within seconds")
+    return 0
 
 
-async def _retire(args: argparse.Namespace) -> int:
-    async def work(engine: AsyncEngine) -> int:
-        retired = await Decisions(engine).retire_segment(args.id, SystemClock().now())
-        if retired is None:
-            print(f"no segment {args.id!r} is in force; see `segments list`", file=sys.stderr)
-            return 1
-        print(f"{retired.id} is out of force within seconds; its members leave it silently")
-        return 0
-
-    return await with_engine(SPEC, work)
+async def _retire(args: argparse.Namespace, engine: AsyncEngine) -> int:
+    retired = await Decisions(engine).retire_segment(args.id, SystemClock().now())
+    if retired is None:
+        print(f"no segment {args.id!r} is in force; see `segments list`", file=sys.stderr)
+        return 1
+    print(f"{retired.id} is out of force within seconds; its members leave it silently")
+    return 0
 
 
-async def _policy(args: argparse.Namespace) -> int:
+async def _policy(args: argparse.Namespace, engine: AsyncEngine) -> int:
     policy = policies.parse(await asyncio.to_thread(args.file.read_bytes))
-
-    async def work(engine: AsyncEngine) -> int:
-        text = msgspec.json.encode(policy).decode()
-        version = await Decisions(engine).save_policy(text, args.reason, SystemClock().now())
-        print(f"policy {version} is in force within seconds", file=sys.stderr)
-        return 0
-
-    return await with_engine(SPEC, work)
+    text = msgspec.json.encode(policy).decode()
+    version = await Decisions(engine).save_policy(text, args.reason, SystemClock().now())
+    print(f"policy {version} is in force within seconds", file=sys.stderr)
+    return 0
 
 
-async def _categories(_: argparse.Namespace) -> int:
-    async def work(engine: AsyncEngine) -> int:
-        bought: Counter[str] = Counter()
-        async for payloads in HistoryReader(engine).events():
-            found = map(DECODER.decode, payloads)
-            bought.update(
-                one.data.category for one in found if one.type == PURCHASE and one.data.category
-            )
-        versions = await Decisions(engine).policies()
-        policy = policies.stored(versions[0].policy) if versions else policies.ValuePolicy()
-        mapped = policy.affinity.categories
-        sharing: defaultdict[int, list[str]] = defaultdict(list)
-        for name in bought:
-            sharing[category_of(name) % CATEGORY_BUCKETS].append(name)
-        for name, purchases in bought.most_common():
-            needs = sorted(need for need, names in mapped.items() if name in names)
-            counter = category_of(name) % CATEGORY_BUCKETS
-            beside = [n for n in sharing[counter] if n != name]
-            print(
-                f"{name:<30} {purchases:>10,}  {', '.join(needs) or '-':<20} "
-                f"counter {counter:>2} {'with ' + ', '.join(beside) if beside else 'alone'}"
-            )
-        return 0
-
-    return await with_engine(SPEC, work)
+async def _categories(_: argparse.Namespace, engine: AsyncEngine) -> int:
+    bought: Counter[str] = Counter()
+    async for payloads in HistoryReader(engine).events():
+        found = map(DECODER.decode, payloads)
+        bought.update(
+            one.data.category for one in found if one.type == PURCHASE and one.data.category
+        )
+    versions = await Decisions(engine).policies()
+    policy = policies.stored(versions[0].policy) if versions else policies.ValuePolicy()
+    mapped = policy.affinity.categories
+    sharing: defaultdict[int, list[str]] = defaultdict(list)
+    for name in bought:
+        sharing[category_of(name) % CATEGORY_BUCKETS].append(name)
+    for name, purchases in bought.most_common():
+        needs = sorted(need for need, names in mapped.items() if name in names)
+        counter = category_of(name) % CATEGORY_BUCKETS
+        beside = [n for n in sharing[counter] if n != name]
+        print(
+            f"{name:<30} {purchases:>10,}  {', '.join(needs) or '-':<20} "
+            f"counter {counter:>2} {'with ' + ', '.join(beside) if beside else 'alone'}"
+        )
+    return 0

@@ -45,8 +45,7 @@ STEP_S: Final = 0.5
 class Sample:
     """Sample of the customers with the smallest hashes: random, whatever the reading order."""
 
-    def __init__(self, customers_max: int = SAMPLE_CUSTOMERS_MAX) -> None:
-        self._max = customers_max
+    def __init__(self) -> None:
         self._kept: list[tuple[int, str, bytes, bytes | None]] = []
 
     def add(self, page: StatePage) -> None:
@@ -57,7 +56,7 @@ class Sample:
             if feature_set != states_of.FEATURE_SET:
                 continue
             row = (-stable_hash(customer, ""), customer, packed, profile)
-            if len(self._kept) < self._max:
+            if len(self._kept) < SAMPLE_CUSTOMERS_MAX:
                 heapq.heappush(self._kept, row)
             elif row[0] > self._kept[0][0]:
                 heapq.heapreplace(self._kept, row)

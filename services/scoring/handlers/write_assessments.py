@@ -12,6 +12,7 @@ from services.scoring.core.features.times import moments
 from services.scoring.core.risk import horizons, publication
 from services.scoring.core.risk.bands import NO_BAND
 from services.scoring.core.risk.expected_value import last_purchase
+from services.scoring.core.risk.feature_row import feature_rows
 from services.scoring.core.risk.lapse import Lapses
 from services.scoring.core.signs.detectors import Signs
 from services.scoring.core.value.compare import defined
@@ -162,6 +163,7 @@ class WriteAssessments:
             self._publishing.seen.silence[published].tolist(),
             x[:, feature_index["gap_mean_days"]].tolist(),
             _received(self._job)[self._rows[published]].tolist(),
+            feature_rows(x, self._publishing.risk.lapse[published]),
             strict=True,
         )
 
@@ -175,6 +177,7 @@ class WriteAssessments:
         (
             at, probability, band, revision, previous, onboarding, by_horizon, expected, lapse,
             lapse_days, usual_gap, own, purchases, last_purchase_at, silent, gap, received_ms,
+            feature_row,
         ) = values  # fmt: skip
         return RiskAssessed(
             customer_id=customer,
@@ -205,6 +208,7 @@ class WriteAssessments:
             value_at_risk=lapse * expected,
             currency=self._publishing.currency,
             standing=self._classify.published(row),
+            feature_row=feature_row,
             received_ms=received_ms,
         )
 

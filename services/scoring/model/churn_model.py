@@ -6,9 +6,8 @@ version, so two models with one version give the same number for the same row.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import lightgbm
 import msgspec
 import numpy as np
 
@@ -24,6 +23,9 @@ from services.scoring.model.store import address
 from shared.contracts.risk import Method
 from shared.kernel.arrays import Floats
 from shared.kernel.errors import Invalid
+
+if TYPE_CHECKING:
+    import lightgbm
 
 FORMAT: Final = 1
 VERSION_DIGITS: Final = 12
@@ -74,7 +76,7 @@ class ChurnModel:
 
     artefact: Artefact
     version: str
-    booster: lightgbm.Booster
+    booster: "lightgbm.Booster"
     base: float
     """Log-odds without any feature's contribution: `explain(x).sum(1) + base == log_odds(x)`."""
     threads: int
@@ -160,6 +162,9 @@ def loads(data: bytes, threads: int = 1) -> ChurnModel:
     Raises Invalid, naming what differs, unless the artefact was made for exactly the features that
     this release computes, in this order.
     """
+    # Only here: it takes as long as all other imports together, and most commands load no model.
+    import lightgbm  # noqa: PLC0415
+
     try:
         artefact = _DECODER.decode(data)
     except msgspec.MsgspecError as error:
@@ -184,7 +189,7 @@ def loads(data: bytes, threads: int = 1) -> ChurnModel:
 
 
 def assemble(
-    booster: lightgbm.Booster,
+    booster: "lightgbm.Booster",
     calibration: Calibration,
     card: ModelCard,
     over: OtherHorizons = AS_BEFORE,
@@ -206,7 +211,7 @@ def assemble(
     return loads(_ENCODER.encode(artefact))
 
 
-def _contributions(booster: lightgbm.Booster, x: Floats, threads: int) -> Floats:
+def _contributions(booster: "lightgbm.Booster", x: Floats, threads: int) -> Floats:
     shap = booster.predict(x, pred_contrib=True, num_threads=threads)
     return np.asarray(shap, dtype=np.float64)
 

@@ -247,7 +247,7 @@ def _movement(kind: str, pairs: Mapping[tuple[str, str], int]) -> Section:
     known = sum(n for (before, _), n in pairs.items() if before != NOT_KNOWN)
     text = f"{stayed:,} of {known:,} who had a {kind} at the start have the same at the end."
     if not known:
-        text = f"Nobody had a {kind} at the start yet."
+        text = f"No customer had a {kind} at the start yet."
     return Section(
         f"Movement between {kind} groups",
         (

@@ -161,7 +161,7 @@ def _unpacked(packed: Sequence[bytes | None], feature_set: Ints) -> tuple[NDArra
     for found in np.unique(feature_set[known & (feature_set != FEATURE_SET)]).tolist():
         raise Transient(
             f"stored states have feature set {found}, this version has {FEATURE_SET}: scoring "
-            "goes on once `python -m services.scoring rebuild` has made them anew"
+            "goes on once `python -m services.scoring rebuild` has rebuilt them"
         )
     stored = [one for one in packed if one is not None]
     if len(stored) == len(packed):

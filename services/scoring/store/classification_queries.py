@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.store.tables import customer_state, treatment
 from services.scoring.store.value_tables import segment_member, standing, standing_change
-from shared.postgres.engine import unit_of_work
+from shared.postgres.statements import select
 
 CHANGES_SHOWN_MAX: Final = 200
 """Changes returned of one customer, newest first."""
@@ -40,13 +40,13 @@ class ClassificationQueries:
             .order_by(m.c.customer_id)
             .limit(limit)
         )
-        return await self._rows(query)
+        return await select(self._engine, query)
 
     async def potential(self, after: After | None, limit: int) -> list[dict[str, Any]]:
         """Reads customers of grade potential with a lifetime value, the most valuable first."""
         s = standing.c
         query = sa.select(*_ROW).where(s.grade == "potential", s.worth.is_not(None))
-        return await self._rows(_paged(query, s.worth, after, limit))
+        return await select(self._engine, _paged(query, s.worth, after, limit))
 
     async def win_back(self, after: After | None, limit: int) -> list[dict[str, Any]]:
         """Reads churned customers with a positive net spend, the greatest first."""
@@ -67,12 +67,12 @@ class ClassificationQueries:
             .outerjoin(customer_state, customer_state.c.customer_id == s.customer_id)
             .where(s.lifecycle == "churned", s.net_spent > 0)
         )
-        return await self._rows(_paged(query, s.net_spent, after, limit))
+        return await select(self._engine, _paged(query, s.net_spent, after, limit))
 
     async def one(self, customer_id: str) -> dict[str, Any] | None:
         """Reads the classification of a customer; None where there is none."""
         query = sa.select(*_ROW).where(standing.c.customer_id == customer_id)
-        rows = await self._rows(query)
+        rows = await select(self._engine, query)
         return rows[0] if rows else None
 
     async def changes(self, customer_id: str) -> list[dict[str, Any]]:
@@ -84,7 +84,7 @@ class ClassificationQueries:
             .order_by(c.sequence.desc())
             .limit(CHANGES_SHOWN_MAX)
         )
-        return await self._rows(query)
+        return await select(self._engine, query)
 
     async def counts(self) -> dict[str, dict[str, int]]:
         """Counts customers by grade, tier, behaviour, lifecycle, RFM cell and quality flag.
@@ -95,11 +95,11 @@ class ClassificationQueries:
         for name in ("grade", "tier", "behaviour", "lifecycle", "rfm_cell"):
             column = sa.func.coalesce(standing.c[name], "none").label("word")
             query = sa.select(column, sa.func.count().label("n")).group_by(column)
-            found[name] = {row["word"]: row["n"] for row in await self._rows(query)}
+            found[name] = {row["word"]: row["n"] for row in await select(self._engine, query)}
         flag = sa.func.unnest(standing.c.quality).label("word")
         flags = sa.select(flag).subquery()
         query = sa.select(flags.c.word, sa.func.count().label("n")).group_by(flags.c.word)
-        found["quality"] = {row["word"]: row["n"] for row in await self._rows(query)}
+        found["quality"] = {row["word"]: row["n"] for row in await select(self._engine, query)}
         return found
 
     async def moves(self, kind: str, until: datetime) -> list[tuple[str, datetime, str | None]]:
@@ -110,7 +110,7 @@ class ClassificationQueries:
             .where(c.kind == kind, c.at <= until)
             .order_by(c.customer_id, c.sequence)
         )
-        return [(r["customer_id"], r["at"], r["after"]) for r in await self._rows(query)]
+        return [(r["customer_id"], r["at"], r["after"]) for r in await select(self._engine, query)]
 
     async def segment_moves(self, until: datetime) -> list[tuple[str, str, datetime, bool]]:
         """Reads (segment, customer, at, entered) up to a time, in order."""
@@ -122,12 +122,12 @@ class ClassificationQueries:
         )
         return [
             (r["segment"], r["customer_id"], r["at"], r["kind"] == "segment_entered")
-            for r in await self._rows(query)
+            for r in await select(self._engine, query)
         ]
 
     async def newest(self) -> datetime | None:
         """Reads the business time of the newest classification."""
-        rows = await self._rows(sa.select(sa.func.max(standing.c.at).label("at")))
+        rows = await select(self._engine, sa.select(sa.func.max(standing.c.at).label("at")))
         at: datetime | None = rows[0]["at"]
         return at
 
@@ -135,11 +135,7 @@ class ClassificationQueries:
         """Reads lifetime values by customer, where stored."""
         s = standing.c
         query = sa.select(s.customer_id, s.lifetime_value).where(s.lifetime_value.is_not(None))
-        return {r["customer_id"]: r["lifetime_value"] for r in await self._rows(query)}
-
-    async def _rows(self, query: Any) -> list[dict[str, Any]]:
-        async with unit_of_work(self._engine) as work:
-            return [dict(row) for row in (await work.connection.execute(query)).mappings()]
+        return {r["customer_id"]: r["lifetime_value"] for r in await select(self._engine, query)}
 
 
 def _paged(

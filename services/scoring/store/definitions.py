@@ -4,7 +4,6 @@ Policies and segments are stored as new versions and never changed in place. Sav
 new assessment of every customer, which `store.value_jobs` carries out in bounded steps.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -24,6 +23,7 @@ from services.scoring.store.value_tables import (
 )
 from shared.kernel.errors import Invalid
 from shared.postgres.engine import UnitOfWork, unit_of_work
+from shared.postgres.statements import select
 
 ONE_WRITER: Final = sa.text("SELECT pg_advisory_xact_lock(hashtext('scoring.decisions'))")
 """Lock for one writer at a time: versions must become visible in order, or a poll misses one."""
@@ -103,7 +103,10 @@ class Decisions:
         """Reads the versions of the policy, newest first."""
         c = value_policy.c
         query = sa.select(c.version, c.policy, c.reason, c.created_at).order_by(c.version.desc())
-        return [PolicyVersion(**row) for row in await self._rows(query.limit(VERSIONS_SHOWN_MAX))]
+        return [
+            PolicyVersion(**row)
+            for row in await select(self._engine, query.limit(VERSIONS_SHOWN_MAX))
+        ]
 
     async def save_segment(self, given: SegmentDefinition, expected: int) -> SegmentDefinition:
         """Stores a new version of a segment; `expected` is the version the author saw (0: none).
@@ -146,13 +149,13 @@ class Decisions:
         """Reads the segments in force, by id."""
         newest = _newest()
         query = sa.select(newest).where(~newest.c.retired).order_by(newest.c.id)
-        return [SegmentDefinition(**row) for row in await self._rows(query)]
+        return [SegmentDefinition(**row) for row in await select(self._engine, query)]
 
     async def sizes(self) -> dict[str, int]:
         """Counts the present customers of each segment."""
         m = segment_member
         query = sa.select(m.c.segment_id, sa.func.count().label("n")).group_by(m.c.segment_id)
-        return {row["segment_id"]: row["n"] for row in await self._rows(query)}
+        return {row["segment_id"]: row["n"] for row in await select(self._engine, query)}
 
     async def set_grade(
         self, customer: str, grade: str, reason: str, now: datetime, expires: datetime
@@ -187,7 +190,7 @@ class Decisions:
         """Reads a customer's newest absence, past or future; None where none was announced."""
         c = absence.c
         query = sa.select(c.begins_at, c.ends_at, c.reason, c.announced_at)
-        rows = await self._rows(query.where(c.customer_id == customer))
+        rows = await select(self._engine, query.where(c.customer_id == customer))
         return AnnouncedAbsence(**rows[0]) if rows else None
 
     async def end_absence(self, customer: str) -> bool:
@@ -203,7 +206,7 @@ class Decisions:
         """Reads the grade overrides of a customer, ended ones included, newest first."""
         t = grade_override
         query = sa.select(t).where(t.c.customer_id == customer).order_by(t.c.id.desc())
-        return await self._rows(query.limit(VERSIONS_SHOWN_MAX))
+        return await select(self._engine, query.limit(VERSIONS_SHOWN_MAX))
 
     @staticmethod
     async def _end(work: UnitOfWork, customer: str, now: datetime) -> bool:
@@ -237,8 +240,3 @@ class Decisions:
         newest = _newest()
         query = sa.select(sa.func.count()).select_from(newest).where(~newest.c.retired)
         return int((await work.connection.execute(query)).scalar_one())
-
-    async def _rows(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
-        async with unit_of_work(self._engine) as work:
-            found: Sequence[Any] = (await work.connection.execute(query)).mappings().all()
-        return [dict(row) for row in found]

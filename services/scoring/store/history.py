@@ -16,6 +16,7 @@ from shared.contracts.activity import DECODER, ENCODER
 from shared.contracts.risk import BANDS
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.postgres.outbox import Message
+from shared.postgres.statements import fetch, select
 
 EVENTS_AT_ONCE = 50_000
 """Events per chunk for training: about 25 MB."""
@@ -125,9 +126,8 @@ class HistoryReader:
             .outerjoin(newest, sa.true())
             .where(s.c.customer_id == customer_id)
         )
-        async with unit_of_work(self._engine) as work:
-            row = (await work.connection.execute(query)).mappings().one_or_none()
-        return None if row is None else dict(row)
+        rows = await select(self._engine, query)
+        return rows[0] if rows else None
 
     async def customers(
         self, chosen: CustomerFilter, after: After | None, most: int
@@ -141,16 +141,16 @@ class HistoryReader:
         bands = list(range(len(BANDS))) if chosen.band is None else [chosen.band]
         statement = _BY_VALUE if chosen.order_by == "value_at_risk" else _BY_ID
         start = After(math.inf, "") if after is None else after
-        async with unit_of_work(self._engine) as work:
-            rows = await work.driver.fetch(
-                # The join starts from the owner's customers where an owner is given.
-                statement.format(join="JOIN" if owned else "LEFT JOIN"),
-                bands,
-                chosen.owner_id,
-                start.value_at_risk,
-                start.customer_id,
-                most,
-            )
+        rows = await fetch(
+            self._engine,
+            # The join starts from the owner's customers where an owner is given.
+            statement.format(join="JOIN" if owned else "LEFT JOIN"),
+            bands,
+            chosen.owner_id,
+            start.value_at_risk,
+            start.customer_id,
+            most,
+        )
         return [dict(row) for row in rows]
 
     async def published(
@@ -166,15 +166,16 @@ class HistoryReader:
         if before is not None:
             query = query.where(place < sa.tuple_(*before))
         newest = (h.assessed_at.desc(), h.customer_id.desc(), h.revision.desc())
-        async with unit_of_work(self._engine) as work:
-            rows = (await work.connection.execute(query.order_by(*newest).limit(most))).all()
-        return [(Place(*row[:3]), row[3]) for row in rows]
+        rows = await select(self._engine, query.order_by(*newest).limit(most))
+        return [
+            (Place(row["assessed_at"], row["customer_id"], row["revision"]), row["message"])
+            for row in rows
+        ]
 
     async def newer(self, topic: str, sent: Sequence[Message]) -> list[Message]:
         """Returns each customer's newest message, where the one sent to `topic` is older."""
         last = {m.key.decode(): m for m in sent if m.topic == topic and m.key is not None}
-        async with unit_of_work(self._engine) as work:
-            rows = await work.driver.fetch(_NEWEST, list(last))
+        rows = await fetch(self._engine, _NEWEST, list(last))
         return [
             replace(last[row["customer_id"]], value=row["message"])
             for row in rows

@@ -17,6 +17,7 @@ from services.scoring.store.tables import model, model_promotion
 from shared.contracts.risk import Method
 from shared.kernel.errors import Invalid
 from shared.postgres.engine import UnitOfWork, unit_of_work
+from shared.postgres.statements import fetch_value, select
 
 LOCK: Final = 0x6D6F64656C
 """'model': advisory lock that serializes promotions."""
@@ -83,8 +84,7 @@ class Models:
 
         Raises Invalid where there is none or the prefix is ambiguous."""
         query = sa.select(model).where(model.c.version.startswith(version, autoescape=True))
-        async with unit_of_work(self._engine) as work:
-            rows = [ModelRow(**r) for r in (await work.connection.execute(query)).mappings()]
+        rows = [ModelRow(**row) for row in await select(self._engine, query)]
         exact = [row for row in rows if row.version == version]
         if exact or len(rows) == 1:
             return (exact or rows)[0]
@@ -103,16 +103,14 @@ class Models:
 
     async def list_all(self) -> list[ModelRow]:
         """Reads every registered model, oldest first."""
-        async with unit_of_work(self._engine) as work:
-            rows = await work.connection.execute(sa.select(model).order_by(model.c.created_at))
-            return [ModelRow(**row) for row in rows.mappings()]
+        query = sa.select(model).order_by(model.c.created_at)
+        return [ModelRow(**row) for row in await select(self._engine, query)]
 
     async def last_trained(self) -> datetime | None:
         """Reads the time of the last training, whether its model was promoted or not."""
-        async with unit_of_work(self._engine) as work:
-            found: datetime | None = await work.driver.fetchval(
-                "SELECT max(trained_at) FROM scoring.model"
-            )
+        found: datetime | None = await fetch_value(
+            self._engine, "SELECT max(trained_at) FROM scoring.model"
+        )
         return found
 
     @asynccontextmanager
@@ -137,8 +135,7 @@ class Models:
     async def promotions(self) -> list[Promotion]:
         """Reads the promotion log, newest first."""
         query = sa.select(model_promotion).order_by(model_promotion.c.id.desc())
-        async with unit_of_work(self._engine) as work:
-            return [Promotion(**row) for row in (await work.connection.execute(query)).mappings()]
+        return [Promotion(**row) for row in await select(self._engine, query)]
 
     async def promote(self, version: str, reason: str, at: datetime) -> None:
         """Makes a model serve from now on; it stops being the challenger."""
@@ -181,9 +178,8 @@ class Models:
                 )
 
     async def _one(self, query: "sa.Select[Any]") -> ModelRow | None:
-        async with unit_of_work(self._engine) as work:
-            found = (await work.connection.execute(query)).mappings().one_or_none()
-        return None if found is None else ModelRow(**found)
+        rows = await select(self._engine, query)
+        return ModelRow(**rows[0]) if rows else None
 
 
 async def _last(work: UnitOfWork) -> Promotion | None:

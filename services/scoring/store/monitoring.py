@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -15,6 +15,7 @@ from services.scoring.core.monitoring.treatment_weights import TreatmentWindow
 from services.scoring.store.tables import drift, realised, roll_call, shadow_score
 from shared.kernel.errors import Transient
 from shared.postgres.engine import unit_of_work
+from shared.postgres.statements import fetch, fetch_value, select
 
 _SAMPLE = """
 SELECT customer_id, state FROM scoring.customer_state WHERE feature_set = $1 AND partition >= 0
@@ -91,16 +92,14 @@ class MonitoringTables:
 
     async def last_call(self) -> date | None:
         """Reads the day of the newest roll call."""
-        async with unit_of_work(self._engine) as work:
-            found: date | None = await work.driver.fetchval(
-                "SELECT max(called_on) FROM scoring.roll_call"
-            )
+        found: date | None = await fetch_value(
+            self._engine, "SELECT max(called_on) FROM scoring.roll_call"
+        )
         return found
 
     async def sample(self, feature_set: int, limit: int) -> list[tuple[str, bytes]]:
         """Reads (customer, state) of at most `limit` customers, always the same ones."""
-        async with unit_of_work(self._engine) as work:
-            rows = await work.driver.fetch(_SAMPLE, feature_set, limit)
+        rows = await fetch(self._engine, _SAMPLE, feature_set, limit)
         return [(row[0], row[1]) for row in rows]
 
     async def add_call(
@@ -123,33 +122,30 @@ class MonitoringTables:
             .distinct()
             .order_by(roll_call.c.called_on)
         )
-        async with unit_of_work(self._engine) as work:
-            return [(row[0], row[1]) for row in await work.connection.execute(query)]
+        rows = await select(self._engine, query)
+        return [(row["called_on"], row["horizon_days"]) for row in rows]
 
     async def called(self, on: date) -> list[CalledCustomer]:
         """Reads the rows of a roll call, by customer."""
         query = sa.select(roll_call).where(roll_call.c.called_on == on)
-        async with unit_of_work(self._engine) as work:
-            found = await work.connection.execute(query.order_by(roll_call.c.customer_id))
-            return [CalledCustomer(**row) for row in found.mappings()]
+        rows = await select(self._engine, query.order_by(roll_call.c.customer_id))
+        return [CalledCustomer(**row) for row in rows]
 
     async def states(self, customers: Sequence[str], feature_set: int) -> dict[int, bytes]:
         """Reads states by the customer's index; customers without a stored state are missing.
 
         Raises Transient while states of another feature set are being rebuilt.
         """
-        async with unit_of_work(self._engine) as work:
-            rows = await work.driver.fetch(_STATES, list(customers))
+        rows = await fetch(self._engine, _STATES, list(customers))
         if any(row[2] != feature_set for row in rows):
             raise Transient("states of another feature set are waiting to be rebuilt")
         return {row[0] - 1: row[1] for row in rows}
 
     async def windows(self, customers: Sequence[str]) -> list[TreatmentWindow]:
         """Reads the treatments of these customers."""
-        async with unit_of_work(self._engine) as work:
-            return [
-                TreatmentWindow(*row) for row in await work.driver.fetch(_WINDOWS, list(customers))
-            ]
+        return [
+            TreatmentWindow(*row) for row in await fetch(self._engine, _WINDOWS, list(customers))
+        ]
 
     async def settle(
         self,
@@ -187,7 +183,7 @@ class MonitoringTables:
                 row["role"],
                 GroupQuality(**{name: row[name] for name in GroupQuality.__slots__}),
             )
-            for row in await self._rows(query)
+            for row in await select(self._engine, query)
         ]
 
     async def newest_drift(self) -> list[MeasuredDrift]:
@@ -200,7 +196,9 @@ class MonitoringTables:
                 row["version"],
                 Drift(**{name: row[name] for name in Drift.__slots__}),
             )
-            for row in await self._rows(query.order_by(drift.c.psi.desc(), drift.c.feature))
+            for row in await select(
+                self._engine, query.order_by(drift.c.psi.desc(), drift.c.feature)
+            )
         ]
 
     async def forget(self, before: date) -> None:
@@ -211,7 +209,3 @@ class MonitoringTables:
             await work.connection.execute(
                 sa.delete(shadow_score).where(shadow_score.c.assessed_on < before)
             )
-
-    async def _rows(self, query: "sa.Select[Any]") -> list[dict[str, Any]]:
-        async with unit_of_work(self._engine) as work:
-            return [dict(row) for row in (await work.connection.execute(query)).mappings()]

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.scoring.core.features.state import FEATURE_SET
 from shared.kernel.errors import Transient
 from shared.postgres.engine import unit_of_work
+from shared.postgres.statements import fetch, fetch_value
 
 EVENTS_AT_ONCE = 5_000
 """Events read and folded at once: about 2 MB."""
@@ -66,21 +67,22 @@ class Rebuilding:
 
     async def outdated(self) -> int:
         """Counts customers with a state of another feature set."""
-        async with unit_of_work(self._engine) as work:
-            found: int = await work.driver.fetchval(
-                "SELECT count(*) FROM scoring.customer_state WHERE feature_set <> $1", FEATURE_SET
-            )
+        found: int = await fetch_value(
+            self._engine,
+            "SELECT count(*) FROM scoring.customer_state WHERE feature_set <> $1",
+            FEATURE_SET,
+        )
         return found
 
     async def customers(self, part: int, parts: int) -> list[str]:
         """Reads the customers of one slice."""
-        async with unit_of_work(self._engine) as work:
-            rows = await work.driver.fetch(
-                f"SELECT s.customer_id FROM scoring.customer_state s WHERE {_OURS}",  # noqa: S608
-                FEATURE_SET,
-                part,
-                parts,
-            )
+        rows = await fetch(
+            self._engine,
+            f"SELECT s.customer_id FROM scoring.customer_state s WHERE {_OURS}",  # noqa: S608
+            FEATURE_SET,
+            part,
+            parts,
+        )
         return [row["customer_id"] for row in rows]
 
     async def events(self, part: int, parts: int) -> AsyncIterator[Sequence[tuple[str, bytes]]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.handlers.shadow_scoring import ShadowScore
-from shared.postgres.engine import unit_of_work
+from shared.postgres.statements import execute, fetch
 
 _ADD = """
 INSERT INTO scoring.shadow_score AS s (customer_id, version, assessed_on, assessed_at, probability,
@@ -54,14 +54,12 @@ class Shadows:
         """Stores the first scores of each customer and UTC day; stored ones stay."""
         columns = [list(column) for column in zip(*rows, strict=True)]
         if columns:
-            async with unit_of_work(self._engine) as work:
-                await work.driver.execute(_ADD, *columns)
+            await execute(self._engine, _ADD, *columns)
 
     async def summary(self, version: str, moved_min: float) -> list[ScoreComparison]:
         """Summarizes how the challenger's scores differ from those of each champion.
 
         `moved_share` is the share of scores that differ by `moved_min` or more.
         """
-        async with unit_of_work(self._engine) as work:
-            rows = await work.driver.fetch(_SUMMARY, version, moved_min)
+        rows = await fetch(self._engine, _SUMMARY, version, moved_min)
         return [ScoreComparison(**row) for row in rows]

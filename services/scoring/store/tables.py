@@ -11,6 +11,7 @@ from shared.postgres.suspects import item_tables
 from shared.postgres.unfinished import unfinished_table
 
 SCHEMA = "scoring"
+TZ = sa.DateTime(timezone=True)
 
 metadata = sa.MetaData(schema=SCHEMA)
 partition = partition_table(metadata)
@@ -38,11 +39,11 @@ event_key = sa.Table(
 event = sa.Table(
     "event",
     metadata,
-    sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("recorded_at", TZ, nullable=False),
     sa.Column("customer_id", sa.Text, nullable=False),
     sa.Column("original_customer_id", sa.Text, nullable=False),
     sa.Column("type", sa.Text, nullable=False),
-    sa.Column("time", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("time", TZ, nullable=False),
     sa.Column("payload", sa.LargeBinary, nullable=False),
     postgresql_partition_by="RANGE (recorded_at)",
 )
@@ -60,7 +61,7 @@ customer_state = sa.Table(
     sa.Column("state", sa.LargeBinary, nullable=False),
     # The current assessment; NULL before the first.
     sa.Column("revision", sa.BigInteger),
-    sa.Column("assessed_at", sa.DateTime(timezone=True)),
+    sa.Column("assessed_at", TZ),
     sa.Column("probability", sa.Float),
     sa.Column("band", sa.SmallInteger),
     sa.Column("method", sa.Text),
@@ -68,9 +69,9 @@ customer_state = sa.Table(
     sa.Column("assessed_feature_set", sa.SmallInteger),
     sa.Column("horizon_days", sa.SmallInteger),
     sa.Column("horizons", sa.LargeBinary),
-    sa.Column("look_at", sa.DateTime(timezone=True)),
+    sa.Column("look_at", TZ),
     # Last published to the risk topic; NULL before the first publication.
-    sa.Column("published_at", sa.DateTime(timezone=True)),
+    sa.Column("published_at", TZ),
     sa.Column("published_probability", sa.Float),
     sa.Column("published_band", sa.SmallInteger),
     sa.Column("published_signs", sa.SmallInteger),
@@ -93,7 +94,7 @@ timer = sa.Table(
     metadata,
     sa.Column("customer_id", sa.Text, primary_key=True),
     sa.Column("partition", sa.Integer, nullable=False),
-    sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("due_at", TZ, nullable=False),
     sa.Index("ix_timer_due", "partition", "due_at"),
 )
 """Times at which the silence sweep must assess customers again.
@@ -104,10 +105,10 @@ A narrow table of its own: an indexed due time in the state row would prevent it
 assessment_history = sa.Table(
     "assessment_history",
     metadata,
-    sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("recorded_at", TZ, nullable=False),
     sa.Column("customer_id", sa.Text, nullable=False),
     sa.Column("revision", sa.BigInteger, nullable=False),
-    sa.Column("assessed_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("assessed_at", TZ, nullable=False),
     sa.Column("probability", sa.Float, nullable=False),
     sa.Column("band", sa.SmallInteger, nullable=False),
     sa.Column("method", sa.Text, nullable=False),
@@ -128,7 +129,7 @@ profile = sa.Table(
     "profile",
     metadata,
     sa.Column("customer_id", sa.Text, primary_key=True),
-    sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("changed_at", TZ, nullable=False),
     sa.Column("event_id", sa.Text, nullable=False),
     sa.Column("profile", sa.LargeBinary, nullable=False),
     sa.Column("owner_id", sa.Text),
@@ -144,14 +145,14 @@ model = sa.Table(
     sa.Column("method", sa.Text, nullable=False, server_default="model"),
     sa.Column("feature_set", sa.SmallInteger, nullable=False),
     sa.Column("horizon_days", sa.Integer, nullable=False),
-    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("created_at", TZ, nullable=False),
     sa.Column("data_fingerprint", sa.Text, nullable=False, server_default=""),
     sa.Column("passed", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Column("gate", sa.Text, nullable=False, server_default="{}"),
     sa.Column("report", sa.Text, nullable=False),
     sa.Column("reference_digest", sa.Text),
-    sa.Column("shadow_since", sa.DateTime(timezone=True)),
-    sa.Column("trained_at", sa.DateTime(timezone=True)),
+    sa.Column("shadow_since", TZ),
+    sa.Column("trained_at", TZ),
 )
 """Registry of models: description, decision of the promotion gate, whether it is the challenger.
 
@@ -161,7 +162,7 @@ model_promotion = sa.Table(
     "model_promotion",
     metadata,
     sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
-    sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("at", TZ, nullable=False),
     sa.Column("version", sa.Text),
     sa.Column("action", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
@@ -178,7 +179,7 @@ shadow_score = sa.Table(
     sa.Column("customer_id", sa.Text, primary_key=True),
     sa.Column("version", sa.Text, primary_key=True),
     sa.Column("assessed_on", sa.Date, primary_key=True),
-    sa.Column("assessed_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("assessed_at", TZ, nullable=False),
     sa.Column("probability", sa.Float, nullable=False),
     sa.Column("champion", sa.Text, nullable=False),
     sa.Column("champion_probability", sa.Float, nullable=False),
@@ -190,7 +191,7 @@ treatment = sa.Table(
     metadata,
     sa.Column("customer_id", sa.Text, primary_key=True),
     sa.Column("kind", sa.Text, primary_key=True),
-    sa.Column("at", sa.DateTime(timezone=True), primary_key=True),
+    sa.Column("at", TZ, primary_key=True),
     sa.Column("task_id", sa.Text, primary_key=True),
     sa.Column("cause", sa.Text),
     sa.Column("detail", sa.Text),
@@ -198,7 +199,7 @@ treatment = sa.Table(
     sa.Column("playbook", sa.Text),
     sa.Column("revision", sa.BigInteger),
     sa.Column("probability", sa.Float),
-    sa.Column("until", sa.DateTime(timezone=True)),
+    sa.Column("until", TZ),
     sa.Column("leaving_cause", sa.Text),
 )
 """Treatments of customers by alerts: tasks, holdout, verdicts.
@@ -211,7 +212,7 @@ roll_call = sa.Table(
     metadata,
     sa.Column("customer_id", sa.Text, primary_key=True),
     sa.Column("called_on", sa.Date, primary_key=True),
-    sa.Column("called_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("called_at", TZ, nullable=False),
     sa.Column("horizon_days", sa.Integer, nullable=False),
     sa.Column("champion", sa.Text, nullable=False),
     sa.Column("probability", sa.Float, nullable=False),

@@ -7,7 +7,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.core.monitoring.treatment_weights import TreatmentWindow
 from shared.contracts.treatment import TreatmentRecorded
-from shared.postgres.engine import UnitOfWork, unit_of_work
+from shared.postgres.engine import UnitOfWork
+from shared.postgres.statements import fetch
 
 _ADD = """
 INSERT INTO scoring.treatment (customer_id, kind, at, task_id, cause, detail, policy, playbook,
@@ -54,8 +55,7 @@ class Treatments:
 
     async def windows(self, before: datetime) -> list[TreatmentWindow]:
         """Reads the treatments begun before a time, ordered by customer and time."""
-        async with unit_of_work(self._engine) as work:
-            return [TreatmentWindow(*row) for row in await work.driver.fetch(_WINDOWS, before)]
+        return [TreatmentWindow(*row) for row in await fetch(self._engine, _WINDOWS, before)]
 
     async def first_tasks(
         self, until: datetime, *, playbook: str | None = None, policy: str | None = None
@@ -63,6 +63,5 @@ class Treatments:
         """Reads the time of each customer's first task up to `until`.
 
         Only tasks with this playbook or by this policy (`id@version`) where given."""
-        async with unit_of_work(self._engine) as work:
-            rows = await work.driver.fetch(_FIRST, until, playbook, policy)
+        rows = await fetch(self._engine, _FIRST, until, playbook, policy)
         return {row["customer_id"]: row["at"] for row in rows}

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.scoring.core.imports import under_way
 from services.scoring.core.risk.timers import AFTER_BACKFILL, PULLED
 from shared.postgres.engine import unit_of_work
+from shared.postgres.statements import execute, fetch, fetch_value
 
 REASSESS_DELAY: Final = timedelta(seconds=5)
 """Delay from a decision to the first assessment by it: every replica has polled it by then."""
@@ -86,33 +87,31 @@ class ValueJobs:
         """Takes the lease to measure if no replica holds it and the last base is old.
 
         Returns whether this replica is to measure now."""
-        async with unit_of_work(self._engine) as work:
-            taken = await work.driver.fetchval(
-                """
-                UPDATE scoring.value_job SET leased_until = $2 WHERE name = 'measure'
-                   AND (leased_until IS NULL OR leased_until < $1)
-                   AND NOT EXISTS (SELECT 1 FROM scoring.value_base WHERE measured_at > $3)
-                RETURNING 1
-                """,
-                wall,
-                wall + LEASE,
-                older_than,
-            )
+        taken = await fetch_value(
+            self._engine,
+            """
+            UPDATE scoring.value_job SET leased_until = $2 WHERE name = 'measure'
+               AND (leased_until IS NULL OR leased_until < $1)
+               AND NOT EXISTS (SELECT 1 FROM scoring.value_base WHERE measured_at > $3)
+            RETURNING 1
+            """,
+            wall,
+            wall + LEASE,
+            older_than,
+        )
         return taken is not None
 
     async def release_measuring(self) -> None:
         """Releases the lease, so that any replica may measure."""
-        async with unit_of_work(self._engine) as work:
-            await work.driver.execute(
-                "UPDATE scoring.value_job SET leased_until = NULL WHERE name = 'measure'"
-            )
+        await execute(
+            self._engine, "UPDATE scoring.value_job SET leased_until = NULL WHERE name = 'measure'"
+        )
 
     async def business_time(self) -> float | None:
         """Reads business time, Unix seconds UTC, of the most advanced partition.
 
         None before the first, and during an import."""
-        async with unit_of_work(self._engine) as work:
-            rows = await work.driver.fetch("SELECT progress FROM scoring.partition")
+        rows = await fetch(self._engine, "SELECT progress FROM scoring.partition")
         found = [orjson.loads(row["progress"]) for row in rows]
         if any(under_way(progress) is not None for progress in found):
             return None
@@ -120,8 +119,7 @@ class ValueJobs:
 
     async def states(self, after: str, limit: int) -> StatePage:
         """Reads the next stored states after a customer id."""
-        async with unit_of_work(self._engine) as work:
-            rows = await work.driver.fetch(_STATES, after, limit)
+        rows = await fetch(self._engine, _STATES, after, limit)
         columns = [list(column) for column in zip(*rows, strict=True)] if rows else [[], [], [], []]
         return StatePage(*columns)
 

@@ -2,9 +2,7 @@
 
 import sqlalchemy as sa
 
-from services.scoring.store.tables import metadata
-
-TZ = sa.DateTime(timezone=True)
+from services.scoring.store.tables import TZ, metadata
 
 value_policy = sa.Table(
     "value_policy",

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -63,8 +64,8 @@ def answer(content: Any, status: int = 200) -> web.Response:
 
 
 @asynccontextmanager
-async def serving(fake: Served) -> AsyncIterator[None]:
-    """Runs the fake."""
+async def serving(fake: Served, tls: ssl.SSLContext | None = None) -> AsyncIterator[None]:
+    """Runs the fake; with `tls` over HTTPS."""
 
     @web.middleware
     async def keep(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -93,10 +94,10 @@ async def serving(fake: Served) -> AsyncIterator[None]:
     app.middlewares.append(keep)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
     await site.start()
     host, port = runner.addresses[0][:2]
-    fake.url = f"http://{host}:{port}"
+    fake.url = f"{'https' if tls else 'http'}://{host}:{port}"
     try:
         yield
     finally:

@@ -13,7 +13,6 @@ from services.alerts.store.tables import SCHEMA
 from shared.contracts.customer_message import SEND
 from shared.kafka.producer import Producer
 from shared.postgres.engine import create_engine
-from shared.postgres.migrations import migrate
 from shared.postgres.settings import PostgresSettings
 from tests.integration.alerts.harness import AlertsHarness
 from tests.integration.alerts.message_parts import sending_policy
@@ -25,10 +24,15 @@ VERSIONS = Path("services/alerts/store/versions")
 
 
 @pytest.fixture
+def tables_of() -> str:
+    """Let databases begin with empty tables of alerts."""
+    return SCHEMA
+
+
+@pytest.fixture
 async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
-    """Provide a database with empty tables of alerts."""
+    """Provide an engine on the tables of alerts."""
     made = create_engine(PostgresSettings(url=SecretStr(database_url), pool_size=10), "test")
-    await migrate(made, SCHEMA, VERSIONS)
     yield made
     await made.dispose()
 

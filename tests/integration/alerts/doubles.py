@@ -2,11 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.core.policy import Policy
+from services.alerts.handlers.learn_effects import LearnEffects
+from services.alerts.store.effects import Effects
 from services.alerts.store.policies import Policies
+from services.alerts.store.uplift_fits import UpliftFits
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.outbox import Pending
+from shared.runtime.clock import Clock
 
 
 class NoRelay:
@@ -42,3 +49,15 @@ class Fetched:
     key: bytes | None = None
     timestamp: int = 0
     headers: tuple[tuple[str, bytes | None], ...] = ()
+
+
+def learn_effects(engine: AsyncEngine, rules: Policies, clock: Clock) -> LearnEffects:
+    """Return the step that learns effects, as `main` wires it."""
+    return LearnEffects(
+        engine=engine,
+        effects=Effects(),
+        fits=UpliftFits(),
+        rules=rules,
+        clock=clock,
+        keep=timedelta(days=60),
+    )

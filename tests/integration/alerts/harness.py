@@ -80,7 +80,7 @@ from shared.runtime.health import Health
 from shared.runtime.isolation import ItemIsolation
 from shared.runtime.service import Stop
 from tests.fakes.clock import SetClock
-from tests.integration.alerts.doubles import Fetched, NoRelay, SetRules
+from tests.integration.alerts.doubles import Fetched, NoRelay, SetRules, learn_effects
 from tests.integration.alerts.message_parts import customer_messages
 from tests.integration.alerts.receiver import LIMIT_S, SECRET
 
@@ -238,6 +238,7 @@ class AlertsHarness:
                     late=timedelta(days=2),
                     keep=timedelta(days=60),
                 ),
+                "effects": learn_effects(self.engine, SetRules(self.policy), self.clock),
             },
         )
 

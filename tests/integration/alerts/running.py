@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
 import sys
 import uuid
 from collections.abc import AsyncIterator
@@ -22,6 +21,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from deploy.local import topics as creating
 from deploy.local.stack import LocalStack
 from deploy.local.waiting import LOOPBACK, free_port
+from services.alerts.__main__ import _add_commands
+from services.alerts.commands.running import SPEC
 from shared.contracts import activity, events, risk, topics, treatment
 from shared.contracts.activity import Activity, ActivityData
 from shared.contracts.events import Profile
@@ -31,6 +32,7 @@ from shared.kafka.batch import ConsumedRecord as Read
 from shared.kafka.producer import Record
 from shared.kafka.settings import KafkaSettings
 from tests.integration.alerts.receiver import LIMIT_S, SECRET, Receiver
+from tests.integration.commands import run_command
 
 PARTITIONS = 2
 
@@ -182,16 +184,10 @@ class ServiceEnvironment:
         ]
 
     async def command(self, *arguments: str) -> str:
-        """Run an operator's command and return its output; fail unless it succeeded."""
-        done = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "services.alerts", *arguments),
-            env=self.environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        out, err = await done.communicate()
-        assert done.returncode == 0, err.decode()
-        return out.decode()
+        """Run an operator's command within this process; fail unless it succeeded."""
+        status, out, err = await run_command(SPEC, _add_commands, self.environment(), arguments)
+        assert status == 0, err
+        return out
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,8 +74,8 @@ async def test_killed_while_reading(
     closed = {row["customer_id"] for row in states if row["status"] == "closed"}
     assert closed == set(customers[::2])
     assert len({r.id for r in receiver.requests}) == 300 + 150
-    told = {(r.task["id"], r.task["version"]) for r in receiver.requests}
-    assert len(told) == 300 + 150
+    reported = {(r.task["id"], r.task["version"]) for r in receiver.requests}
+    assert len(reported) == 300 + 150
     published = {(t.kind, t.task_id) for t in await place.treatments(450)}
     assert len(published) == 450
 

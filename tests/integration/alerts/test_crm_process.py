@@ -50,8 +50,8 @@ async def test_a_card_goes_out_and_the_owners_click_comes_back(
         await upstream.send([place.profile("c-1", day(0), profile)])
         await place.consumed()
         await upstream.send([place.risk(assessed(1, 1))])
-        told = "SELECT status FROM alerts.delivery WHERE endpoint_id = 'wecom'"
-        await place.until(told, "delivered")
+        reported = "SELECT status FROM alerts.delivery WHERE endpoint_id = 'wecom'"
+        await place.until(reported, "delivered")
         [card] = fake.messages
         task_id = card["template_card"]["task_id"]
         query, body = fake.callback(fake.click("zhangsan", task_id, "action_taken"))

@@ -73,10 +73,10 @@ async def test_17_a_notification_is_not_believed_but_read(engine: AsyncEngine) -
         await place.deliver()
         [remote_id] = fake.records
         path = fake.channels[-1]["notify_url"].removeprefix("https://churn.example.com")
-        told = fake.notification(remote_id) | {
+        reported = fake.notification(remote_id) | {
             "affected_values": [{"record_id": remote_id, "values": {"Status": "Completed"}}]
         }
-        assert (await place.client.post(path, json=told)).status_code == 204
+        assert (await place.client.post(path, json=reported)).status_code == 204
         pass_by(place, fake, seconds=2)
         await place.look.iterate()
         assert await rows(engine, "SELECT verdict FROM alerts.task") == [(None,)]
@@ -229,7 +229,7 @@ async def test_19_no_secret_or_bot_key_in_any_log(
         assert all(secret not in repr(unknown) for secret in SECRETS[kind].values())
         assert all(secret not in repr(place.endpoint) for secret in SECRETS[kind].values())
         tokens = [t for t in getattr(fake, "tokens", []) if t != "expired"]
-    said = caplog.text + "".join(capsys.readouterr()) + repr(answers)
+    shown = caplog.text + "".join(capsys.readouterr()) + repr(answers)
     assert any(each.result != "ok" for each in answers)
     for secret in [*SECRETS[kind].values(), *tokens]:
-        assert secret not in said
+        assert secret not in shown

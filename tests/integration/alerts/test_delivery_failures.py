@@ -224,10 +224,10 @@ async def test_19_no_secret_and_no_url_in_any_log(
             logged = await rows(engine, "SELECT error, response_head FROM alerts.attempt")
     finally:
         structlog.reset_defaults()
-    said = caplog.text + written.getvalue() + repr(logged)
-    assert "endpoint disabled" in said
+    shown = caplog.text + written.getvalue() + repr(logged)
+    assert "endpoint disabled" in shown
     for hidden in (SECRET, SECRET[6:], "bot-key-93000", "/hook"):
-        assert hidden not in said
+        assert hidden not in shown
     assert SECRET[6:] not in repr(bench.stored._fixed)
 
 

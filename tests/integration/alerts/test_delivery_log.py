@@ -106,7 +106,7 @@ async def test_endpoints_by_command(
     assert secret not in listed
     await command("enable", "none", status=1)
     monkeypatch.setenv("EBBWATCH_ALERTS_SECRET_KEYS", f"{new},{old}")
-    assert await command("reencrypt") == "2 secrets sealed anew\n"
+    assert await command("reencrypt") == "2 secrets encrypted again\n"
     await command("delete", "made")
     assert await command("list") == ""
     assert await rows(engine, "SELECT 1 FROM alerts.endpoint_secret") == []

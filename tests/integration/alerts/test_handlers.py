@@ -172,8 +172,10 @@ async def test_the_same_tasks_whichever_topic_is_read_first(bench: AlertsHarness
     assert tasks == [("closed", 2, day(0), day(3), "came_back")] * 2
     newest = await rows(bench.engine, "SELECT purchased_at FROM alerts.customer")
     assert newest == [(day(11),)] * 2
-    told = await rows(bench.engine, "SELECT kind FROM alerts.delivery ORDER BY customer_id, seq")
-    assert [kind for (kind,) in told] == ["retention_task.opened", "retention_task.closed"] * 2
+    reported = await rows(
+        bench.engine, "SELECT kind FROM alerts.delivery ORDER BY customer_id, seq"
+    )
+    assert [kind for (kind,) in reported] == ["retention_task.opened", "retention_task.closed"] * 2
 
 
 async def test_a_purchase_known_first_from_an_assessment_ends_the_task(

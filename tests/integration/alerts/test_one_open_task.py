@@ -51,8 +51,8 @@ async def test_one_open_task_of_a_customer_and_cause_whatever_races(engine: Asyn
         )
         assert len(ended) == len(set(ended))
         assert set(ended) == {task for task, status in tasks if status == "closed"}
-        told = await rows(engine, "SELECT id FROM alerts.delivery")
-        assert len(told) == len(set(told))
+        reported = await rows(engine, "SELECT id FROM alerts.delivery")
+        assert len(reported) == len(set(reported))
 
 
 async def risks(bench: AlertsHarness, seed: int, topic: str) -> None:

@@ -33,8 +33,8 @@ async def test_from_assessment_to_signed_task_and_back(
         assert closed.task["id"] == opened.task["id"]
         assert closed.task["version"] == 2
         assert closed.task["close_reason"] == "came_back"
-        told = await place.treatments(2)
-        assert [(t.kind, t.at, t.task_id) for t in told] == [
+        reported = await place.treatments(2)
+        assert [(t.kind, t.at, t.task_id) for t in reported] == [
             ("task_raised", day(0), opened.task["id"]),
             ("task_closed", day(2), opened.task["id"]),
         ]
@@ -169,8 +169,8 @@ async def test_an_owners_verdict_reaches_the_treatment_topic(
         assert answer.status_code == 200
         _, closed = await receiver.got(2)
         assert closed.task["close_reason"] == "verdict"
-        told = await place.treatments(3)
-        assert sorted((t.kind, t.detail or "") for t in told) == [
+        reported = await place.treatments(3)
+        assert sorted((t.kind, t.detail or "") for t in reported) == [
             ("task_closed", "verdict"),
             ("task_raised", ""),
             ("verdict", "leaving"),

@@ -92,11 +92,11 @@ async def test_birthdays_holidays_and_revisits_fire_once_on_their_day(bench: Ale
     assert (await raised(bench))[1:] == [("c-3", "care:revisit")]
     await bench.take_care()(day(91))  # 1 January
     assert (await raised(bench))[2:] == [("c-3", "care:new_year")]
-    ((told,),) = await rows(
+    ((reported,),) = await rows(
         bench.engine, "SELECT convert_from(body, 'UTF8') FROM alerts.delivery LIMIT 1"
     )
-    assert '"title":"Wish a happy birthday"' in told
-    assert '"kind":"care"' in told
+    assert '"title":"Wish a happy birthday"' in reported
+    assert '"kind":"care"' in reported
 
 
 async def test_a_task_without_a_risk_contains_what_is_known_of_the_customer(
@@ -191,12 +191,12 @@ async def test_leaving_the_segment_ends_its_task_and_sends_the_end(bench: Alerts
         ("c-2", "closed", "left_segment", 2),
         ("c-3", "open", None, 1),
     ]
-    told = await rows(
+    reported = await rows(
         bench.engine,
         "SELECT convert_from(body, 'UTF8')::json #>> '{data,task,close_reason}' "
         "FROM alerts.delivery WHERE kind = 'retention_task.closed'",
     )
-    assert told == [("left_segment",)] * 2
+    assert reported == [("left_segment",)] * 2
     treatments = [(t.customer_id, t.detail) for t in await outbox(bench.engine)
                   if t.kind == "task_closed"]  # fmt: skip
     assert sorted(treatments) == [("c-1", "left_segment"), ("c-2", "left_segment")]

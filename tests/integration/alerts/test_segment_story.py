@@ -53,14 +53,14 @@ class Scored:
         past = [one for one in self.bought if one <= at]
         x = features(fold(empty(1), purchases(past)), now)
         risk = Risk(np.zeros(1, np.int8), np.full(1, 0.1), np.zeros(1))
-        said = assess(x, now, risk, np.zeros((1, 16), np.uint32), [None], self.before, BY)
-        found = ClassificationComparison.of(said, self.before, BY)
+        shown = assess(x, now, risk, np.zeros((1, 16), np.uint32), [None], self.before, BY)
+        found = ClassificationComparison.of(shown, self.before, BY)
         changes = found.changes(ChangeSubject(0, "c-1", self.sequence, day(at)), silent=False)
         self.sequence += len(changes)
         one = np.ones(1, np.int64)
         self.before = Before(
-            np.ones(1, np.bool_), said.grade, said.tier, said.behaviour, said.lifecycle,
-            said.lifecycle_since, np.full(1, NONE, np.int8), np.zeros(1, np.bool_),
+            np.ones(1, np.bool_), shown.grade, shown.tier, shown.behaviour, shown.lifecycle,
+            shown.lifecycle_since, np.full(1, NONE, np.int8), np.zeros(1, np.bool_),
             found.segments, one, one,
         )  # fmt: skip
         return [change for change in changes if is_published(change)]

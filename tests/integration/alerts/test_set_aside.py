@@ -7,19 +7,22 @@ import asyncio
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 from datetime import date
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.alerts.__main__ import _add_commands
+from services.alerts.commands.running import SPEC
+from services.alerts.store.erasure import Erasure
 from shared.contracts import events
 from shared.contracts.events import Profile
+from shared.postgres.engine import unit_of_work
 from shared.runtime.isolation import ALONE_FROM, ALONE_MAX
 from tests.integration.alerts.harness import AlertsHarness, rows
 from tests.integration.alerts.one_pass import POLICY, one_pass
 from tests.integration.alerts.test_planned import event
+from tests.integration.commands import run_command
 from tests.unit.alerts.samples import assessed
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
@@ -98,13 +101,9 @@ async def test_one_that_raises_ends_nothing(
 
 
 async def _command(url: str, *arguments: str) -> tuple[int, str]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "services.alerts", "aside", *arguments),
-        env={**os.environ, "DATABASE_URL": url},
-        stdout=subprocess.PIPE,
-    )
-    out, _ = await process.communicate()
-    return process.returncode or 0, out.decode()
+    environment = {**os.environ, "DATABASE_URL": url}
+    status, out, _ = await run_command(SPEC, _add_commands, environment, ["aside", *arguments])
+    return status, out
 
 
 async def test_an_operator_sees_it_and_releases_it(
@@ -148,9 +147,6 @@ async def test_erasing_a_customer_erases_what_is_held_against_it(
 ) -> None:
     await _passes(database_url, "care", "raise", done=1)
     assert len(await rows(prepared, SUSPECTS)) == 1
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "services.alerts", "customers", "erase", "c-poison"),
-        env={**os.environ, "DATABASE_URL": database_url},
-    )
-    assert await process.wait() == 0
+    async with unit_of_work(prepared) as work:
+        await Erasure().forget(work, "c-poison")
     assert await rows(prepared, SUSPECTS) == []

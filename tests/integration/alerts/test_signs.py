@@ -45,7 +45,7 @@ async def tasks(bench: AlertsHarness) -> list[tuple[Any, ...]]:
     )
 
 
-async def told(bench: AlertsHarness) -> list[str]:
+async def reported(bench: AlertsHarness) -> list[str]:
     found = await rows(bench.engine, "SELECT kind FROM alerts.delivery ORDER BY seq")
     return [kind.removeprefix("retention_task.") for (kind,) in found]
 
@@ -60,7 +60,7 @@ async def test_who_stops_comes_back_and_stops_again_is_warned_about_twice(
         ("silence_beyond_rhythm", ["silence_beyond_rhythm"], "closed", "came_back", 2),
         ("silence_beyond_rhythm", ["silence_beyond_rhythm"], "open", None, 1),
     ]
-    assert await told(bench) == ["opened", "closed", "opened"]
+    assert await reported(bench) == ["opened", "closed", "opened"]
 
 
 @pytest.mark.parametrize("together", [True, False])
@@ -74,7 +74,7 @@ async def test_a_complaint_joins_the_open_task_and_the_owner_learns_of_it_once(
     await bench.read_risk(*both)
     causes = ["silence_beyond_rhythm", "complaint_open"]
     assert await tasks(bench) == [("silence_beyond_rhythm", causes, "open", None, 2)]
-    assert await told(bench) == ["opened", "updated"]
+    assert await reported(bench) == ["opened", "updated"]
     ((body,),) = await rows(
         bench.engine,
         "SELECT convert_from(body, 'UTF8') FROM alerts.delivery WHERE kind LIKE '%updated'",
@@ -94,7 +94,7 @@ async def test_a_purchase_leaves_a_complaint_open_until_it_is_settled(bench: Ale
     assert [status for _, _, status, _, _ in await tasks(bench)] == ["open"]
     await bench.read_risk(assessed(4, 5, signs=[], **back))
     assert [row[2:] for row in await tasks(bench)] == [("closed", "resolved", 3)]
-    assert await told(bench) == ["opened", "updated", "closed"]
+    assert await reported(bench) == ["opened", "updated", "closed"]
     assert [(f.kind, f.detail) for f in await outbox(bench.engine)] == [
         ("task_raised", None),
         ("task_closed", "resolved"),
@@ -108,7 +108,7 @@ async def test_joined_and_ended_in_one_batch(bench: AlertsHarness) -> None:
         assessed(3, 2, signs=[], last_purchase_at=day(1.5), days_silent=0.5),
     )
     assert [row[2:] for row in await tasks(bench)] == [("closed", "resolved", 3)]
-    assert await told(bench) == ["opened", "updated", "closed"]
+    assert await reported(bench) == ["opened", "updated", "closed"]
 
 
 async def test_a_complaint_of_a_vip_needs_no_risk_and_a_rule_no_sign(bench: AlertsHarness) -> None:

@@ -88,7 +88,7 @@ async def warn(bench: AlertsHarness, customer: str, owner: str = "o-1", **change
     return str(task_id)
 
 
-async def told(bench: AlertsHarness) -> list[tuple[str, str]]:
+async def reported(bench: AlertsHarness) -> list[tuple[str, str]]:
     found = await rows(bench.engine, "SELECT task_id, kind FROM alerts.delivery ORDER BY seq")
     return [(task, kind.removeprefix("retention_task.")) for task, kind in found]
 
@@ -119,7 +119,7 @@ async def test_acknowledge_start_snooze_comment_and_who_did_it(
     assert await history(api, task_id) == [
         ("ann", kind) for kind in ("acknowledged", "started", "snoozed", "commented")
     ]
-    assert await told(bench) == [(task_id, "opened")]
+    assert await reported(bench) == [(task_id, "opened")]
 
 
 async def test_a_key_that_was_used_for_another_request_is_refused(
@@ -147,7 +147,7 @@ async def test_a_dismissed_task_is_closed_and_published_once(
         assert (answer.json()["status"], answer.json()["close_reason"]) == ("closed", "dismissed")
     assert (await api.post(f"/v1/tasks/{task_id}/start")).status_code == 409
     assert (await api.post(f"/v1/tasks/{task_id}/comments", json={"text": "x"})).status_code == 200
-    assert await told(bench) == [(task_id, "opened"), (task_id, "closed")]
+    assert await reported(bench) == [(task_id, "opened"), (task_id, "closed")]
     assert [fact.kind for fact in await outbox(bench.engine)] == ["task_raised", "task_closed"]
 
 
@@ -193,7 +193,7 @@ async def test_an_unanswered_task_goes_to_the_manager_and_then_to_another_owner(
     tend = bench.tend()
     bench.clock.pass_by(timedelta(hours=3))
     await tend.iterate()
-    assert await told(bench) == [(task_id, "opened")]
+    assert await reported(bench) == [(task_id, "opened")]
     bench.clock.pass_by(timedelta(hours=1))
     await asyncio.gather(tend.iterate(), bench.tend().iterate())
     shown = (await api.get(f"/v1/tasks/{task_id}")).json()
@@ -204,7 +204,7 @@ async def test_an_unanswered_task_goes_to_the_manager_and_then_to_another_owner(
     shown = (await api.get(f"/v1/tasks/{task_id}")).json()
     assert (shown["owner"]["id"], shown["escalations"]) == ("o-2", 2)
     assert await history(api, task_id) == [("timer", "escalated"), ("timer", "reassigned")]
-    assert await told(bench) == [(task_id, kind) for kind in ("opened", "updated", "updated")]
+    assert await reported(bench) == [(task_id, kind) for kind in ("opened", "updated", "updated")]
 
 
 async def test_who_has_answered_is_not_escalated(
@@ -234,11 +234,11 @@ async def test_a_task_raised_at_night_is_sent_in_the_morning(bench: AlertsHarnes
     bench.policy = policy(hours=quiet | {"working_days": week})
     task_id = await warn(bench, "c-1")
     await bench.tend().iterate()
-    assert await told(bench) == []
+    assert await reported(bench) == []
     bench.clock.pass_by(timedelta(hours=3))
     await bench.tend().iterate()
     await bench.tend().iterate()
-    assert await told(bench) == [(task_id, "opened")]
+    assert await reported(bench) == [(task_id, "opened")]
 
 
 async def test_a_task_that_ends_before_the_morning_is_never_sent(bench: AlertsHarness) -> None:
@@ -251,7 +251,7 @@ async def test_a_task_that_ends_before_the_morning_is_never_sent(bench: AlertsHa
                  subject="c-1")
     )  # fmt: skip
     assert await rows(bench.engine, "SELECT close_reason FROM alerts.task") == [("came_back",)]
-    assert await told(bench) == []
+    assert await reported(bench) == []
 
 
 def _other_day(bench: AlertsHarness) -> str:
@@ -265,9 +265,9 @@ async def test_an_owner_gets_what_is_most_worth_doing_and_the_rest_waits_or_move
     await record(bench, "o-1", capacity_per_day=2, fallback_id="o-2")
     await record(bench, "o-2", name="Bo", capacity_per_day=1)
     ids = [await warn(bench, f"c-{n}", value_at_risk=10.0 * n) for n in range(5)]
-    assert await told(bench) == []
+    assert await reported(bench) == []
     await asyncio.gather(bench.tend().iterate(), bench.tend().iterate())
-    assert {task for task, _ in await told(bench)} == {ids[4], ids[3], ids[2]}
+    assert {task for task, _ in await reported(bench)} == {ids[4], ids[3], ids[2]}
     queue = (await api.get("/v1/queue?owner=o-1")).json()["items"]
     assert [task["id"] for task in queue] == [ids[4], ids[3]]
     moved = (await api.get(f"/v1/tasks/{ids[2]}")).json()
@@ -278,7 +278,7 @@ async def test_an_owner_gets_what_is_most_worth_doing_and_the_rest_waits_or_move
     assert waiting["waiting"] == "capacity"
     bench.clock.pass_by(timedelta(days=1))
     await bench.tend().iterate()
-    assert {task for task, kind in await told(bench) if kind == "opened"} == set(ids)
+    assert {task for task, kind in await reported(bench) if kind == "opened"} == set(ids)
 
 
 async def test_the_queue_page_by_page_vip_first(

@@ -63,9 +63,9 @@ async def test_a_budget_is_found_shown_and_stored_only_when_it_is_to_be(
     kept: AsyncEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert await _tune(wanted(warnings_per_100=50), kept) == 0
-    said = capsys.readouterr().out
-    assert "40 customers with a rhythm of their own" in said
-    assert "40 warnings without a budget, 20 wanted" in said
+    shown = capsys.readouterr().out
+    assert "40 customers with a rhythm of their own" in shown
+    assert "40 warnings without a budget, 20 wanted" in shown
     assert (await current(kept))[1].budget == Policy().budget
     assert await _tune(wanted(warnings_per_100=50, apply=True), kept) == 0
     assert "version 2 is in force" in capsys.readouterr().out

@@ -124,7 +124,7 @@ async def test_11_in_python(
 
 async def test_11_in_node(receiver: Receiver) -> None:
     found = await cases(receiver)
-    told = {
+    reported = {
         "now": int(NOW.timestamp()),
         "cases": [
             {
@@ -136,7 +136,7 @@ async def test_11_in_node(receiver: Receiver) -> None:
         ],
     }
     expected = {case.name: case.accepted for case in found}
-    judged = await running.node("verify_webhook.js", given=told)
+    judged = await running.node("verify_webhook.js", given=reported)
     for library in ("standardwebhooks", "svix"):
         by_name = {case.name: ok for case, ok in zip(found, judged[library], strict=True)}
         assert by_name == expected, library

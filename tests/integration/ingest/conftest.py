@@ -5,8 +5,15 @@ from collections.abc import AsyncIterator
 import pytest
 
 from deploy.local.stack import LocalStack
+from services.ingest.store.tables import SCHEMA
 from shared.kafka.producer import Producer
 from tests.integration.ingest.running import ServiceEnvironment
+
+
+@pytest.fixture
+def tables_of() -> str:
+    """Let databases begin with ingest's tables, empty."""
+    return SCHEMA
 
 
 @pytest.fixture

@@ -3,13 +3,11 @@
 import asyncio
 import os
 import signal
-import subprocess
 import sys
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import httpx
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -18,20 +16,18 @@ from pydantic import SecretStr
 from deploy.local import topics as creating
 from deploy.local.stack import LocalStack
 from deploy.local.waiting import LOOPBACK, free_port
-from services.ingest.store.tables import SCHEMA
+from services.ingest.__main__ import SPEC, _add_commands
 from shared.contracts import topics
 from shared.contracts.topics import Topic
 from shared.kafka.batch import ConsumedRecord
 from shared.kafka.settings import KafkaSettings
-from shared.postgres.engine import create_engine
-from shared.postgres.migrations import migrate
 from shared.postgres.settings import PostgresSettings
+from tests.integration.commands import run_command
 from tests.unit.ingest.events import Bad
 
 LIMIT_S = 45.0
 """Longest wait for anything, in seconds: far above what is needed, below the test's limit."""
 PARTITIONS = 2
-VERSIONS = Path("services/ingest/store/versions")
 
 
 def keeps(broker: str, bad: Bad) -> bool:
@@ -88,7 +84,7 @@ class ServiceEnvironment:
         }
 
     async def prepare(self) -> None:
-        """Create the topics and the tables."""
+        """Create the topics."""
         wanted = (
             (self.raw, topics.RAW),
             (self.activity, topics.ACTIVITY),
@@ -96,23 +92,12 @@ class ServiceEnvironment:
         )
         new = tuple(Topic(name, PARTITIONS, like.settings) for name, like in wanted)
         await creating.create(self.kafka, new)
-        engine = create_engine(self.postgres, "test")
-        try:
-            await migrate(engine, SCHEMA, VERSIONS)
-        finally:
-            await engine.dispose()
 
     async def command(self, *arguments: str, status: int = 0) -> str:
-        """Run an operator's command and return its output; fail unless it ends with `status`."""
-        done = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "services.ingest", *arguments),
-            env=self.environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        out, err = await done.communicate()
-        assert done.returncode == status, err.decode()
-        return out.decode()
+        """Run an operator's command within this process; fail unless it ends with `status`."""
+        ended, out, err = await run_command(SPEC, _add_commands, self.environment(), arguments)
+        assert ended == status, err
+        return out
 
     async def read(self, topic: str, count: int) -> list[ConsumedRecord]:
         """Return the first `count` records of a topic, by partition and offset.

@@ -9,12 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.ingest.ports import Answer, Answers, Claimed
 from services.ingest.store.answers import StoredAnswers
-from services.ingest.store.tables import SCHEMA
 from shared.http.idempotency import KEPT
 from shared.postgres.engine import create_engine
-from shared.postgres.migrations import migrate
 from shared.postgres.settings import PostgresSettings
-from tests.integration.ingest.running import VERSIONS
 from tests.unit.ingest.fakes import NOW, FakeAnswers
 
 pytestmark = pytest.mark.stack
@@ -26,7 +23,6 @@ DONE = Answer(202, b'{"accepted": 1}')
 async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
     """Provide an engine on ingest's tables."""
     engine = create_engine(PostgresSettings.model_validate({"url": database_url}), "test")
-    await migrate(engine, SCHEMA, VERSIONS)
     yield engine
     await engine.dispose()
 

@@ -95,5 +95,5 @@ async def test_what_the_client_library_cannot_handle(place: ServiceEnvironment) 
     ids = [int(DECODER.decode(r.value or b"").id) for r in activity]
     assert ids == [n for n in range(20) if n not in {3, 7, 8, 9}]
     letters = [DeadLetter.from_record(r.key, r.value, r.headers) for r in dead]
-    told = {(letter.origin.offset, letter.field, letter.value) for letter in letters}
-    assert told == {(n, "headers", None) for n in (7, 8, 9)} | {(3, "value", None)}
+    reported = {(letter.origin.offset, letter.field, letter.value) for letter in letters}
+    assert reported == {(n, "headers", None) for n in (7, 8, 9)} | {(3, "value", None)}

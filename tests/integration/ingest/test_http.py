@@ -55,9 +55,12 @@ async def test_events_arrive_and_faults_are_told(place: ServiceEnvironment) -> N
         token = await _token(place, "events:write")
         answer = await _post(service, json.dumps(body).encode(), token)
         assert answer.status_code == 202
-        told = answer.json()
-        assert told["accepted"] == 2
-        assert [(r["index"], r["field"]) for r in told["refused"]] == [(1, "subject"), (2, "value")]
+        reported = answer.json()
+        assert reported["accepted"] == 2
+        assert [(r["index"], r["field"]) for r in reported["refused"]] == [
+            (1, "subject"),
+            (2, "value"),
+        ]
         raw = await place.read(place.raw, 2)
         activity = await place.read(place.activity, 2)
         none = await _post(service, json.dumps([event(time="yesterday")]).encode(), token)

@@ -29,8 +29,8 @@ async def test_a_flood_stops_the_intake_until_an_operator_decides(
         lag = f'{{partition="0",topic="{place.raw}"}}'
         await service.reaches(f"ebbwatch_ingest_lag_records{lag}", 5)
         await service.reaches(f"ebbwatch_ingest_lag_seconds{lag}", 0.001)
-        told = await service.until("/readyz", 503)
-        assert "100% of the last 1,000 records were refused" in told.json()["missing"]["intake"]
+        reported = await service.until("/readyz", 503)
+        assert "100% of the last 1,000 records were refused" in reported.json()["missing"]["intake"]
         await service.until("/livez", 200)
         assert await service.stop() == 0
     assert len(await place.read(place.dead_letter, 1_000)) == 1_000

@@ -17,6 +17,8 @@ from services.ingest.core.http_sources import SETTING
 from shared.contracts import events as types
 from shared.contracts.activity import DECODER
 from tests.consumers import running
+from tests.fakes.crm.serving import serving
+from tests.fakes.schema_registry import FakeRegistry
 from tests.integration.ingest.running import ServiceEnvironment, eventually, ingest
 from tests.tutorial import pages
 from tests.tutorial.reader import Reader, copied
@@ -32,6 +34,7 @@ EVENTS: Mapping[str, frozenset[str]] = {
     "Node, kafkajs": frozenset({"kafkajs-1"}),
     "Java, kafka-console-producer": frozenset({"console-1"}),
     "Kafka, your own records": frozenset({"receipt-17"}),
+    "Schema registry": frozenset({"avro-1"}),
     "Plain HTTP": frozenset({"curl-1"}),
     "Segment": frozenset({"order-segment-1"}),
     "RudderStack": frozenset({"order-rudder-1"}),
@@ -44,6 +47,7 @@ EVENTS: Mapping[str, frozenset[str]] = {
     "A loyalty programme": frozenset({"loyalty-1"}),
 }
 """The ids of what each section makes."""
+REGISTRY = "EBBWATCH_INGEST_REGISTRY_URL"
 PROGRAMS = ("kcat", "node", "curl", "openssl")
 TOOLS = {
     "kafka-console-producer.sh": "org.apache.kafka.tools.ConsoleProducer",
@@ -82,15 +86,20 @@ async def test_each_section_leads_to_its_event(
     (sources,) = [each for each in _blocks(place, GUIDE) if each.kind == "json"]
     absent: set[str] = set()
     expected: set[str] = set()
-    async with ingest(place, {SETTING: sources.text}) as service:
+    registry = FakeRegistry()
+    async with (
+        serving(registry),
+        ingest(place, {SETTING: sources.text, REGISTRY: registry.url}) as service,
+    ):
         token = await place.command("tokens", "create", "--name", "t", "--scope", "events:write")
-        given = place.environment() | {"URL": service.url, "TOKEN": token.strip()}
+        named = {"URL": service.url, "TOKEN": token.strip(), REGISTRY: registry.url}
+        given = place.environment() | named
         for name, ids in EVENTS.items():
             blocks = _blocks(place, sections()[name])
-            if missing := _missing(name, blocks):
+            if missing := _missing(blocks):
                 absent |= missing
                 continue
-            path = _path(name, public_folder)
+            path = _path(blocks, public_folder)
             with Reader(root, given | {"PATH": path}) as reader:
                 await asyncio.to_thread(reader.do, blocks)
             expected |= ids
@@ -121,13 +130,20 @@ def _blocks(place: ServiceEnvironment, text: str) -> list[pages.Block]:
     return pages.blocks(text.replace("ebbwatch.raw", place.raw))
 
 
-def _path(name: str, folder: Path) -> str:
+def _path(blocks: list[pages.Block], folder: Path) -> str:
     """Return where programs are found: `python` is that of the client's own environment."""
-    python = running.PYTHON.parent if "confluent" in name else Path(sys.prefix) / "bin"
+    python = running.PYTHON.parent if _confluent(blocks) else Path(sys.prefix) / "bin"
     return os.pathsep.join([str(python), str(folder / "bin"), os.environ["PATH"]])
 
 
-def _missing(name: str, blocks: list[pages.Block]) -> set[str]:
+def _confluent(blocks: list[pages.Block]) -> bool:
+    """Return whether a program imports Confluent's library, which is not in our environment."""
+    return any(
+        "import confluent_kafka" in b.text or "from confluent_kafka" in b.text for b in blocks
+    )
+
+
+def _missing(blocks: list[pages.Block]) -> set[str]:
     """Return how to get what these blocks need and is not here."""
     commands = "\n".join(block.text for block in blocks if block.kind == "bash")
     absent = {
@@ -137,7 +153,7 @@ def _missing(name: str, blocks: list[pages.Block]) -> set[str]:
     }
     if "node " in commands and not (running.HERE / "node_modules").exists():
         absent.add("install npm, and make consumers")
-    if "confluent" in name and not running.PYTHON.exists():
+    if _confluent(blocks) and not running.PYTHON.exists():
         absent.add("make consumers")
     return absent
 

@@ -16,12 +16,10 @@ from services.ingest.ports import DeadLetterIndex, IntakeStops, Search, Settleme
 from services.ingest.store.dead_letters import DeadLetters
 from services.ingest.store.source_clocks import SourceClockDays
 from services.ingest.store.stops import Stops
-from services.ingest.store.tables import SCHEMA, metadata
+from services.ingest.store.tables import metadata
 from shared.contracts.dead_letter import DeadLetter, Origin
 from shared.postgres.engine import UnitOfWork, create_engine, unit_of_work
-from shared.postgres.migrations import migrate
 from shared.postgres.settings import PostgresSettings
-from tests.integration.ingest.running import VERSIONS
 from tests.unit.ingest.fakes import NOW, FakeIndex, FakeStops
 
 pytestmark = pytest.mark.stack
@@ -33,7 +31,6 @@ HOUR = timedelta(hours=1)
 async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
     """Provide an engine on ingest's tables."""
     engine = create_engine(PostgresSettings.model_validate({"url": database_url}), "test")
-    await migrate(engine, SCHEMA, VERSIONS)
     yield engine
     await engine.dispose()
 

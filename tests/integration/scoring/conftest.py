@@ -10,7 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.store.tables import SCHEMA
 from shared.postgres.engine import create_engine
-from shared.postgres.migrations import migrate
 from shared.postgres.settings import PostgresSettings
 from tests.integration.scoring.postgres import PostgresStore
 
@@ -18,10 +17,15 @@ VERSIONS = Path("services/scoring/store/versions")
 
 
 @pytest.fixture
+def tables_of() -> str:
+    """Let databases begin with scoring's tables, empty."""
+    return SCHEMA
+
+
+@pytest.fixture
 async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
-    """Provide a database with scoring's tables, empty."""
+    """Provide an engine on scoring's tables."""
     made = create_engine(PostgresSettings(url=SecretStr(database_url)), "test")
-    await migrate(made, SCHEMA, VERSIONS)
     yield made
     await made.dispose()
 

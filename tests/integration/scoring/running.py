@@ -3,13 +3,11 @@
 import asyncio
 import os
 import signal
-import subprocess
 import sys
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import httpx
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -19,21 +17,21 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from deploy.local import topics as creating
 from deploy.local.stack import LocalStack
 from deploy.local.waiting import LOOPBACK, free_port
-from services.scoring.store.tables import SCHEMA
+from services.scoring.__main__ import _add_commands
+from services.scoring.commands.service import SPEC
 from shared.contracts import topics
 from shared.contracts.topics import Topic
 from shared.kafka.batch import ConsumedRecord as Read
 from shared.kafka.producer import Producer, Record
 from shared.kafka.settings import KafkaSettings
 from shared.postgres.engine import create_engine
-from shared.postgres.migrations import migrate
 from shared.postgres.settings import PostgresSettings
 from tests.fakes.log import MemoryLog
+from tests.integration.commands import run_command
 from tests.integration.scoring.postgres import table
 
 LIMIT_S = 60.0
 """Longest wait for anything, in seconds: far above what is needed."""
-VERSIONS = Path("services/scoring/store/versions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,17 +132,14 @@ class ServiceEnvironment:
         finally:
             await consumer.stop()
 
-    async def command(self, *arguments: str) -> str:
-        """Run an operator's command and return its output; fail unless it succeeded."""
-        done = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "services.scoring", *arguments),
-            env=self.environment({}),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        out, err = await done.communicate()
-        assert done.returncode == 0, err.decode()
-        return out.decode()
+    async def command(self, *arguments: str, status: int = 0) -> str:
+        """Run an operator's command within this process; fail unless it ends with `status`.
+
+        Return its output, or its error text where `status` is not 0.
+        """
+        ended, out, err = await run_command(SPEC, _add_commands, self.environment({}), arguments)
+        assert ended == status, err
+        return err if status else out
 
 
 @asynccontextmanager
@@ -154,7 +149,6 @@ async def place(
     """Provide topics and tables."""
     engine = create_engine(PostgresSettings(url=SecretStr(database_url)), "test")
     try:
-        await migrate(engine, SCHEMA, VERSIONS)
         made = ServiceEnvironment(stack, database_url, engine, partitions)
         await made.prepare()
         yield made

@@ -1,5 +1,6 @@
 """An erasure takes effect at its place in the log, exactly once, in every table of scoring."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import pytest
@@ -11,11 +12,12 @@ from services.scoring.store.erasure import INDEXED, SCANNED, CustomerErasure
 from services.scoring.store.tables import SCHEMA, metadata
 from shared.contracts import events as types
 from shared.kafka.transaction import BatchTransactions
+from shared.postgres.erasures import Erasures
 from shared.postgres.ledger import Ledger
-from shared.postgres.outbox import Outbox
+from shared.postgres.outbox import Outbox, Pending
 from tests.fakes import activity
 from tests.fakes.activity import day
-from tests.fakes.scoring_worker import CHANGES, EVERYTHING, RISK, ScoringWorker
+from tests.fakes.scoring_worker import CHANGES, EVERYTHING, RISK, TOPIC, ScoringWorker
 from tests.integration.scoring.postgres import PostgresStore, Relayed, counts, table
 
 pytestmark = [pytest.mark.stack, pytest.mark.erasure]
@@ -26,9 +28,11 @@ def erasure(request: str, customer: str, at: datetime) -> bytes:
     return activity.event(request, customer, at, kind=types.ERASURE)
 
 
-def worker(engine: AsyncEngine, store: PostgresStore) -> ScoringWorker:
+def worker(
+    engine: AsyncEngine, store: PostgresStore, relayed: Relayed | None = None
+) -> ScoringWorker:
     """Return a worker whose batches are erased from as the service's are."""
-    relayed, removal = Relayed(engine), CustomerErasure(engine)
+    relayed, removal = relayed or Relayed(engine), CustomerErasure(engine)
     made = ScoringWorker(store, relayed, without_erased=DropErased(removal.erasures))
     made.handle = EraseCustomers(
         transactions=BatchTransactions(
@@ -98,6 +102,48 @@ async def test_readers_learn_that_nothing_older_follows(
     for topic in (RISK, CHANGES):
         assert last[topic].value is None
         assert dict(last[topic].headers)["ebbwatch-erasure"] == b"r-1"
+
+
+class _Killed(Relayed):
+    """Ends the process between the commit and the sending."""
+
+    async def flush(self, pending: Sequence[Pending]) -> None:
+        raise SystemExit
+
+
+@pytest.mark.parametrize("before_commit", [True, False])
+async def test_killed_in_the_middle(
+    engine: AsyncEngine,
+    store: PostgresStore,
+    before_commit: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The successor erases, or sends the tombstones of the erasure that was committed."""
+    first = worker(engine, store)
+    first.log.append(0, activity.event("a", "c-1", day(0)))
+    await first.drain()
+    first.log.append(0, erasure("r-1", "c-1", day(1)))
+    dying = worker(engine, store, _Killed(engine))
+    dying.log = first.log
+    with monkeypatch.context() as patched:
+        if before_commit:
+            patched.setattr(Erasures, "add_rows", _killed)
+        with pytest.raises(SystemExit):
+            await dying.drain()
+    assert (await customers(engine) == ["c-1"]) == before_commit
+
+    relayed = Relayed(engine)
+    successor = worker(engine, store, relayed)
+    successor.log = first.log
+    await relayed.recover(await store.take_over((TOPIC, 0)))
+    await successor.drain()
+    assert await customers(engine) == []
+    last = {m.topic: m.value for m in relayed.sent if m.key == b"c-1"}
+    assert last == {RISK: None, CHANGES: None}, "whatever is sent again comes before"
+
+
+async def _killed(*_: object) -> None:
+    raise SystemExit
 
 
 async def test_what_arrives_late_or_again_stays_out(

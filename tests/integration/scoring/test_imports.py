@@ -16,13 +16,12 @@ from services.scoring.store.tables import SCHEMA
 from shared.contracts.risk import DECODER
 from shared.postgres.engine import create_engine, unit_of_work
 from shared.postgres.ledger import Ledger, Move
-from shared.postgres.migrations import migrate
 from shared.postgres.settings import PostgresSettings
 from shared.runtime.command_line import main
 from tests.fakes import activity
 from tests.fakes.log import MemoryLog
 from tests.integration.scoring.postgres import table
-from tests.integration.scoring.running import VERSIONS, ServiceEnvironment, place, scoring
+from tests.integration.scoring.running import ServiceEnvironment, place, scoring
 
 pytestmark = pytest.mark.stack
 
@@ -60,8 +59,8 @@ async def test_an_import_is_noted_and_ended(made: ServiceEnvironment) -> None:
         assert "imports end" in note
         assert await table(made.engine, "assessment_history") == []
         assert "has ended" in await made.command("imports", "end", "year-2025")
-        told = DECODER.decode((await made.read("risk", 1))[0].value or b"")
-        assert (told.customer_id, told.onboarding) == ("ann", True)
+        reported = DECODER.decode((await made.read("risk", 1))[0].value or b"")
+        assert (reported.customer_id, reported.onboarding) == ("ann", True)
         assert "notes" not in (await service.until("/readyz", 200)).json()
         late = MemoryLog("activity")
         imported(late, "e2", "eve", 1)
@@ -71,10 +70,9 @@ async def test_an_import_is_noted_and_ended(made: ServiceEnvironment) -> None:
 
 
 async def prepare(url: str, topic: str) -> None:
-    """Create tables and two partitions; an import pauses one of them."""
+    """Create two partitions; an import pauses one of them."""
     engine = create_engine(PostgresSettings(url=SecretStr(url)), "test")
     try:
-        await migrate(engine, SCHEMA, VERSIONS)
         ledger = Ledger(engine, SCHEMA)
         resting: dict[str, object] = {"backfill": "year-2025", "backfill_at": 1_772_355_600.0}
         live: dict[str, object] = {"now": 5.0}

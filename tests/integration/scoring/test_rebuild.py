@@ -67,10 +67,10 @@ async def test_rebuilt_states_are_those_that_were_folded(
     monkeypatch.setattr(rebuilding, "SLICE_CUSTOMERS", slice_customers)
     before = await _states(engine)
     await _age(engine)
-    told: list[int] = []
-    done = await rebuild(Rebuilding(engine, TOPIC), lambda made, _: told.append(made.customers))
+    reported: list[int] = []
+    done = await rebuild(Rebuilding(engine, TOPIC), lambda made, _: reported.append(made.customers))
     assert done == Rebuilt(customers=21, events=60, bare=1)
-    assert told[-1] == 21
+    assert reported[-1] == 21
     after = await _states(engine)
     assert after.keys() == before.keys()
     names = sorted(before)

@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -11,14 +10,11 @@ from deploy.local.stack import LocalStack
 from services.scoring.commands.service import SPEC
 from services.scoring.commands.value import add_commands
 from services.scoring.store.definitions import Decisions, SegmentDefinition
-from services.scoring.store.tables import SCHEMA
 from shared.postgres.engine import create_engine
-from shared.postgres.migrations import migrate
 from shared.postgres.settings import PostgresSettings
 from shared.runtime.command_line import main
 
 pytestmark = pytest.mark.stack
-VERSIONS = Path("services/scoring/store/versions")
 
 
 def old(segment: str) -> SegmentDefinition:
@@ -31,10 +27,9 @@ def old(segment: str) -> SegmentDefinition:
 
 
 async def prepare(url: str) -> None:
-    """Create the tables, and two segments with ids that this version would not accept."""
+    """Create two segments with ids that this version would not accept."""
     engine = create_engine(PostgresSettings(url=SecretStr(url)), "test")
     try:
-        await migrate(engine, SCHEMA, VERSIONS)
         for segment in ("big_spenders", "Große Käufer/1"):
             await Decisions(engine).save_segment(old(segment), 0)
     finally:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from shared.kernel.errors import Invalid
 from shared.postgres.engine import create_engine, unit_of_work
 from shared.postgres.migrations import migrate
 from shared.postgres.settings import PostgresSettings
@@ -70,6 +71,19 @@ async def test_a_failing_revision_leaves_nothing(
     await engine.dispose()
 
 
+async def test_an_unknown_revision_is_refused(postgres: PostgresSettings, tmp_path: Path) -> None:
+    """Tables of a newer version, or of one that the baseline forgot, stay as they are."""
+    (tmp_path / "0001_one.py").write_text(FIRST)
+    engine = create_engine(postgres, "test")
+    await migrate(engine, "slow", tmp_path)
+    async with unit_of_work(engine) as work:
+        await work.driver.execute("UPDATE slow.alembic_version SET version_num = 'zero'")
+    with pytest.raises(Invalid, match="slow is at a revision that this version does not know"):
+        await migrate(engine, "slow", tmp_path)
+    assert await things(engine) == [1]
+    await engine.dispose()
+
+
 async def test_two_processes_of_a_service(database_url: str, postgres: PostgresSettings) -> None:
     """The command line's `migrate` runs twice at once on an empty database."""
     environment = {**os.environ, "DATABASE_URL": database_url}
@@ -80,8 +94,8 @@ async def test_two_processes_of_a_service(database_url: str, postgres: PostgresS
         )
         for _ in range(2)
     ]
-    said = [(await process.communicate())[0].decode() for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
+    shown = [(await process.communicate())[0].decode() for process in both]
+    assert [process.returncode for process in both] == [0, 0], shown
     engine = create_engine(postgres, "test")
     async with unit_of_work(engine) as work:
         assert await work.driver.fetchval("SELECT count(*) FROM scoring.alembic_version") == 1

@@ -138,10 +138,10 @@ def test_a_service_over_tls(secured: Secured, *, trusted: bool) -> None:
         text=True,
         check=False,
     )
-    said = done.stdout + done.stderr
-    assert done.returncode == (0 if trusted else 1), said
+    shown = done.stdout + done.stderr
+    assert done.returncode == (0 if trusted else 1), shown
     password = url.split(":")[2].split("@")[0]
-    assert password not in said
+    assert password not in shown
     if not trusted:
-        assert "certificate" in said
-        assert "Traceback" not in said
+        assert "certificate" in shown
+        assert "Traceback" not in shown

@@ -7,7 +7,7 @@ from shared.kernel.errors import Invalid
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         ("", "line 1: the columns"),
         ("currency,day,rate\n", "line 1: the columns"),
@@ -21,7 +21,7 @@ from shared.kernel.errors import Invalid
         ("currency,from,rate\nEUR,2020-01-01,1\nEUR,2020-01-01,2\n", "line 3: EUR has two rates"),
     ],
 )
-def test_errors_of_rates_name_the_line_and_the_remedy(text: str, told: str) -> None:
+def test_errors_of_rates_name_the_line_and_the_remedy(text: str, reported: str) -> None:
     """Each error names the line and the remedy."""
-    with pytest.raises(Invalid, match=told):
+    with pytest.raises(Invalid, match=reported):
         RateTable.parse("USD", text)

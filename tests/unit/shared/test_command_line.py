@@ -69,9 +69,9 @@ def test_ctrl_c_ends_a_command_without_a_traceback(capsys: pytest.CaptureFixture
 def test_a_failure_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     """The line names what is wrong, without a traceback."""
     assert main(spec(refused), argv=["run"]) == 1
-    said = capsys.readouterr().err
-    assert said.startswith("Invalid: port")
-    assert len(said.splitlines()) == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith("Invalid: port")
+    assert len(shown.splitlines()) == 1
 
 
 def test_a_bug_is_a_line_of_the_log_without_values(
@@ -88,7 +88,7 @@ def test_a_bug_is_a_line_of_the_log_without_values(
         structlog.reset_defaults()
         structlog.contextvars.clear_contextvars()
     (line,) = capsys.readouterr().err.splitlines()
-    told = json.loads(line)["exception"]
-    assert "RuntimeError: Key (x) exists" in told
-    assert "DETAIL: (left out)" in told
+    reported = json.loads(line)["exception"]
+    assert "RuntimeError: Key (x) exists" in reported
+    assert "DETAIL: (left out)" in reported
     assert "ann" not in line

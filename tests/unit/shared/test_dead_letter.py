@@ -34,7 +34,7 @@ def test_any_record_becomes_a_dead_letter(
     (back,) = unpack(CAUSE, pack([sent]))
     assert DeadLetter.from_record(back.key, back.value, back.headers) == letter
 
-    size = sum(len(name.encode()) + len(said or b"") for name, said in sent.headers)
+    size = sum(len(name.encode()) + len(shown or b"") for name, shown in sent.headers)
     size += len(sent.key or b"") + len(sent.value or b"")
     assert size + 20 * len(sent.headers) < RECORD_BYTES_MAX
     whole = len(key or b"") + len(value or b"")

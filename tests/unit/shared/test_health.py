@@ -74,8 +74,8 @@ async def test_records_that_wait_and_no_commit(health: Health, clock: SetClock) 
     assert await health.missing() == {}
     health.behind("activity")  # read again after an error: it is still the same wait
     clock.seconds += 1
-    told = await health.missing()
-    assert told == {
+    reported = await health.missing()
+    assert reported == {
         "commits of activity": f"records wait and none was committed for {COMMIT_S_MAX + 1:.0f} s"
     }
     health.committed("activity")

@@ -34,7 +34,7 @@ def report() -> Page:
             ),
             Section("Drawings", (Plot(drawing, "see"), Row((Plot(drawing), Plot(drawing))))),
             Section("Bars", (
-                Plot(bars({"gap": 0.4, "silence": 0.3}, title="Gain", x_label="x", reference=0.1)),
+                Plot(bars({"gap": 0.4, "silence": 0.3}, title="Gain", x_label="x")),
                 Plot(intervals({"all": (0.1, 0.2, 0.3)}, title="AUC", x_label="y", reference=0)),
             )),
         ),

@@ -174,9 +174,9 @@ async def test_a_start_that_cannot_succeed_ends_the_service(
 
     assert await serve({"work": work}, prepare=prepare) == 1
     assert not began.is_set()
-    said = capsys.readouterr().err
-    assert str(error) in said
-    assert ("Traceback" in said) == isinstance(error, RuntimeError)
+    shown = capsys.readouterr().err
+    assert str(error) in shown
+    assert ("Traceback" in shown) == isinstance(error, RuntimeError)
 
 
 async def test_the_collector_is_spared_before_the_loops_begin() -> None:

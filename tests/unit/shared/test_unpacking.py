@@ -40,12 +40,12 @@ def unpacked(
         one[:8] = base.to_bytes(8)  # as the broker does
         data, base = data + bytes(one), base + len(records)
     found = SafePartitionRecords(TP, MemoryRecords(data), [], begin, None, None, True, 0)
-    told = [
+    reported = [
         (each.offset, "unread" if isinstance(each, Unread) else each.value.decode())
         for each in found
     ]
     assert found.next_fetch_offset == base
-    return told
+    return reported
 
 
 @given(batches=BATCHES, skipped=st.integers(0, 8))
@@ -67,8 +67,8 @@ def test_records_before_the_first_bad_one_are_read(
 def test_a_batch_that_becomes_too_large(codec: str) -> None:
     """One mark stands for the whole batch; what is before and behind it is read."""
     bomb: Sent = (b" " * (BATCH_BYTES_MAX + 1), ())
-    told = unpacked([([GOOD], codec), ([GOOD, bomb, GOOD], codec), ([GOOD], "none")])
-    assert told == [(0, "good"), (1, "unread"), (4, "good")]
+    reported = unpacked([([GOOD], codec), ([GOOD, bomb, GOOD], codec), ([GOOD], "none")])
+    assert reported == [(0, "good"), (1, "unread"), (4, "good")]
 
 
 @pytest.mark.parametrize("codec", sorted(CODECS))

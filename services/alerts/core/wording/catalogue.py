@@ -223,6 +223,28 @@ SENTENCES: Final[Mapping[str, tuple[Variant, ...]]] = {
         ),
         Variant("Has not come back since the first purchase", "首次购买后再未购买"),
     ),
+    "responds_to_call": (
+        Variant(
+            "Customers like this came back more often after a call than without: about "
+            "{per_hundred:number} more of 100",
+            "同类客户在电话联系后回购更多：与未联系相比，每 100 位约多 {per_hundred:number} 位",
+        ),
+        Variant(
+            "Customers like this came back more often after a call than without",
+            "同类客户在电话联系后比未联系时更常回购",
+        ),
+    ),
+    "responds": (
+        Variant(
+            "Customers like this came back more often when they were contacted than when not: "
+            "about {per_hundred:number} more of 100",
+            "同类客户在跟进后回购更多：与未跟进相比，每 100 位约多 {per_hundred:number} 位",
+        ),
+        Variant(
+            "Customers like this came back more often when they were contacted than when not",
+            "同类客户在跟进后比未跟进时更常回购",
+        ),
+    ),
     "seldom_buyer": (
         Variant(
             "Has bought only once, {days_silent:days} ago",

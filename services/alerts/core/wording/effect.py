@@ -42,6 +42,39 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "owner": ("By owner", "按负责人"),
     "segment": ("By segment", "按分群"),
     "period": ("By month of the warning", "按预警月份"),
+    "single": ("Which customers tasks help", "哪些客户适合跟进"),
+    "serves": (
+        "Customers' own effects serve: tasks go first to customers like those who came back more "
+        "often with a task than without, and customers whom a task clearly does not help get none.",
+        "按客户个体效果排序：优先跟进“有任务时回购更多”的同类客户；任务明显无益的客户不再生成任务。",
+    ),
+    "not_better": (
+        "The playbooks' rates serve: on later warnings the ranking by single customers was not "
+        "clearly better. It is tried again as more warnings are measured.",
+        "按方案的平均效果排序：在之后的预警中，按客户个体排序并未明显更优。随着数据增加会再次评估。",
+    ),
+    "not_enough_trials": (
+        "The playbooks' rates serve: too few warnings are measured to learn about single "
+        "customers.",
+        "按方案的平均效果排序：已测量的预警太少，尚不能了解客户个体效果。",
+    ),
+    "qini_title": ("Customers brought back (Qini curve)", "多挽回的客户（Qini 曲线）"),
+    "qini_x": ("share of the warned customers with a task", "有任务的被预警客户比例"),
+    "qini_y": ("more came back, per 100 warned", "每 100 位被预警客户多回购人数"),
+    "qini_learned": ("by customer", "按客户"),
+    "qini_rate": ("by playbook", "按方案"),
+    "qini_note": (
+        "How many more customers come back if tasks go to the best of a ranking first; dashed: in "
+        "random order. Measured on warnings later than those that the ranking was learned from.",
+        "按排序优先跟进时多回购的客户数；虚线为随机顺序。所用预警均晚于学习排序所用的预警。",
+    ),
+    "trials": ("Warnings learned from", "用于学习的预警"),
+    "tested": ("Later warnings ranked", "用于检验的后续预警"),
+    "advantage": (
+        "Advantage of ranking by customer (Qini coefficient, 90 %)",
+        "按客户排序的优势（Qini 系数，90%）",
+    ),
+    "withheld": ("Tasks withheld: they clearly do not help", "因明显无益而未生成的任务"),
     "policy": ("Policy", "策略"),
     "waiting": ("Warnings whose time is not over", "观察期未结束的预警"),
     "share_axis": ("share that bought again", "再次购买的比例"),

@@ -272,7 +272,7 @@ async def _judge(work: UnitOfWork, attempts: Sequence[Attempted]) -> dict[str, s
         worked[endpoint] = worked.get(endpoint, False) or a.outcome == "delivered"
         ended.setdefault(endpoint, []).append(a.ended_at)
         if a.outcome == "gone":
-            off[endpoint] = a.answer.error or "says that it is gone"
+            off[endpoint] = a.answer.error or "answers that it is gone"
     ids = sorted(worked)
     await work.driver.execute(
         """

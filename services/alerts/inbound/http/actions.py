@@ -123,8 +123,8 @@ def add_actions(app: FastAPI, parts: Parts) -> None:
             operation_id=f"{name}_task",
         )(action)
 
-    add("acknowledge", Nothing, lambda _: Acknowledge(), "Say that the owner has seen it")
-    add("start", Nothing, lambda _: Start(), "Say that the owner works on it")
+    add("acknowledge", Nothing, lambda _: Acknowledge(), "Record that the owner has seen it")
+    add("start", Nothing, lambda _: Start(), "Record that the owner works on it")
     add("snooze", SnoozeBody, lambda b: Snooze(b.until), "Take it out of the queue until a time")
     add("comments", CommentBody, lambda b: Comment(b.text), "Add words to it")
     add("reassign", ReassignBody, _reassign, "Give it to another owner")

@@ -11,6 +11,7 @@ from services.alerts.core.effect import DIMENSIONS, Dimension, Effect
 from services.alerts.core.wording.effect import claim_text
 from services.alerts.core.wording.numbers import Language
 from services.alerts.inbound.http.dependencies import Parts
+from services.alerts.store.uplift_fits import StoredFit
 from shared.http.access import require
 from shared.http.fields import Instant
 
@@ -50,6 +51,17 @@ class EffectView(BaseModel):
     """The claim as a sentence."""
 
 
+class LearnedView(BaseModel):
+    """What was learned about single customers, and whether it serves."""
+
+    version: int
+    fitted_at: datetime
+    decision: str
+    """`serves`, `not_better` or `not_enough_trials`."""
+    note: str
+    trials: int
+
+
 class ReportView(BaseModel):
     """The effect of a policy, whole and in parts."""
 
@@ -58,6 +70,10 @@ class ReportView(BaseModel):
     end: datetime | None
     unmeasured: int
     """Warnings that are not measured yet: the window or the wait for late purchases is not over."""
+    learned: LearnedView | None
+    """The newest fit of effects on single customers; null before the first."""
+    withheld: int
+    """Tasks withheld in the period because they clearly do not help (`effect withheld`)."""
     whole: EffectView
     parts: dict[Dimension, dict[str, EffectView]]
 
@@ -85,6 +101,8 @@ def add_effect(app: FastAPI, parts: Parts) -> None:
             begin=report.begin,
             end=report.end,
             unmeasured=report.unmeasured,
+            learned=None if report.learned is None else _learned(report.learned),
+            withheld=report.withheld,
             whole=_view(report.whole, language),
             parts={
                 dimension: {name: _view(effect, language) for name, effect in groups.items()}
@@ -102,6 +120,16 @@ def add_effect(app: FastAPI, parts: Parts) -> None:
         """Return the same as one self-contained page with plots."""
         report = await measure(policy, begin, end)
         return HTMLResponse(page(report, language))
+
+
+def _learned(stored: StoredFit) -> LearnedView:
+    return LearnedView(
+        version=stored.version,
+        fitted_at=stored.fitted_at,
+        decision=stored.fit.decision,
+        note=stored.note,
+        trials=stored.fit.trials,
+    )
 
 
 def _view(effect: Effect, language: Language) -> EffectView:

@@ -28,6 +28,8 @@ from services.alerts.store.tables.effects import (
     save_rate,
     segment_entry,
     trial,
+    uplift_fit,
+    withheld_task,
 )
 from services.alerts.store.tables.messages import (
     consent,
@@ -81,4 +83,6 @@ __all__ = [
     "task_event",
     "trial",
     "unfinished",
+    "uplift_fit",
+    "withheld_task",
 ]

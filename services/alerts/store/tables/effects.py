@@ -1,7 +1,7 @@
 """Tables of the effect of the tasks: customers treated or held out, and what they did."""
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from services.alerts.store.tables.base import TZ, metadata
 
@@ -29,6 +29,9 @@ trial = sa.Table(
     sa.Column("revenue", sa.Float),
     sa.Column("measured_at", TZ),
     sa.Column("came_with", sa.Text),
+    sa.Column("propensity", sa.Float),
+    sa.Column("feature_version", sa.SmallInteger),
+    sa.Column("features", ARRAY(sa.Float)),
     sa.Index("ix_trial_unmeasured", "until", postgresql_where=sa.text("measured_at IS NULL")),
     sa.Index("ix_trial_policy", "policy", "at"),
 )
@@ -69,6 +72,39 @@ save_rate = sa.Table(
     sa.Column("measured_at", TZ, nullable=False),
 )
 """The measured save rate of each playbook; without a row it is assumed."""
+
+uplift_fit = sa.Table(
+    "uplift_fit",
+    metadata,
+    sa.Column("version", sa.Integer, sa.Identity(), primary_key=True),
+    sa.Column("policy", sa.Text, nullable=False),
+    sa.Column("fitted_at", TZ, nullable=False),
+    sa.Column("recorded_at", TZ, nullable=False),
+    sa.Column("note", sa.Text, nullable=False),
+    sa.Column("document", sa.LargeBinary, nullable=False),
+    sa.Index("ix_uplift_fit_policy", "policy", "version"),
+)
+"""What was learned from trials about the effect on single customers; the newest of a policy serves.
+`note` says in a sentence what was decided and why."""
+
+withheld_task = sa.Table(
+    "withheld_task",
+    metadata,
+    sa.Column("customer_id", sa.Text, primary_key=True),
+    sa.Column("cause", sa.Text, primary_key=True),
+    sa.Column("playbook", sa.Text, nullable=False),
+    sa.Column("effect", sa.Float, nullable=False),
+    sa.Column("low", sa.Float, nullable=False),
+    sa.Column("high", sa.Float, nullable=False),
+    sa.Column("fit", sa.Integer, nullable=False),
+    sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Column("first_at", TZ, nullable=False),
+    sa.Column("at", TZ, nullable=False),
+    sa.Column("times", sa.Integer, nullable=False),
+    sa.Index("ix_withheld_task_at", "at"),
+)
+"""Tasks that were not raised because the effect on the customer is clearly not above 0: the newest
+decision of each customer and cause, and how often it was made."""
 
 segment_entry = sa.Table(
     "segment_entry",

@@ -44,8 +44,7 @@ customer = sa.Table(
     postgresql_with={"fillfactor": 70},
 )
 """The state of a customer; its row is the lock that orders all work on the customer. `armed`,
-`raised_at` and `win_back_at` are for processes before version 0009, which may still run beside it;
-`warned` replaces them, by cause."""
+`raised_at` and `win_back_at` are unused: `warned` replaces them, by cause."""
 
 task = sa.Table(
     "task",

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "alerts_0017"
-down_revision = "alerts_0015"
+down_revision = "alerts_0022"
 branch_labels = None
 depends_on = None
 

@@ -114,7 +114,7 @@ def weigh(arm: Codes, silent: Flags) -> tuple[Floats, str]:
     else:
         returned = int(((arm == TREATED) & ~silent).sum())
         sentence = (
-            f"{n} treated rows and no usable holdout ({m} rows, it wants {HELD_OUT_MIN}): the "
+            f"{n} treated rows and no usable holdout ({m} rows, expected {HELD_OUT_MIN}): the "
             f"{returned} that returned count {RETURN_WEIGHT} each"
         )
     return weights.of(arm, silent), sentence

@@ -16,7 +16,7 @@ def sigmoid(z: Floats) -> Floats:
     return np.where(z >= 0.0, 1.0, e) / (1.0 + e)
 
 
-def logit(p: Floats, margin: float = MARGIN) -> Floats:
-    """log(p / (1 - p)), with p kept `margin` away from 0 and 1."""
-    q = np.clip(p, margin, 1.0 - margin)
+def logit(p: Floats) -> Floats:
+    """log(p / (1 - p)), with p kept `MARGIN` away from 0 and 1."""
+    q = np.clip(p, MARGIN, 1.0 - MARGIN)
     return np.log(q) - np.log1p(-q)

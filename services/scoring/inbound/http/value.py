@@ -227,7 +227,7 @@ def _add_reads(
         primary = await identity.primary(customer_id)
         row = await lists.one(primary)
         if row is None:
-            raise HTTPException(404, f"nothing is said yet of a customer {customer_id!r}")
+            raise HTTPException(404, f"customer {customer_id!r} has no classification yet")
         return ClassificationDetail(
             standing=ClassificationView(**row),
             changes=await lists.changes(primary),

@@ -14,9 +14,9 @@ NO_CODES: tuple[Any, ...] = (False, True, 0.0, -0.0, "0", None, [], [0], {}, {"0
 
 @pytest.mark.parametrize("code", NO_CODES)
 def test_what_is_no_whole_number_is_no_success(code: object) -> None:
-    said = json.dumps({"errorCode": code, "errcode": code, "dataId": "1", "msgid": "m"}).encode()
-    assert fxiaoke.read(Reply(200, body=said)).result == "ambiguous"
-    assert wecom.read(Reply(200, body=said), None).result == "ambiguous"
+    shown = json.dumps({"errorCode": code, "errcode": code, "dataId": "1", "msgid": "m"}).encode()
+    assert fxiaoke.read(Reply(200, body=shown)).result == "ambiguous"
+    assert wecom.read(Reply(200, body=shown), None).result == "ambiguous"
 
 
 def test_zero_is_a_success() -> None:

@@ -147,8 +147,8 @@ def test_a_win_back_task_has_the_playbook_of_why_the_customer_left(
     policy, state = read_policy(Path(POLICY_FILE)), CustomerState("c-1")
     standing = Classification(grade=grade, tier="high")
     if signs:
-        said = assessed(1, 0, signs=[sign(code) for code in signs], days_silent=10.0)
-        state = replace(decide(state, said, policy).state, open=())
+        shown = assessed(1, 0, signs=[sign(code) for code in signs], days_silent=10.0)
+        state = replace(decide(state, shown, policy).state, open=())
     if learned is not None:
         state = answered(state, (), day(0), learned)
     message = assessed(2, 20, standing=standing, **GONE | {"signs": [sign(code) for code in signs]})

@@ -129,8 +129,8 @@ def test_a_budget_decides_who_is_warned_of_and_never_when(
     for least, expected in ((None, 18), (100.0, warned_on)):
         policy = read({"budget": {"expected_value_min": least}})
         steps = play(NEW, *silent, policy=policy)
-        told = [m.assessed_at for m, d in zip(silent, steps, strict=True) if d.why == "raised"]
-        assert told == ([] if expected is None else [day(expected)])
+        reported = [m.assessed_at for m, d in zip(silent, steps, strict=True) if d.why == "raised"]
+        assert reported == ([] if expected is None else [day(expected)])
 
 
 @pytest.mark.parametrize("revision", [1, 2])

@@ -7,6 +7,7 @@ import pytest
 from services.alerts.connectors.wecom.cards import ENDS
 from services.alerts.core.customer import CloseReason
 from services.alerts.core.signs import CHURNED, POLICY_RULE
+from services.alerts.core.task import HELPED, HELPED_BY_CALL
 from services.alerts.core.wording.catalogue import (
     FALLBACK,
     SENTENCES,
@@ -37,8 +38,13 @@ SIGN_FACTS = {
 }
 """The facts of a sign; a fact's name means the same in a sign and in a reason."""
 OF_REASONS = {spec.code: frozenset(spec.facts) for spec in REASONS}
-OWN = {CHURNED: frozenset({"days_silent", "usual_gap_days"}), POLICY_RULE: frozenset[str]()}
-"""Causes that alerts detects by itself."""
+OWN = {
+    CHURNED: frozenset({"days_silent", "usual_gap_days"}),
+    POLICY_RULE: frozenset[str](),
+    HELPED: frozenset({"per_hundred"}),
+    HELPED_BY_CALL: frozenset({"per_hundred"}),
+}
+"""Causes and reasons that alerts finds by itself."""
 
 
 def quoted(code: str) -> list[frozenset[str]]:

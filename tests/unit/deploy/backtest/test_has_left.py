@@ -41,7 +41,7 @@ LATE = read(
 """A policy with all signs disabled: every task is a win-back."""
 
 
-def told(gap: float, purchases: int, silent: int) -> list[RiskAssessed]:
+def reported(gap: float, purchases: int, silent: int) -> list[RiskAssessed]:
     """Return what scoring publishes of a customer during the days of silence.
 
     The customer bought so many times at this gap.
@@ -72,7 +72,7 @@ def causes(messages: list[RiskAssessed], policy: Policy) -> list[tuple[RiskAsses
 
 def test_who_buys_every_33_days_and_is_silent_for_48_has_not_left() -> None:
     """A mature, active customer with a lapse length of about four usual gaps."""
-    messages = told(33, 14, 48)
+    messages = reported(33, 14, 48)
     last = messages[-1]
     assert last.standing is not None
     assert (last.standing.behaviour, last.standing.lifecycle) == ("active", "mature")
@@ -84,7 +84,7 @@ def test_who_buys_every_33_days_and_is_silent_for_48_has_not_left() -> None:
 
 def test_who_is_silent_for_the_lapse_length_has_left() -> None:
     """The text states that a customer has left once it is true."""
-    assert any(CHURNED in codes for _, codes in causes(told(33, 14, 150), LATE))
+    assert any(CHURNED in codes for _, codes in causes(reported(33, 14, 150), LATE))
 
 
 @settings(max_examples=25, deadline=None)
@@ -92,7 +92,7 @@ def test_who_is_silent_for_the_lapse_length_has_left() -> None:
 def test_has_left_and_active_are_never_said_of_the_same_customer(
     gap: int, purchases: int, silent: int
 ) -> None:
-    messages = told(gap, purchases, silent)
+    messages = reported(gap, purchases, silent)
     for message, codes in (*causes(messages, EAGER), *causes(messages, LATE)):
         assert message.standing is not None
         if CHURNED in codes:

@@ -193,16 +193,16 @@ def test_figures_equal_those_of_the_common_tool(
             "at": pd.to_datetime(warnings.at, unit="s", utc=True),
         }
     )
-    said = theirs.evaluate(events, given, begin, end)
-    assert as_the_tool_says(found.ours) == said["ours"]
+    shown = theirs.evaluate(events, given, begin, end)
+    assert as_the_tool_says(found.ours) == shown["ours"]
     often = as_the_tool_says(found.as_often.figures) | {"k": found.as_often.gaps}
     if found.as_often.thinned_to is not None:
         often["thinned_to"] = found.as_often.thinned_to
-    assert often == said["rule_as_often"]
-    assert as_the_tool_says(found.by_spending) == said["rule_by_spending"]
+    assert often == shown["rule_as_often"]
+    assert as_the_tool_says(found.by_spending) == shown["rule_by_spending"]
     for gaps, rule in found.rules.items():
-        assert as_the_tool_says(rule) == said[f"rule_{float(gaps)}"]
+        assert as_the_tool_says(rule) == shown[f"rule_{float(gaps)}"]
     assert (found.silences, found.customers, found.lapses, found.outside) == (
-        said["silences"], said["customers"], said["lapses"],
-        said["warnings_outside_counted_silences"],
+        shown["silences"], shown["customers"], shown["lapses"],
+        shown["warnings_outside_counted_silences"],
     )  # fmt: skip

@@ -28,11 +28,11 @@ def _parts(html: str) -> tuple[str, str]:
 
 def test_the_first_words_are_the_figure_that_matters(html: str) -> None:
     english, chinese = _parts(html)
-    said = (
+    shown = (
         "158 of 180 customers who stopped were noticed in time, 12 days before they would have "
         "been lost."
     )
-    assert english.index(said) < english.index("would have noticed 121 of the 180: 37 fewer")
+    assert english.index(shown) < english.index("would have noticed 121 of the 180: 37 fewer")
     assert english.index("37 fewer") < english.index("Who is at risk today</h2>")
     assert "180 次客户流失中，有 158 次被及时发现，比流失早 12 天。" in chinese
     assert "只能发现 180 次中的 121 次，少 37 次" in chinese
@@ -89,10 +89,10 @@ def test_the_greatest_expected_loss_comes_first(html: str) -> None:
 
 def test_how_the_file_was_read_is_shown(html: str) -> None:
     english, chinese = _parts(html)
-    for said in ("transactions.csv", "customer_id = household_id", "gb18030", "1,469,307",
+    for shown in ("transactions.csv", "customer_id = household_id", "gb18030", "1,469,307",
                  "the day comes first", "2017-01-01 – 2017-12-31", "812",
                  "a negative amount counts as a refund"):  # fmt: skip
-        assert said in english
+        assert shown in english
     assert "负数金额视为退款" in chinese
 
 
@@ -109,22 +109,22 @@ def test_a_result_without_anything_is_still_a_page() -> None:
         rule_gaps=3.0,
     )  # fmt: skip
     english, chinese = _parts(render(empty))
-    for said in ("No customer with a rhythm", "No customer is at risk", "No VIP who stopped",
+    for shown in ("No customer with a rhythm", "No customer is at risk", "No VIP who stopped",
                  "There was no warning"):  # fmt: skip
-        assert said in english
+        assert shown in english
     assert "没有任何预警" in chinese
     assert "By sign" not in english
 
 
 @pytest.mark.parametrize(
-    ("noticed", "said"),
+    ("noticed", "shown"),
     [(100, "21 more. On this file the rule is the better one"), (121, "would have noticed as many"),
      (122, "121 of the 180: 1 fewer")],
 )  # fmt: skip
-def test_the_rule_gets_its_due(noticed: int, said: str) -> None:
+def test_the_rule_gets_its_due(noticed: int, shown: str) -> None:
     sample = result()
     ours = msgspec.structs.replace(sample.ours, noticed=noticed)
-    assert said in render(msgspec.structs.replace(sample, ours=ours))
+    assert shown in render(msgspec.structs.replace(sample, ours=ours))
 
 
 def test_a_result_is_json() -> None:

@@ -157,7 +157,7 @@ def test_without_a_window_it_is_the_last_quarter(orders: Path) -> None:
 )
 def test_a_window_that_the_file_does_not_tell_of(orders: Path, changes: dict[str, object]) -> None:
     """The window is refused, and the error names the file's time span."""
-    with pytest.raises(Invalid, match="the file tells of 2024-01-0"):
+    with pytest.raises(Invalid, match="the file has events from 2024-01-0"):
         running.window_of(HISTORY, options(orders, **changes))
 
 

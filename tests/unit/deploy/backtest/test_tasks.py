@@ -16,13 +16,13 @@ FREQUENCY = sign("frequency_falling", 0.999, window_days=60.0)
 SILENT = sign("silence_beyond_rhythm", 0.8, days_silent=20.0)
 
 
-def told(tasks: SimulatedTasks, *numbered: tuple[int, float, dict[str, Any]]) -> None:
+def reported(tasks: SimulatedTasks, *numbered: tuple[int, float, dict[str, Any]]) -> None:
     """Return assessments by (revision, day, differences)."""
     for revision, at, changes in numbered:
         tasks.assessed(ENCODER.encode(assessed(revision, at, **changes)))
 
 
-def said(tasks: SimulatedTasks) -> list[tuple[datetime, str, str]]:
+def shown(tasks: SimulatedTasks) -> list[tuple[datetime, str, str]]:
     """Return when, about what and how customers were warned."""
     return [(one.at, one.cause, one.kind) for one in tasks.warned]
 
@@ -30,13 +30,13 @@ def said(tasks: SimulatedTasks) -> list[tuple[datetime, str, str]]:
 def test_a_cause_joins_the_open_task() -> None:
     """Each cause is reported once, with the numbers of its own sentence."""
     tasks = SimulatedTasks(POLICY)
-    told(
+    reported(
         tasks,
         (1, 0, {"signs": [COMPLAINT]}),
         (2, 1, {"signs": [COMPLAINT, FREQUENCY]}),
         (3, 2, {"signs": [COMPLAINT, FREQUENCY]}),
     )
-    assert said(tasks) == [
+    assert shown(tasks) == [
         (day(0), "complaint_open", "raised"),
         (day(1), "frequency_falling", "joined"),
     ]
@@ -49,8 +49,8 @@ def test_a_cause_joins_the_open_task() -> None:
 def test_several_causes_at_once_are_several_warnings() -> None:
     """They belong to one task."""
     tasks = SimulatedTasks(POLICY)
-    told(tasks, (1, 0, {"signs": [COMPLAINT, FREQUENCY]}))
-    assert said(tasks) == [
+    reported(tasks, (1, 0, {"signs": [COMPLAINT, FREQUENCY]}))
+    assert shown(tasks) == [
         (day(0), "complaint_open", "raised"),
         (day(0), "frequency_falling", "raised"),
     ]
@@ -59,7 +59,7 @@ def test_several_causes_at_once_are_several_warnings() -> None:
 def test_a_purchase_ends_a_task_about_silence() -> None:
     """The customer is no longer at risk; an unknown customer's purchase has no effect."""
     tasks = SimulatedTasks(POLICY)
-    told(tasks, (1, 0, {"signs": [SILENT]}))
+    reported(tasks, (1, 0, {"signs": [SILENT]}))
     tasks.bought("c-1", day(3).timestamp())
     tasks.bought("somebody else", day(3).timestamp())
     (ended,) = tasks.ended
@@ -73,14 +73,14 @@ def test_a_task_ends_by_its_age() -> None:
     Then another one may follow.
     """
     tasks = SimulatedTasks(replace(POLICY, expire_days=10))
-    told(
+    reported(
         tasks,
         (1, 0, {"signs": [COMPLAINT]}),
         (2, 9, {"signs": []}),
         (3, 12, {"signs": [COMPLAINT]}),
     )
     assert [one.reason for one in tasks.ended] == ["resolved"]
-    told(tasks, (4, 30, {"signs": [COMPLAINT]}))
+    reported(tasks, (4, 30, {"signs": [COMPLAINT]}))
     assert tasks.ended[-1].reason == "expired"
     assert tasks.ended[-1].at == day(22)
 

@@ -49,10 +49,10 @@ def task(number: int, **changes: object) -> ReceivedTask:
 
 
 def received(
-    told: ReceivedTask, at_ms: int, change: str = "opened", at: datetime = TICK
+    reported: ReceivedTask, at_ms: int, change: str = "opened", at: datetime = TICK
 ) -> Received:
-    message = WebhookMessage(type=f"retention_task.{change}", timestamp=at, data={"task": told})
-    return Received(webhook_id=f"msg_{told.id}_{change}", received_ms=at_ms, message=message)
+    message = WebhookMessage(type=f"retention_task.{change}", timestamp=at, data={"task": reported})
+    return Received(webhook_id=f"msg_{reported.id}_{change}", received_ms=at_ms, message=message)
 
 
 JOINED = [

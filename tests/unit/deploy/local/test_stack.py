@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from deploy.local import broker, services
+from deploy.local import broker, services, waiting
 from deploy.local.broker import Broker
 from deploy.local.postgres import reachable
 from deploy.local.process import Server, StackError, lock_now
@@ -135,7 +135,8 @@ def test_wipe_removes_the_data_and_nothing_else(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fake.lock", "port"]
 
 
-def test_port_is_kept_while_it_is_free(tmp_path: Path) -> None:
+def test_port_is_kept_while_it_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "LET_GO_S", 0.1)
     port = kept_port(tmp_path / "port")
     assert port in PORTS
     assert kept_port(tmp_path / "port") == port
@@ -146,8 +147,8 @@ def test_port_is_kept_while_it_is_free(tmp_path: Path) -> None:
         assert kept_port(tmp_path / "port") != port
 
 
-def choose(tmp_path: Path, environ: dict[str, str], said: list[str]) -> Broker:
-    return broker.choose(tmp_path, tmp_path / "cache", environ, {}, said.append)
+def choose(tmp_path: Path, environ: dict[str, str], shown: list[str]) -> Broker:
+    return broker.choose(tmp_path, tmp_path / "cache", environ, {}, shown.append)
 
 
 def test_configured_broker_is_used_and_not_started(
@@ -162,9 +163,9 @@ def test_configured_broker_is_used_and_not_started(
 
 def test_forced_broker_wins_over_a_configured_one(tmp_path: Path) -> None:
     environ = {"KAFKA_BOOTSTRAP_SERVERS": "broker.example:9092", "BROKER": "embedded"}
-    said: list[str] = []
-    assert choose(tmp_path, environ, said).kind == "embedded"
-    assert any("loses recent records" in message for message in said)
+    shown: list[str] = []
+    assert choose(tmp_path, environ, shown).kind == "embedded"
+    assert any("loses recent records" in message for message in shown)
 
 
 @pytest.mark.parametrize("missing", ["java", "mvn"])
@@ -179,11 +180,11 @@ def test_without_java_or_maven(
         (tools / "java").chmod(0o755)
     monkeypatch.setenv("PATH", str(tools))
     monkeypatch.delenv("JAVA_HOME", raising=False)
-    said: list[str] = []
-    assert choose(tmp_path, {}, said).kind == "embedded"
-    assert f"no `{missing}` found" in said[0]
+    shown: list[str] = []
+    assert choose(tmp_path, {}, shown).kind == "embedded"
+    assert f"no `{missing}` found" in shown[0]
     with pytest.raises(StackError, match=f"BROKER=kafka, but no `{missing}` found: install"):
-        choose(tmp_path, {"BROKER": "kafka"}, said)
+        choose(tmp_path, {"BROKER": "kafka"}, shown)
 
 
 def test_old_java_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,13 +211,13 @@ def test_unreachable_registry_is_named_and_asked_again(
         (tools / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tools), prepend=os.pathsep)
     monkeypatch.delenv("JAVA_HOME", raising=False)
-    said: list[str] = []
-    assert choose(tmp_path, {}, said).kind == "embedded"
-    assert "Could not transfer artifact" in said[0]
+    shown: list[str] = []
+    assert choose(tmp_path, {}, shown).kind == "embedded"
+    assert "Could not transfer artifact" in shown[0]
     (tools / "mvn").write_text(
         '#!/bin/sh\nfor a; do case $a in -Dout*) mkdir "${a#*=}"; esac; done\n'
     )
-    assert choose(tmp_path, {}, said).kind == "kafka"
+    assert choose(tmp_path, {}, shown).kind == "kafka"
 
 
 def test_unknown_broker_is_refused(tmp_path: Path) -> None:

@@ -94,8 +94,8 @@ def test_a_mapping_with_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[s
     mapping = tmp_path / "mine.yaml"
     mapping.write_text("mapping: mine\nrules:\n  - rule: r\n    type: sale\n  - rule: r\n")
     assert _try("--mapping", str(mapping), "nowhere.json") == command.FAILED
-    told = capsys.readouterr().err.splitlines()
-    assert [line.split()[0] for line in told] == [
+    reported = capsys.readouterr().err.splitlines()
+    assert [line.split()[0] for line in reported] == [
         "mine.yaml:4:11:",
         "mine.yaml:5:5:",
         "mine.yaml:5:11:",

@@ -57,7 +57,7 @@ async def replay(
     return scoring
 
 
-def told(scoring: ScoringWorker) -> dict[tuple[str, bytes | None], list[bytes | None]]:
+def reported(scoring: ScoringWorker) -> dict[tuple[str, bytes | None], list[bytes | None]]:
     """Return what each topic received about each customer, in order."""
     of: dict[tuple[str, bytes | None], list[bytes | None]] = {}
     for message in scoring.sender.sent:
@@ -91,7 +91,7 @@ def rounded_messages(scoring: ScoringWorker) -> dict[tuple[str, bytes | None], l
             value if topic == DEAD else rounded(msgspec.json.decode(value or b""))
             for value in values
         ]
-        for (topic, key), values in told(scoring).items()
+        for (topic, key), values in reported(scoring).items()
     }
 
 
@@ -130,7 +130,7 @@ async def test_held_ticks_and_a_small_cache_change_no_result(seed: int) -> None:
     at_once = await replay(stream(seed), plain)
     in_sweeps = await replay(stream(seed), Remembering(bounded, 7), sweep_customers_max=3)
     assert comparable(bounded.tables) == comparable(plain.tables)
-    assert told(in_sweeps) == told(at_once)
+    assert reported(in_sweeps) == reported(at_once)
     assert len(in_sweeps.done) > len(at_once.done)
     assert plain.tables.history
     assert plain.tables.standing_change

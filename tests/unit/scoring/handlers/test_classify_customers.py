@@ -53,7 +53,7 @@ async def passes(scoring: ScoringWorker, until: float) -> None:
         await scoring.idle(1.0)
 
 
-def said(scoring: ScoringWorker) -> list[tuple[str, str | None, str | None, bool]]:
+def shown(scoring: ScoringWorker) -> list[tuple[str, str | None, str | None, bool]]:
     """Return kind, segment or new value, action and silence of each published change.
 
     Checks the sequence numbers as well.
@@ -69,7 +69,7 @@ def said(scoring: ScoringWorker) -> list[tuple[str, str | None, str | None, bool
 
 def moves(scoring: ScoringWorker) -> list[tuple[str, str | None, str | None, bool]]:
     """Return the published changes of segments."""
-    return [one for one in said(scoring) if one[0].startswith("segment")]
+    return [one for one in shown(scoring) if one[0].startswith("segment")]
 
 
 async def test_R18_entering_and_leaving_a_segment_is_published_once_with_its_action() -> None:
@@ -123,7 +123,7 @@ async def test_a_saved_definition_finds_those_inside_silently_unless_it_has_an_a
 async def test_a_new_customer_is_published_and_an_import_is_not() -> None:
     scoring = worker(rule("first", 1, 1, "lifecycle == 'new'", action="welcome"))
     await buys(scoring, "ann", 0)
-    assert said(scoring) == [("segment_entered", "first", "welcome", False)]
+    assert shown(scoring) == [("segment_entered", "first", "welcome", False)]
     old = activity.event("old", "bob", day(0), backfill="history")
     scoring.log.append(0, old)
     scoring.log.append(0, activity.ended(day(1)))
@@ -154,10 +154,10 @@ async def test_R3_R16_profile_fields_of_the_same_turn_count() -> None:
     scoring.log.append(0, activity.profile("p1", "ann", day(0), kind="account", region="north"))
     scoring.log.append(0, activity.profile("p0", "ann", day(-1), region="south"))
     await scoring.drain()
-    assert said(scoring) == [("segment_entered", "north", None, False)]
+    assert shown(scoring) == [("segment_entered", "north", None, False)]
     scoring.log.append(0, activity.profile("p2", "ann", day(1), region="south"))
     await scoring.drain()
-    assert said(scoring)[1:] == [("segment_left", "north", None, False)]
+    assert shown(scoring)[1:] == [("segment_left", "north", None, False)]
 
 
 async def test_R20_what_the_data_do_not_support_is_said_not_scored() -> None:

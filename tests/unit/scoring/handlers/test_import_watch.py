@@ -20,7 +20,7 @@ def claims(*imports: str | None) -> list[Claim]:
     ]  # fmt: skip
 
 
-def said(watch: ImportWatch, clock: SetClock, owned: list[Claim], hours: float) -> list[str]:
+def shown(watch: ImportWatch, clock: SetClock, owned: list[Claim], hours: float) -> list[str]:
     """Return the levels that are logged in a period with a check every minute."""
     with capture_logs() as lines:
         for _ in range(int(hours * 60)):
@@ -36,16 +36,16 @@ async def test_each_hour_until_it_has_ended() -> None:
     """
     clock = SetClock()
     watch = ImportWatch(clock)
-    assert said(watch, clock, claims(None, None), 3) == []
+    assert shown(watch, clock, claims(None, None), 3) == []
     assert await watch.note() is None
-    assert said(watch, clock, claims("jan", None, "jan"), 3.5) == ["info", *["warning"] * 3]
+    assert shown(watch, clock, claims("jan", None, "jan"), 3.5) == ["info", *["warning"] * 3]
     note = await watch.note()
     assert note is not None
     assert "'jan': the sweep of 2 partitions rests; its newest record came 2026-03-01" in note
     assert "imports end" in note
-    assert said(watch, clock, claims(None), 1) == ["info"]
+    assert shown(watch, clock, claims(None), 1) == ["info"]
     assert await watch.note() is None
-    assert said(watch, clock, claims("jan"), 0.5) == ["info"]
+    assert shown(watch, clock, claims("jan"), 0.5) == ["info"]
 
 
 async def test_many_imports_are_a_short_note() -> None:

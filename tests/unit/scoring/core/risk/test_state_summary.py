@@ -13,20 +13,20 @@ def test_counts_sums_and_times_are_those_of_the_events() -> None:
     for customer, state in states(happenings).items():
         own = [h for h in happenings if h.customer == customer and h.kind is not None]
         bought = [h for h in own if h.kind == Kind.PURCHASE]
-        told = summary(state)
-        assert told["purchases"] == len(bought)
-        assert told["complaints_opened"] == sum(h.kind == Kind.COMPLAINT_OPENED for h in own)
-        assert told["purchase_days"] == len({h.time.date() for h in bought})
-        assert told["first_purchase_at"] == min((h.time for h in bought), default=None)
-        assert told["last_purchase_at"] == max((h.time for h in bought), default=None)
-        assert told["newest_event_at"] == max((h.time for h in own), default=None)
-        spent = told["spent"]
+        reported = summary(state)
+        assert reported["purchases"] == len(bought)
+        assert reported["complaints_opened"] == sum(h.kind == Kind.COMPLAINT_OPENED for h in own)
+        assert reported["purchase_days"] == len({h.time.date() for h in bought})
+        assert reported["first_purchase_at"] == min((h.time for h in bought), default=None)
+        assert reported["last_purchase_at"] == max((h.time for h in bought), default=None)
+        assert reported["newest_event_at"] == max((h.time for h in own), default=None)
+        spent = reported["spent"]
         assert isinstance(spent, float)
         assert abs(spent - sum(h.data.amount or 0 for h in bought)) < 1e-6
 
 
 def test_an_unknown_customer_has_an_empty_summary() -> None:
-    told = summary(empty(1))
-    assert {v for k, v in told.items() if k.endswith("_at")} == {None}
-    assert {v for k, v in told.items() if not k.endswith("_at")} == {0}
-    assert datetime(1970, 1, 1, tzinfo=UTC) not in told.values()
+    reported = summary(empty(1))
+    assert {v for k, v in reported.items() if k.endswith("_at")} == {None}
+    assert {v for k, v in reported.items() if not k.endswith("_at")} == {0}
+    assert datetime(1970, 1, 1, tzinfo=UTC) not in reported.values()

@@ -88,7 +88,7 @@ def test_R19_what_a_group_does_in_a_period_by_hand() -> None:
 
 
 @pytest.fixture
-def told() -> ReportInput:
+def reported() -> ReportInput:
     """Provide the small history."""
     return ReportInput(
         moves={"grade": MOVES, "tier": ()},
@@ -102,8 +102,8 @@ def told() -> ReportInput:
     )
 
 
-def test_R19_the_report_has_the_same_figures_as_page_json_and_csv(told: ReportInput) -> None:
-    found = report(told, at(0), at(56), at(42), 14)
+def test_R19_the_report_has_the_same_figures_as_page_json_and_csv(reported: ReportInput) -> None:
+    found = report(reported, at(0), at(56), at(42), 14)
     assert found.worth["grade: vip"] == 20.0
     vip = found.compared["grade: vip"]
     assert (vip.before.frequency, vip.after.frequency, vip.left_out) == (1.0, 1.0, 0)
@@ -113,7 +113,7 @@ def test_R19_the_report_has_the_same_figures_as_page_json_and_csv(told: ReportIn
     lines = as_csv(found).splitlines()
     assert lines[0].startswith("group,period_start,customers,frequency")
     assert [line.split(",")[0] for line in lines if line.endswith(",after")] == [*found.compared]
-    page = render(segments_page(told, found))
+    page = render(segments_page(reported, found))
     assert "Loud &lt;b&gt;ones&lt;/b&gt;" in page
     assert "<svg" in page
     assert "src=" not in page, "nothing is fetched"
@@ -122,13 +122,13 @@ def test_R19_the_report_has_the_same_figures_as_page_json_and_csv(told: ReportIn
 SENT = Action("campaign:spring", {"ann": at(45.4), "bob": at(47)})
 
 
-def test_R19_before_and_after_an_action_by_hand(told: ReportInput) -> None:
+def test_R19_before_and_after_an_action_by_hand(reported: ReportInput) -> None:
     """The action was sent to Ann on day 45, to Bob on day 47; each has their own windows.
 
     Ann, days 31 to 44: one purchase day (twice on it) of 20. Days 45 to 58: one, 10 less a refund
     of 6, and the campaign used. Bob: nothing. Two weeks are half of four.
     """
-    found = report(told, at(0), at(61), SENT, 14)
+    found = report(reported, at(0), at(61), SENT, 14)
     both = found.compared["everybody"]
     assert both.left_out == 0
     assert both.before == GroupBehaviour(2, 1.0, 0.5, None, None, 20.0)
@@ -140,19 +140,21 @@ def test_R19_before_and_after_an_action_by_hand(told: ReportInput) -> None:
     plain = as_json(found)
     assert (plain["around"], plain["action"]) == (None, "campaign:spring")
     assert plain["before_and_after"]["everybody"]["after"]["revenue"] == 4.0
-    page = render(segments_page(told, found))
+    page = render(segments_page(reported, found))
     assert "Before and after: action campaign:spring" in page
     assert "is not yet an effect" in page
     assert not re.search(r"(because of|thanks to|caused|led to|due to) ", page.lower())
 
 
-def test_R19_customers_without_whole_windows_are_left_out_and_counted(told: ReportInput) -> None:
+def test_R19_customers_without_whole_windows_are_left_out_and_counted(
+    reported: ReportInput,
+) -> None:
     """Bob's two weeks end with day 61; Ann first bought on day 10, 35 days before the action."""
-    early = report(told, at(0), at(60.5), SENT, 14).compared["everybody"]
+    early = report(reported, at(0), at(60.5), SENT, 14).compared["everybody"]
     assert (early.before.customers, early.after.customers, early.left_out) == (1, 1, 1)
-    assert report(told, at(0), at(99), SENT, 34).compared["everybody"].left_out == 0
-    assert report(told, at(0), at(99), SENT, 35).compared["everybody"].left_out == 1
-    assert report(told, at(0), at(99), SENT, 36).compared["everybody"].after.customers == 0
+    assert report(reported, at(0), at(99), SENT, 34).compared["everybody"].left_out == 0
+    assert report(reported, at(0), at(99), SENT, 35).compared["everybody"].left_out == 1
+    assert report(reported, at(0), at(99), SENT, 36).compared["everybody"].after.customers == 0
 
 
 @pytest.mark.parametrize("text", ["spring", "campaign:", "task:x", "weather:rain", ""])
@@ -188,8 +190,8 @@ def test_R19_around_a_real_campaign_the_figures_are_those_of_a_query() -> None:
     table = from_parquet(path)
     end = datetime(2017, 12, 31, tzinfo=UTC)
     action = Action("campaign:18", {str(c): t.replace(tzinfo=UTC) for c, t in sent})
-    told = ReportInput({}, (), {}, table.customers, table.events, {}, {}, "USD")
-    found = report(told, end - timedelta(days=28), end, action, 28).compared["everybody"]
+    reported = ReportInput({}, (), {}, table.customers, table.events, {}, {}, "USD")
+    found = report(reported, end - timedelta(days=28), end, action, 28).compared["everybody"]
     for (customers, _, days, amount), one in zip(wanted, (found.before, found.after), strict=True):
         assert one.customers == customers
         assert one.frequency == pytest.approx(days / customers)
@@ -198,7 +200,7 @@ def test_R19_around_a_real_campaign_the_figures_are_those_of_a_query() -> None:
     assert found.before.customers > 500
 
 
-def test_a_report_of_nothing_still_is_a_page(told: ReportInput) -> None:
+def test_a_report_of_nothing_still_is_a_page(reported: ReportInput) -> None:
     empty = ReportInput({}, (), {}, (), columns(time=np.array([])), {}, {}, "EUR")
     found = report(empty, at(0), at(0) + timedelta(days=1), at(0), 14)
     assert "Data quality" in render(segments_page(empty, found))

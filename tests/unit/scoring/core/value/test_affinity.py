@@ -131,7 +131,7 @@ def stated(groceries: EventTable, need: str, *categories: str) -> tuple[np.ndarr
     x = features(states, np.full(n, groceries.observed_until))
     base = measure(x, np.zeros(n), states["categories"], ValuePolicy(), LapseClock())
     mapped = Affinity(categories={need: list(categories)})
-    said = needs_of(states["categories"], np.array(base.categories), mapped)[need]
+    shown = needs_of(states["categories"], np.array(base.categories), mapped)[need]
     named = named_purchases(events)
     total = np.bincount(named.row, minlength=n)
     hits = np.bincount(
@@ -143,7 +143,7 @@ def stated(groceries: EventTable, need: str, *categories: str) -> tuple[np.ndarr
         test = binomtest(int(hits[row]), int(total[row]), alternative="greater")
         low = test.proportion_ci(0.95, method="wilson").low
         exact[row] = low / (1 - low) >= 2 * usual / (1 - usual) if low < 1 else True
-    return said, exact
+    return shown, exact
 
 
 def named_purchases(events: EventColumns) -> EventColumns:
@@ -161,9 +161,9 @@ def base_share(groceries: EventTable, share: np.ndarray, total: np.ndarray, x: n
 def test_R3_on_real_baskets_a_bucket_of_its_own_equals_its_department(
     groceries: EventTable,
 ) -> None:
-    said, exact = stated(groceries, "health", "NUTRITION")
-    assert said.tolist() == exact.tolist()
-    assert 10 < said.sum() < 500
+    shown, exact = stated(groceries, "health", "NUTRITION")
+    assert shown.tolist() == exact.tolist()
+    assert 10 < shown.sum() < 500
 
 
 @pytest.mark.public_sets
@@ -173,14 +173,14 @@ def test_on_real_baskets_a_shared_bucket_equals_its_departments_together(
     """DRUG GM, PRODUCE and RESTAURANT share a counter: the worst case of these 24 departments."""
     together = ("DRUG GM", "PRODUCE", "RESTAURANT")
     assert len({category_of(one) % CATEGORY_BUCKETS for one in together}) == 1
-    said, exact = stated(groceries, "fresh", "PRODUCE")
+    shown, exact = stated(groceries, "fresh", "PRODUCE")
     mixed, exactly_mixed = stated(groceries, "fresh", *together)
-    assert said.tolist() == mixed.tolist() == exactly_mixed.tolist()
-    wrong = said & ~exact
+    assert shown.tolist() == mixed.tolist() == exactly_mixed.tolist()
+    wrong = shown & ~exact
     _, others = stated(groceries, "other", "DRUG GM", "RESTAURANT")
     # Customers added by the collision buy its other departments clearly more, or nearly so.
     assert (wrong & others).sum() >= 0.8 * wrong.sum()
-    assert (exact & said).sum() < exact.sum(), "and it hides some who buy only produce"
+    assert (exact & shown).sum() < exact.sum(), "and it hides some who buy only produce"
 
 
 @pytest.mark.public_sets

@@ -103,6 +103,6 @@ def test_a_base_that_an_earlier_version_stored_has_no_limits() -> None:
 
 
 def test_every_flag_has_a_meaning_and_a_series_from_the_first_scrape_on() -> None:
-    told = {sample.labels["flag"] for one in QUALITY_FLAGS.collect() for sample in one.samples}
-    assert told == set(quality.MEANINGS)
-    assert {quality.AMOUNTS_IMPROBABLE, quality.TOO_MUCH_TRAFFIC} <= told
+    reported = {sample.labels["flag"] for one in QUALITY_FLAGS.collect() for sample in one.samples}
+    assert reported == set(quality.MEANINGS)
+    assert {quality.AMOUNTS_IMPROBABLE, quality.TOO_MUCH_TRAFFIC} <= reported

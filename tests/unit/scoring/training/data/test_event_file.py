@@ -82,7 +82,7 @@ def test_an_id_counts_once_a_customer(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "shown"),
     [
         (HEAD + "1,a,in March,purchase,3\n", "ts: row 1: 'in March' is not a time"),
         (HEAD + "1,a,,purchase,3\n", "ts: row 1: there is none"),
@@ -94,10 +94,10 @@ def test_an_id_counts_once_a_customer(tmp_path: Path) -> None:
         ("", "events: events.csv cannot be read"),
     ],
 )
-def test_what_has_no_meaning_is_named(tmp_path: Path, text: str, said: str) -> None:
+def test_what_has_no_meaning_is_named(tmp_path: Path, text: str, shown: str) -> None:
     with pytest.raises(Invalid) as caught:
         _csv(tmp_path, text)
-    assert said in str(caught.value)
+    assert shown in str(caught.value)
 
 
 def test_what_is_no_event_file_is_named(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_every_synonym_stands_once_for_one_column() -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "said"),
+    ("header", "shown"),
     [
         ("client,buyer,ts", "customer_id: 'client' and 'buyer' could both be it"),
         ("customer_id,order date,created_at", '--column ts="order date"'),
@@ -66,10 +66,12 @@ def test_every_synonym_stands_once_for_one_column() -> None:
         ("2024-01-01,17", "customer_id: column missing"),
     ],
 )
-def test_what_could_be_two_columns_or_none_is_named(tmp_path: Path, header: str, said: str) -> None:
+def test_what_could_be_two_columns_or_none_is_named(
+    tmp_path: Path, header: str, shown: str
+) -> None:
     with pytest.raises(Invalid) as caught:
         both(written(tmp_path, header + "\n" + "1,2024-01-01,1,1\n"[: header.count(",") * 2 + 1]))
-    assert said in str(caught.value)
+    assert shown in str(caught.value)
 
 
 def test_the_own_name_wins_over_a_synonym(tmp_path: Path) -> None:

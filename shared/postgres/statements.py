@@ -1,0 +1,33 @@
+"""Single statements, each a transaction of its own; raises Transient for errors that pass."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from shared.postgres.engine import unit_of_work
+
+
+async def fetch(engine: AsyncEngine, query: str, *arguments: object) -> Sequence[Any]:
+    """Returns the rows of a statement, as asyncpg gives them."""
+    async with unit_of_work(engine) as work:
+        return await work.driver.fetch(query, *arguments)
+
+
+async def fetch_value(engine: AsyncEngine, query: str, *arguments: object) -> Any:
+    """Returns the first column of a statement's first row; None where there is no row."""
+    async with unit_of_work(engine) as work:
+        return await work.driver.fetchval(query, *arguments)
+
+
+async def execute(engine: AsyncEngine, query: str, *arguments: object) -> str:
+    """Executes a statement; returns its command tag, such as `UPDATE 3`."""
+    async with unit_of_work(engine) as work:
+        return await work.driver.execute(query, *arguments)
+
+
+async def select(engine: AsyncEngine, query: sa.Executable) -> list[dict[str, Any]]:
+    """Returns the rows of a query, each by the names of its columns."""
+    async with unit_of_work(engine) as work:
+        return [dict(row) for row in (await work.connection.execute(query)).mappings()]
