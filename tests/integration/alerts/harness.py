@@ -382,11 +382,8 @@ async def rows(engine: AsyncEngine, query: str) -> list[tuple[Any, ...]]:
 async def outbox(engine: AsyncEngine) -> list[TreatmentRecorded]:
     """Return the outbox's messages, waiting or sent by the last transaction, in order."""
     parcels = await rows(engine, "SELECT messages FROM alerts.outbox ORDER BY id")
-    return [
-        msgspec.json.decode(message.value or b"", type=TreatmentRecorded)
-        for (packed,) in parcels
-        for message in unpack(("", 0), packed)
-    ]
+    messages = [message for (packed,) in parcels for message in unpack(("", 0), packed)]
+    return [msgspec.json.decode(m.value or b"", type=TreatmentRecorded) for m in messages]
 
 
 async def until(engine: AsyncEngine, query: str, *expected: tuple[Any, ...]) -> None:
