@@ -7,7 +7,6 @@ with ended_by_interrupt():  # importing takes a second
     from typing import Any
 
     from services.alerts.commands import (
-        customers,
         deliveries,
         effect,
         endpoints,
@@ -25,7 +24,6 @@ with ended_by_interrupt():  # importing takes a second
 def _add_commands(commands: Any) -> None:
     tasks.add_commands(commands)
     feedback.add_commands(commands)
-    customers.add_commands(commands)
     policies.add_commands(commands)
     effect.add_commands(commands)
     deliveries.add_commands(commands)

@@ -38,6 +38,7 @@ from services.alerts.handlers.handle_activity import HandleActivity
 from services.alerts.handlers.handle_assessments import HandleAssessments
 from services.alerts.handlers.handle_segment_entries import HandleSegmentEntries
 from services.alerts.handlers.measure_effect import MeasureEffect
+from services.alerts.handlers.merge_customers import MergeCustomers
 from services.alerts.handlers.record_task_changes import RecordTaskChanges
 from services.alerts.handlers.send_customer_messages import SendCustomerMessages
 from services.alerts.handlers.take_message_result import TakeMessageResult
@@ -183,6 +184,7 @@ class Alerts:
             rules=self.rules,
             erasures=self.erasures,
             recorder=self.recorder,
+            merge=MergeCustomers(customers=self.customers, recorder=self.recorder),
             transactions=self.transactions("changes"),
             clock=self.clock,
             deliveries_queued=self.deliveries_queued,

@@ -53,6 +53,8 @@ class KnownCustomer(msgspec.Struct, frozen=True, gc=False):
 
     state: CustomerState
     profile: ProfileSeen | None
+    part_of: str | None = None
+    """The customer that this id is part of (docs/identity.md); None: one of its own."""
 
     @property
     def contact(self) -> Profile:

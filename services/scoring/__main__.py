@@ -11,6 +11,7 @@ with ended_by_interrupt():  # importing takes a second
         assessments,
         evaluate,
         features,
+        identities,
         imports,
         models,
         partitions,
@@ -36,6 +37,7 @@ def _add_commands(commands: Any) -> None:
         features,
         value,
         absences,
+        identities,
     ):
         each.add_commands(commands)
     set_aside.add_commands(SPEC, commands)

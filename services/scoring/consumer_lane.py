@@ -10,6 +10,7 @@ from services.scoring import metrics
 from services.scoring.handlers.assess_customers import Assessor
 from services.scoring.handlers.classify_customers import ClassificationTables
 from services.scoring.handlers.erase_customers import DropErased, EraseCustomers
+from services.scoring.handlers.link_customers import LinkCustomers
 from services.scoring.handlers.micro_batch import MicroBatch
 from services.scoring.handlers.model_serving import ModelServing
 from services.scoring.handlers.shadow_scoring import ShadowScoring
@@ -23,6 +24,7 @@ from services.scoring.store.classification import ClassificationTable
 from services.scoring.store.customer_cache import CachingClassifications, CachingStore
 from services.scoring.store.erasure import CustomerErasure
 from services.scoring.store.history import HistoryReader
+from services.scoring.store.identity import IdentityTables
 from services.scoring.store.tables import SCHEMA
 from shared.contracts.risk import BANDS
 from shared.kafka.fenced import FencedConsumer
@@ -35,6 +37,7 @@ from shared.kafka.worker import work
 from shared.postgres.ledger import Claim, Ledger
 from shared.postgres.outbox import Outbox
 from shared.runtime import service
+from shared.runtime.clock import Clock
 from shared.runtime.health import Health
 from shared.runtime.isolation import ItemIsolation
 
@@ -58,9 +61,8 @@ class ConsumerLane:
         self.name = f"activity-{number}"
         ledger, outbox = Ledger(engine, SCHEMA), Outbox(SCHEMA)
         self._relay = _relay(number, settings, kafka, engine, outbox)
-        self._store = CachingStore(
-            BatchStore(engine, ledger, outbox), settings.cache_customers_max // settings.lanes
-        )
+        cached_max = settings.cache_customers_max // settings.lanes
+        self._store = CachingStore(BatchStore(engine, ledger, outbox), cached_max)
         self._shadow, self._dead_letter_topic = shadow, settings.dead_letter_topic
         self._alarm = SourceAlarm(self.name)
         self.consumer = FencedConsumer(
@@ -72,14 +74,14 @@ class ConsumerLane:
             batch_records_max=settings.batch_records_max,
             on_claim=self._claimed,
         )
-        transactions = BatchTransactions(
-            engine=engine, ledger=ledger, outbox=outbox, relay=self._relay
-        )
+        relay = self._relay
+        transactions = BatchTransactions(engine=engine, ledger=ledger, outbox=outbox, relay=relay)
         self._quarantine = quarantine_of(settings, transactions)
         classifications = CachingClassifications(ClassificationTable(), self._store)
         erasure = CustomerErasure(engine)
+        decode = ActivityDecoder(settings.dead_letter_topic, replay=settings.clock == "replay")
         handle = MicroBatch(
-            decode=ActivityDecoder(settings.dead_letter_topic, replay=settings.clock == "replay"),
+            decode=decode,
             store=self._store,
             sender=self._relay,
             classifications=ClassificationTables(
@@ -93,6 +95,7 @@ class ConsumerLane:
             observe=self._observe,
             isolation=isolation,
             blameless=self._quarantine.survived,
+            link=_link(settings, transactions, decode, isolation.clock),
             without_erased=DropErased(erasure.erasures),
         )
         self._handle = EraseCustomers(
@@ -131,6 +134,22 @@ def _relay(
 ) -> Relay:
     newer = partial(HistoryReader(engine).newer, settings.risk_topic)
     return Relay(engine, outbox, Producer(kafka, f"scoring-relay-{number}"), newer)
+
+
+def _link(
+    settings: ScoringSettings,
+    transactions: BatchTransactions,
+    decode: ActivityDecoder,
+    clock: Clock,
+) -> LinkCustomers:
+    return LinkCustomers(
+        transactions=transactions,
+        tables=IdentityTables(),
+        refuse=decode.dead_letter,
+        clock=clock,
+        risk_topic=settings.risk_topic,
+        changes_topic=settings.changes_topic,
+    )
 
 
 def quarantine_of(settings: ScoringSettings, transactions: BatchTransactions) -> Quarantine:

@@ -34,6 +34,7 @@ from services.scoring.store.definitions import Decisions
 from services.scoring.store.erasure import CustomerErasure
 from services.scoring.store.export import MEANINGS, export_of
 from services.scoring.store.history import HistoryReader
+from services.scoring.store.identity_queries import IdentityQueries
 from services.scoring.store.models import Models
 from services.scoring.store.monitoring import MonitoringTables
 from services.scoring.store.shadow_scores import Shadows
@@ -204,10 +205,11 @@ class _Treatments:
 
 def _add_routes(app: FastAPI, engine: AsyncEngine, tokens: Tokens, clock: Clock) -> None:
     lists, decisions = ClassificationQueries(engine), Decisions(engine)
+    identity = IdentityQueries(engine)
     add_segment_routes(app, lists, decisions, tokens, clock)
-    add_value_routes(app, lists, decisions, tokens, clock)
-    add_absence_routes(app, decisions, tokens, clock)
-    add_routes(app, HistoryReader(engine), tokens)
+    add_value_routes(app, lists, decisions, identity, tokens, clock)
+    add_absence_routes(app, decisions, identity, tokens, clock)
+    add_routes(app, HistoryReader(engine), identity, tokens)
     add_audit_routes(app, Audit(engine, SCHEMA), tokens)
     add_export_routes(app, export_of(engine), MEANINGS, tokens, clock)
 

@@ -111,6 +111,11 @@ SHADOW_SCORES = Counter(
 SHADOW_SKIPPED = Counter(
     "ebbwatch_scoring_shadow_skipped", "Assessments left out of the comparison: the queue was full"
 )
+IDENTITIES = Counter(
+    "ebbwatch_scoring_identity_statements_total",
+    "Statements about ids that were decided on",
+    ["outcome"],
+)
 TREATMENTS = Counter(
     "ebbwatch_scoring_treatments", "Facts about what alerts did, kept for training", ["kind"]
 )

@@ -1,6 +1,6 @@
 """Ports of scoring's handlers, and the columns that they exchange with their adapters."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,7 +17,7 @@ from services.scoring.core.risk.bands import NO_BAND
 from services.scoring.core.value.classify import NO_SEGMENTS, NONE
 from services.scoring.core.value.compare import ClassificationColumns, ClassificationRows
 from shared.contracts.changes import CustomerChanged
-from shared.contracts.events import Profile
+from shared.contracts.events import Identity, Profile
 from shared.contracts.risk import Method
 from shared.kafka.batch import Batch, ConsumedRecord
 from shared.kernel.arrays import Codes, Flags, Floats, Ints
@@ -94,6 +94,7 @@ class EventRows:
     live: list[bool] = field(default_factory=list)
     """False for events of a backfill."""
     profile: list[Profile | None] = field(default_factory=list)
+    identity: list[Identity | None] = field(default_factory=list)
     record: list[ConsumedRecord] = field(default_factory=list)
     """The record as read: its value is kept as history, its origin identifies a dead letter."""
 
@@ -164,6 +165,8 @@ class LoadedRows(Columns):
     """When the timer fires."""
     look_at: Floats
     """Next assessment as the last one scheduled it; the timer may fire before it."""
+    grouped: Flags
+    """Whether other ids are part of this customer (docs/identity.md)."""
 
     @classmethod
     def nothing(cls, n: int) -> "LoadedRows":
@@ -181,6 +184,7 @@ class LoadedRows(Columns):
             published_signs=np.zeros(n, np.int16),
             due_at=np.full(n, np.nan),
             look_at=np.full(n, np.nan),
+            grouped=np.zeros(n, np.bool_),
         )
 
 
@@ -257,6 +261,8 @@ class BatchEffects:
     moves: list[Move]
     recorded_at: datetime
     assessed: AssessedRows = field(default_factory=AssessedRows.none)
+    own_states: Mapping[str, bytes] = field(default_factory=dict)
+    """New states of what came with each id alone, of customers with several ids."""
     quality: Mapping[str, int] = field(default_factory=dict)
     """Number of assessed customers with each quality flag."""
 
@@ -355,6 +361,12 @@ class Store(Protocol):
 
     def open(self) -> AbstractAsyncContextManager[UnitOfWork]: ...
     async def known(self, work: UnitOfWork, events: EventRows) -> dict[int, bytes]: ...
+    async def redirects(
+        self, work: UnitOfWork, ids: Collection[str], forwarded: Collection[str]
+    ) -> dict[str, str]: ...
+    async def own_states(self, work: UnitOfWork, ids: Collection[str]) -> dict[str, bytes]: ...
+    def drop(self, customers: Iterable[str]) -> None: ...
+
     async def due(
         self,
         work: UnitOfWork,

@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from shared.contracts.events import Profile
+from shared.contracts.events import Identity, Profile
 
 
 class ActivityData(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
@@ -50,6 +50,7 @@ class ActivityData(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """Loyalty level after a change."""
     level_before: str | None = None
     profile: Profile | None = None
+    identity: Identity | None = None
     text: str | None = None
     """Text of a feedback; for a contract, why it ended."""
 

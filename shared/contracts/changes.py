@@ -12,6 +12,7 @@ from typing import Literal
 
 import msgspec
 
+IdentityKind = Literal["customer_merged", "customer_unmerged"]
 ChangeKind = Literal[
     "segment_entered",
     "segment_left",
@@ -19,6 +20,8 @@ ChangeKind = Literal[
     "tier_changed",
     "behaviour_changed",
     "lifecycle_changed",
+    "customer_merged",
+    "customer_unmerged",
 ]
 
 
@@ -27,7 +30,8 @@ class CustomerChanged(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=T
 
     customer_id: str
     sequence: int
-    """Per customer, from 1; a first grade, tier or state takes a number and is not published."""
+    """Per customer, from 1; a first grade, tier or state takes a number and is not published.
+    0 of `customer_merged` and `customer_unmerged`: repeating the last of these changes nothing."""
     kind: ChangeKind
     at: datetime
     """Business time, UTC: wall clock when live, the tick in a replay."""
@@ -41,6 +45,8 @@ class CustomerChanged(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=T
     """The version of the definition that was applied."""
     action: str | None = None
     """On entry: the playbook that the segment's definition names."""
+    primary_id: str | None = None
+    """The customer that this one is part of from now on (merged), or is no longer (unmerged)."""
     silent: bool = False
     """True: not news, so nothing is to be done about it. It is the first assessment after a
     backfill, or a saved definition that finds customers already inside and was saved without

@@ -17,6 +17,7 @@ INTERACTION = "io.ebbwatch.interaction"
 FEEDBACK = "io.ebbwatch.feedback"
 PROFILE = "io.ebbwatch.profile"
 CONTRACT = "io.ebbwatch.contract"
+IDENTITY = "io.ebbwatch.identity"
 LOYALTY = "io.ebbwatch.loyalty"
 TICK = "io.ebbwatch.clock.tick"
 """Replay only: `time` becomes `now` in every partition."""
@@ -37,6 +38,9 @@ KEY_BYTES_MAX = 2_600
 """Bytes of customer, source and id together in UTF-8: an entry of a PostgreSQL index has room for
 2,704 with its headers. Readers of `ebbwatch.activity` check it, since other processes can write
 there."""
+
+IDS_MAX = 50
+"""Ids of one customer. More are a till's or a tablet's that many people use, not a person's."""
 
 Identifier = Annotated[str, Meta(min_length=1, max_length=ID_LENGTH_MAX)]
 ShortText = Annotated[str, Meta(max_length=200)]
@@ -115,6 +119,23 @@ class Contract(msgspec.Struct, kw_only=True, omit_defaults=True):
     """When an activated contract ends unless it is renewed, with an offset from UTC."""
     reason: ShortText | None = None
     """Why it ended, in the company's own words."""
+
+
+class Identity(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Which ids are one customer (docs/identity.md).
+
+    `linked`: the subject and `ids` are one. `unlinked`: the subject, or each of `ids` where it is
+    not empty, is a customer of its own again. `contact`: the subject is a person at the account
+    that `ids` names, and what the person does counts for the account.
+    """
+
+    kind: Literal["linked", "unlinked", "contact"] = "linked"
+    ids: Annotated[list[Identifier], Meta(max_length=IDS_MAX)] = []
+    primary: Identifier | None = None
+    """Of linked ids, the one that the customer is to have; by default the longest known one."""
+    device: bool = False
+    """The ids were seen on one device, which may be shared: customers that are known by other ids
+    are never joined because of it."""
 
 
 POINTS_MAX = 1e12
@@ -218,6 +239,7 @@ DATA_BY_TYPE: dict[str, type[msgspec.Struct]] = {
     FEEDBACK: Feedback,
     PROFILE: Profile,
     CONTRACT: Contract,
+    IDENTITY: Identity,
     LOYALTY: Loyalty,
 }
 CONTROL_TYPES = frozenset({TICK, BACKFILL_ENDED})

@@ -32,6 +32,7 @@ READING: Final = frozenset({
     "erasures show",
     "evaluate",
     "features",
+    "identities show",
     "imports show",
     "intake status",
     "mappings list",

@@ -19,6 +19,7 @@ from services.scoring.commands.service import SPEC
 from services.scoring.core.value.classify import Valuation
 from services.scoring.handlers.assess_customers import Assessor
 from services.scoring.handlers.classify_customers import ClassificationTables
+from services.scoring.handlers.link_customers import LinkCustomers
 from services.scoring.handlers.micro_batch import MicroBatch
 from services.scoring.inbound.activity import ActivityDecoder
 from services.scoring.model.rule_model import RuleModel
@@ -27,6 +28,7 @@ from services.scoring.settings import ScoringSettings
 from services.scoring.store.batch import BatchStore
 from services.scoring.store.classification import ClassificationTable
 from services.scoring.store.customer_cache import CachingClassifications, CachingStore
+from services.scoring.store.identity import IdentityTables
 from shared.contracts import topics
 from shared.contracts.activity import ENCODER, Activity, ActivityData
 from shared.contracts.events import PURCHASE
@@ -34,6 +36,7 @@ from shared.contracts.topics import Topic
 from shared.kafka.producer import Producer, Record
 from shared.kafka.relay import Relay
 from shared.kafka.settings import KafkaSettings
+from shared.kafka.transaction import BatchTransactions
 from shared.kernel.arrays import Ints
 from shared.postgres.engine import create_engine
 from shared.postgres.ledger import Claim, Ledger
@@ -190,6 +193,24 @@ class Scoring:
             self.claims[topic, n] = await self.ledger.take_over((topic, n), "bench")
 
 
+def _link(
+    engine: AsyncEngine,
+    ledger: Ledger,
+    outbox: Outbox,
+    relay: Relay,
+    decode: ActivityDecoder,
+    topic: str,
+) -> LinkCustomers:
+    return LinkCustomers(
+        transactions=BatchTransactions(engine=engine, ledger=ledger, outbox=outbox, relay=relay),
+        tables=IdentityTables(),
+        refuse=decode.dead_letter,
+        clock=SystemClock(),
+        risk_topic=topic,
+        changes_topic=topic,
+    )
+
+
 @asynccontextmanager
 async def scoring(
     stack: LocalStack,
@@ -211,19 +232,19 @@ async def scoring(
     kept = settings.cache_customers_max // lanes
     make = store or (lambda *parts: CachingStore(BatchStore(*parts), kept))
     relays = [Relay(engine, outbox, Producer(stack.kafka.settings, "bench")) for _ in range(lanes)]
-
     careful = ItemIsolation(Suspects(engine, SPEC.schema), SystemClock(), lambda _: None)
 
     async def nothing() -> None:
-        """Notes nothing."""
+        pass
 
     def lane(relay: Relay) -> MicroBatch:
         tables = make(engine, ledger, outbox)
         standings: ClassificationStore = ClassificationTable()
         if isinstance(tables, CachingStore):
             standings = CachingClassifications(standings, tables)
+        decode = ActivityDecoder("dead-letter", replay=False)
         return MicroBatch(
-            decode=ActivityDecoder("dead-letter", replay=False),
+            decode=decode,
             store=tables,
             sender=relay,
             classifications=ClassificationTables(standings, Valuation, risk),
@@ -241,6 +262,7 @@ async def scoring(
             observe=lambda *_: None,
             isolation=careful,
             blameless=nothing,
+            link=_link(engine, ledger, outbox, relay, decode, risk),
         )
 
     try:

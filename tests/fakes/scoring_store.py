@@ -1,6 +1,6 @@
 """Scoring's tables in memory: passes the same suite as the real ones (tests/contract)."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
@@ -162,12 +162,28 @@ class MemoryStore:
                 "published_signs": np.array(_of(current, "published_signs", 0)),
                 "due_at": seconds_of(timers),
                 "look_at": seconds_of(_of(current, "look_at")),
+                "grouped": np.zeros(len(customers), np.bool_),
             },
             {
                 "state": [None if one is None else one[1] for one in states],
                 "model_version": [t.made_by.get(name) for name in customers],
             },
         )
+
+    async def redirects(
+        self, work: UnitOfWork, ids: Collection[str], forwarded: Collection[str]
+    ) -> dict[str, str]:
+        """Return nothing: these tables hold no customer with several ids."""
+        del work, ids, forwarded
+        return {}
+
+    async def own_states(self, work: UnitOfWork, ids: Collection[str]) -> dict[str, bytes]:
+        """Return nothing, as above."""
+        del work, ids
+        return {}
+
+    def drop(self, customers: Iterable[str]) -> None:
+        """Keep nothing between transactions."""
 
     async def record(self, work: UnitOfWork, events: EventRows, recorded_at: datetime) -> None:
         """Record events before `write`, which does it for callers that have not."""

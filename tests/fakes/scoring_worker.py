@@ -14,12 +14,19 @@ import msgspec
 from services.scoring.core.value.classify import Valuation
 from services.scoring.handlers.assess_customers import Assessor
 from services.scoring.handlers.classify_customers import ClassificationTables
-from services.scoring.handlers.micro_batch import MicroBatch, WithoutErased, keep_all
+from services.scoring.handlers.micro_batch import Link, MicroBatch, WithoutErased, keep_all
 from services.scoring.inbound.activity import ActivityDecoder
 from services.scoring.model.rule_model import RuleModel
-from services.scoring.ports import BatchEffects, ClassificationStore, Predictor, Store
+from services.scoring.ports import (
+    BatchEffects,
+    ClassificationStore,
+    EventRows,
+    Predictor,
+    Store,
+)
 from shared.contracts.changes import CustomerChanged
 from shared.contracts.risk import RiskAssessed
+from shared.kafka.batch import Batch
 from shared.kafka.transaction import Sender
 from shared.postgres.ledger import Claim, Move
 from shared.postgres.ledger import TopicPartition as Tp
@@ -54,6 +61,10 @@ class Sending(Sender, Protocol):
     def sent(self) -> list[Message]: ...
 
 
+async def _no_statements(_: Batch, __: EventRows, ___: set[str]) -> None:
+    raise AssertionError("this worker decides on no statements about ids")
+
+
 @dataclass(slots=True)
 class ScoringWorker:
     """One worker's handler; `claims` are what it believes to own."""
@@ -72,6 +83,8 @@ class ScoringWorker:
     suspects: Notes = field(default_factory=FailuresInMemory)
     blameless: int = 0
     """How often a batch's records were reported not to be the cause of what follows."""
+    link: Link | None = None
+    """Decides on statements about ids; without it a test must send none."""
     without_erased: WithoutErased = keep_all
     handle: Callable[..., Awaitable[Sequence[Move]]] = field(init=False)
 
@@ -97,6 +110,7 @@ class ScoringWorker:
             observe=lambda effects, _: self.done.append(effects),
             isolation=ItemIsolation(self.suspects, self.clock, lambda _: None),
             blameless=self._blameless,
+            link=self.link or _no_statements,
             without_erased=self.without_erased,
         )
 

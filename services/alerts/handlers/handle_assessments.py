@@ -82,6 +82,8 @@ class HandleAssessments:
             work = transaction.work
             assessed = await drop_erased(work, self.erasures, "risk", decoded, _customer)
             known = await self.customers.lock(work, {a.message.customer_id for a in assessed})
+            # Published before an id became part of another customer, and read after it.
+            assessed = [a for a in assessed if known[a.message.customer_id].part_of is None]
             version, policy = await self.rules.current(work)
             effects = await self.fits.current(work, policy.name)
             made = _decide(assessed, known, policy, effects)

@@ -24,6 +24,7 @@ from services.alerts.core.scheduled_tasks import (
 )
 from services.alerts.core.task import Ground, Task
 from services.alerts.handlers.drop_erased import drop_erased
+from services.alerts.handlers.merge_customers import MergeCustomers
 from services.alerts.handlers.record_task_changes import BatchDecisions, RecordTaskChanges, count
 from services.alerts.handlers.update_gauges import note_lag
 from services.alerts.ports import ClassificationChanged, Decoded, KnownCustomer
@@ -127,6 +128,7 @@ class HandleSegmentEntries:
     rules: Policies
     erasures: Erasures
     recorder: RecordTaskChanges
+    merge: MergeCustomers
     clock: Clock
     deliveries_queued: asyncio.Event
     """Set once deliveries are committed: wakes the delivery sender of this process."""
@@ -142,15 +144,17 @@ class HandleSegmentEntries:
         async with self.transactions.open(moves) as transaction:
             work = transaction.work
             changed = await drop_erased(work, self.erasures, "changes", decoded, _customer)
+            moved, news = await self.merge(work, changed, now)
             _, policy = await self.rules.current(work)
             outcome = await self._enter(work, _News.of(changed, policy), now)
             await self.customers.write(work, outcome.regraded, outcome.known)
             changes, messages = await self.recorder.write(work, outcome.decisions, now)
-            transaction.messages += [*decoded.dead, *messages]
-        if changes:
+            transaction.messages += [*decoded.dead, *news, *messages]
+        if changes or moved:
             self.deliveries_queued.set()
         metrics.DEAD_LETTERS.labels("changes").inc(len(decoded.dead))
-        count(changes, self.clock.now())
+        ended = [each for each in moved if each.task.status == "closed"]
+        count([*changes, *ended], self.clock.now())
         await transaction.send()
         return moves
 

@@ -1,9 +1,11 @@
 """Decodes changes of customers' classification; an unreadable record becomes a dead letter."""
 
+from typing import get_args
+
 from services.alerts.inbound.dead_letters import dead_letter, nul_free
 from services.alerts.inbound.erasures import erasure_of
 from services.alerts.ports import ClassificationChanged, Decoded, ErasureSeen
-from shared.contracts.changes import DECODER, CustomerChanged
+from shared.contracts.changes import DECODER, CustomerChanged, IdentityKind
 from shared.contracts.events import ID_LENGTH_MAX
 from shared.contracts.reading import read, with_utc
 from shared.kafka.batch import Batch, ConsumedRecord
@@ -51,6 +53,10 @@ def _read(record: ConsumedRecord) -> CustomerChanged:
     ):
         if not 0 <= number <= INTEGER_MAX:
             raise Invalid(field, f"must be 0 to {INTEGER_MAX}")
+    if change.kind in get_args(IdentityKind) and not (
+        change.primary_id and len(change.primary_id) <= ID_LENGTH_MAX
+    ):
+        raise Invalid("primary_id", "missing or too long: which customer it is about")
     if change.kind == "segment_entered" and change.segment is None:
         raise Invalid("segment", "an entry needs the segment")
     return change

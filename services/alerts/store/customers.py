@@ -63,7 +63,7 @@ _RECENT, _WARNED = list(_TYPES).index("recent"), list(_TYPES).index("warned")
 _MARKS = msgspec.json.Decoder(tuple[WarnedCause, ...])
 _PROFILE = msgspec.json.Decoder(Profile)
 _THESE = (
-    f"SELECT {_COLUMNS}, profile::text, profile_at, profile_event_id FROM alerts.customer "  # noqa: S608 (names of our own columns)
+    f"SELECT {_COLUMNS}, profile::text, profile_at, profile_event_id, part_of FROM alerts.customer "  # noqa: S608 (names of our own columns)
     "WHERE customer_id = ANY($1::text[])"
 )
 _ALL_KNOWN = (
@@ -213,7 +213,7 @@ def _array(times: Sequence[datetime]) -> str | None:
 
 
 def _known(row: "asyncpg.Record", open_tasks: tuple[OpenTask, ...]) -> KnownCustomer:
-    *columns, document, at, event_id = row
+    *columns, document, at, event_id, part_of = row
     seen = None
     if document is not None and at is not None and event_id is not None:
         seen = ProfileSeen(_PROFILE.decode(document), at, event_id)
@@ -221,4 +221,4 @@ def _known(row: "asyncpg.Record", open_tasks: tuple[OpenTask, ...]) -> KnownCust
     marks = columns[_WARNED]
     columns[_WARNED] = _MARKS.decode(marks) if marks else ()
     do_not_contact_at = seen.at if seen and seen.profile.do_not_contact else None
-    return KnownCustomer(CustomerState(*(*columns, do_not_contact_at, open_tasks)), seen)
+    return KnownCustomer(CustomerState(*(*columns, do_not_contact_at, open_tasks)), seen, part_of)

@@ -29,16 +29,6 @@ DELETED: Final = tuple(
 class Erasure:
     """Statements on all rows of one customer, who must be locked."""
 
-    async def are_there(self, work: UnitOfWork, customer_id: str) -> bool:
-        """Return whether alerts has any data of a customer with this id."""
-        found = await work.driver.fetchval(
-            "SELECT EXISTS (SELECT 1 FROM alerts.customer WHERE customer_id = $1) "
-            "OR EXISTS (SELECT 1 FROM alerts.purchase WHERE customer_id = $1) "
-            "OR EXISTS (SELECT 1 FROM alerts.feedback WHERE customer_id = $1)",
-            customer_id,
-        )
-        return bool(found)
-
     async def forget_names(self, work: UnitOfWork, customer_id: str) -> None:
         """Delete names, notes and reasons from the tasks, before their end is sent."""
         await work.driver.execute(
@@ -79,7 +69,8 @@ class Erasure:
         for table in RENAMED:
             rows[table] = rows.get(table, 0) + await _run(
                 work,
-                f"UPDATE alerts.{table} SET customer_id = $2 WHERE customer_id = $1",  # noqa: S608
+                f"UPDATE alerts.{table} SET customer_id = $2, came_with = NULL "  # noqa: S608
+                "WHERE customer_id = $1",
                 customer_id,
                 nameless,
             )

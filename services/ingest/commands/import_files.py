@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from services.ingest.commands.import_links import import_links
 from services.ingest.commands.import_progress import ImportProgress, Interrupted
 from services.ingest.settings import IngestSettings
 from shared.event_files.arguments import add_reading, reading_of
@@ -49,6 +50,10 @@ def add(commands: Any) -> None:
         "--live", action="store_true",
         help="a regular file of news: its events are judged as if they came now",
     )  # fmt: skip
+    parser.add_argument(
+        "--links", action="store_true",
+        help="files of links between ids: customer_id, other_id (docs/identity.md)",
+    )  # fmt: skip
     parser.add_argument("--currency", metavar="CODE", help="of the amounts, as EUR")
     parser.add_argument(
         "--source", default=SOURCE,
@@ -72,6 +77,8 @@ async def _import(args: argparse.Namespace) -> int:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     clock, settings, kafka = SystemClock(), IngestSettings(), KafkaSettings()
     rates = read_rates(settings)
+    if args.links:
+        return await _links(args, settings.raw_topics[0], kafka)
     options = reading_of(args, clock.now())
     folder: Path = args.folder or args.path[0].parent
     outlet = Producer(kafka, "ingest-import")
@@ -119,6 +126,22 @@ async def _import(args: argparse.Namespace) -> int:
         if notes is not None:
             notes.close()
         await outlet.close()
+
+
+async def _links(args: argparse.Namespace, topic: str, kafka: KafkaSettings) -> int:
+    """Send files of links."""
+    clock, outlet = SystemClock(), None
+    if not args.dry_run:
+        outlet = Producer(kafka, "ingest-import")
+    try:
+        rejected = await import_links(args.path, args.source, topic, outlet, clock)
+    except Transient as trouble:
+        print(f"the broker at {kafka.bootstrap_servers} cannot be used: {trouble}", file=sys.stderr)
+        return FAILED
+    finally:
+        if outlet is not None:
+            await outlet.close()
+    return REJECTED if rejected else DONE
 
 
 def _prepared(path: Path, options: "ReadOptions", progress: ImportProgress) -> "PreparedFile":

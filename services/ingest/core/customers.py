@@ -4,8 +4,8 @@ from services.ingest.core.faults import fault
 from shared.contracts.customers import is_customer, shown
 
 
-def customer(subject: str) -> str:
-    """Returns the customer id unchanged; raises Invalid where the text is not one.
+def customer(subject: str, field: str = "subject") -> str:
+    """Returns the customer id unchanged; raises Invalid with `field` where the text is not one.
 
     >>> customer("household-7")
     'household-7'
@@ -13,8 +13,8 @@ def customer(subject: str) -> str:
     if is_customer(subject):
         return subject
     if not shown(subject):
-        raise fault("subject", "blank: it names the customer")
+        raise fault(field, "blank: it names the customer")
     raise fault(
-        "subject",
+        field,
         f"{shown(subject)!r} is what a broken client sends where it knows of no customer",
     )

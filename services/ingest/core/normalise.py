@@ -10,12 +10,14 @@ from typing import Any
 
 import msgspec
 
+from services.ingest.core.customers import customer
 from services.ingest.core.faults import fault
 from services.ingest.core.rates import RateTable
 from shared.contracts.activity import ActivityData
 from shared.contracts.events import (
     Contract,
     Feedback,
+    Identity,
     Interaction,
     Item,
     Loyalty,
@@ -120,6 +122,21 @@ def profile(data: Profile, _: date, __: RateTable) -> ActivityData:
     return ActivityData(profile=data)
 
 
+def identity(data: Identity, _: date, __: RateTable) -> ActivityData:
+    """Converts a statement about ids; each must be one that a customer can have."""
+    for at, text in enumerate(data.ids):
+        _short(f"data.ids[{at}]", customer(text, f"data.ids[{at}]"))
+    if data.primary is not None:
+        _short("data.primary", customer(data.primary, "data.primary"))
+    if data.kind != "unlinked" and not data.ids:
+        raise fault("data.ids", "missing: the ids that belong together with the subject")
+    if data.kind == "contact" and len(data.ids) != 1:
+        raise fault("data.ids", "a contact belongs to one account: name that one")
+    if data.kind != "linked" and (data.primary is not None or data.device):
+        raise fault("data", "`primary` and `device` belong to linked ids")
+    return ActivityData(identity=data)
+
+
 NORMALISE: dict[type[msgspec.Struct], Callable[[Any, date, RateTable], ActivityData]] = {
     Purchase: purchase,
     Refund: refund,
@@ -127,6 +144,7 @@ NORMALISE: dict[type[msgspec.Struct], Callable[[Any, date, RateTable], ActivityD
     Feedback: feedback,
     Profile: profile,
     Contract: contract,
+    Identity: identity,
     Loyalty: loyalty,
 }
 

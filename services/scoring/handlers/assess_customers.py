@@ -50,6 +50,7 @@ from services.scoring.handlers.write_assessments import (
 from services.scoring.ports import (
     AssessedRows,
     BatchEffects,
+    EventRows,
     LoadedRows,
     NewAssessments,
     Predictor,
@@ -96,7 +97,7 @@ class Assessor:
         """Returns everything that the batch writes, except moves and the recording time."""
         states = loaded.state
         if len(job.events):
-            states = fold(states, _columns(job))
+            states = fold(states, event_columns(job.events, job.event_rows))
         effects = BatchEffects(
             events=job.events,
             customers=job.customers,
@@ -262,15 +263,14 @@ def _armed(fired: Flags, before: Floats, next_assessments: Floats) -> Floats:
     return np.where(moves, next_assessments, np.nan)
 
 
-def _columns(job: BatchCustomers) -> EventColumns:
-    """Returns the events that change state, as columns for `fold`."""
-    events = job.events
+def event_columns(events: EventRows, rows: Ints) -> EventColumns:
+    """Returns the events that change state, as columns for `fold`; `rows` are their customers'."""
     kind = np.array(events.kind, np.uint8)
     key = np.zeros(len(kind), np.uint64)
     for n in np.flatnonzero((kind == Kind.SURVEY) | (kind == Kind.RECOMMENDATION)).tolist():
         key[n] = stable_hash(events.source[n], events.id[n])
     columns = EventColumns(
-        row=job.event_rows,
+        row=rows,
         kind=kind,
         time=seconds_of(events.time),
         amount=np.array(events.amount, np.float64),

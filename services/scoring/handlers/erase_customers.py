@@ -5,15 +5,17 @@ belongs to a new customer. A tombstone in each published topic tells readers tha
 follows, and lets the broker delete what was published.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
+from msgspec.structs import replace
 
 from services.scoring import metrics
 from services.scoring.ports import EventRows
 from services.scoring.store.erasure import CustomerErasure
-from shared.contracts.activity import Activity
+from shared.contracts.activity import ENCODER, Activity
 from shared.contracts.headers import ERASURE_AT, ERASURE_REQUEST
 from shared.kafka.batch import Batch, ConsumedRecord
 from shared.kafka.quarantine import Handle
@@ -61,7 +63,13 @@ class EraseCustomers:
                     work, request.id, customer, request.time, now
                 ):
                     continue
-                rows = await self.store.delete(work, customer)
+                others = await self.store.ids(work, customer)
+                rows = Counter(await self.store.delete(work, customer))
+                for other in others:
+                    rows.update(await self.store.delete(work, other))
+                rows["identity_link"] += await self.store.delete_links(work, [customer, *others])
+                # The other ids are erased in every service, each in the order of its partition.
+                transaction.messages += _requests(tp, request, others)
                 await self.store.erasures.add_rows(work, request.id, rows)
                 transaction.messages += [_tombstone(tp, topic, request) for topic in self.topics]
                 log.info("customer erased", request=request.id, rows=sum(rows.values()))
@@ -94,6 +102,19 @@ class DropErased:
         ]
         metrics.ERASED_EVENTS.inc(len(events) - len(kept))
         return events.select(kept)
+
+
+def _requests(cause: TopicPartition, request: Activity, others: Sequence[str]) -> list[Message]:
+    """Returns requests to erase the other ids of a customer."""
+    return [
+        Message(
+            cause,
+            cause[0],
+            other.encode(),
+            ENCODER.encode(replace(request, subject=other, id=f"{request.id}/{number}")),
+        )
+        for number, other in enumerate(others, 1)
+    ]
 
 
 def _tombstone(cause: TopicPartition, topic: str, request: Activity) -> Message:

@@ -16,6 +16,9 @@ import structlog
 from services.scoring.handlers.assess_customers import Assessor
 from services.scoring.handlers.batch import BatchCustomers
 from services.scoring.handlers.classify_customers import ClassificationTables
+from services.scoring.handlers.link_customers import bounded
+from services.scoring.handlers.member_states import fold_own_states
+from services.scoring.handlers.route_events import route
 from services.scoring.handlers.silence_sweep import (
     ALL_DUE,
     KIND,
@@ -53,6 +56,8 @@ sent its pending messages. Sent again from memory they would follow newer messag
 compacted topic. Instead the worker claims its partitions again, and sends what the outbox still
 holds."""
 
+Link = Callable[[Batch, EventRows, set[str]], Awaitable[None]]
+"""Decides on the statements about ids among events; adds the customers that it changes to a set."""
 
 LOOKED_UP_BATCHES = 16
 """Batches that query the stored key of each event, after the start and after each duplicate.
@@ -89,9 +94,13 @@ class MicroBatch:
         observe: Callable[[BatchEffects, float], None],
         isolation: ItemIsolation,
         blameless: Callable[[], Awaitable[None]],
+        link: Link,
         without_erased: WithoutErased = keep_all,
     ) -> None:
-        """`blameless` declares that the work that follows does not concern the batch's records."""
+        """`link` decides on statements about ids (`handlers.link_customers`).
+
+        `blameless` declares that the work that follows does not concern the batch's records.
+        """
         self._decode = decode
         self._store = store
         self._sender = sender
@@ -100,7 +109,7 @@ class MicroBatch:
         self._predictor = predictor
         self._clock = clock
         self._sweep = SilenceSweep(store, isolation, sweep_customers_max)
-        self._isolation, self._blameless = isolation, blameless
+        self._isolation, self._blameless, self._link = isolation, blameless, link
         self._sweep_interval_s = sweep_interval_s
         self._observe = observe
         self._without_erased = without_erased
@@ -179,12 +188,13 @@ class MicroBatch:
         if chosen.only:
             (events, parts), sweep = self._without_events(batch), True
         else:
-            events, parts = self._decode(batch, self._clock.now())
+            events, parts = await self._linked(batch)
             sweep = self._may_sweep(parts, began, idle=not batch, alone=batch.alone)
         if not batch and not sweep:
             return ()
         async with AsyncExitStack() as noted, self._store.open() as work:
             events = await self._without_erased(work, events)
+            events, forwarded = await route(work, self._store, events)
             due = await self._sweep.due(work, parts, chosen) if sweep else Due.none()
             if len(due) and not chosen.only:
                 await noted.enter_async_context(self._isolation.begun(KIND, due.customers))
@@ -202,6 +212,7 @@ class MicroBatch:
             finally:
                 await asyncio.wait({recording})
             await recording
+            await fold_own_states(work, self._store, job, loaded, effects)
             effects.moves = [
                 batch.move(t.tp, t.consumed, t.progress)
                 for t in parts
@@ -211,7 +222,7 @@ class MicroBatch:
                 return ()
             effects.recorded_at = recorded_at
             effects.messages += [m for t in parts for m in t.dead]
-            effects.messages += conflicts
+            effects.messages += conflicts + forwarded
             pending = await self._store.write(work, effects)
             await self._classifications.write(work, classify)
             await self._sender.forget(work)
@@ -220,6 +231,20 @@ class MicroBatch:
         await self._sender.flush(pending)
         self._observe(effects, self._clock.monotonic() - began)
         return effects.moves
+
+    async def _linked(self, batch: Batch) -> tuple[EventRows, list[PartitionBatch]]:
+        """Decodes a batch, up to a bounded number of statements about ids, and decides on them."""
+        events, parts = self._decode(batch, self._clock.now())
+        if any(events.identity):
+            if (fewer := bounded(batch, events)) is not None:
+                batch = fewer
+                events, parts = self._decode(batch, self._clock.now())
+            changed: set[str] = set()
+            try:
+                await self._link(batch, events, changed)
+            finally:
+                self._store.drop(changed)
+        return events, parts
 
     def _may_sweep(
         self, parts: Sequence[PartitionBatch], monotonic: float, *, idle: bool, alone: bool

@@ -5,16 +5,17 @@ state that is being rebuilt; new records wait in Kafka. A rebuild is safe to int
 repeat: rebuilt states are kept.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from services.scoring.core.features.decode import columns_of, kind_of
-from services.scoring.core.features.fold import fold
+from services.scoring.core.features.fold import States, fold
 from services.scoring.core.features.state import empty, to_bytes
 from services.scoring.store.rebuild import Rebuilding
 from shared.contracts.activity import DECODER
+from shared.kernel.arrays import Flags
 
 SLICE_CUSTOMERS = 50_000
 """Customers rebuilt at once: about 50 MB, and one scan of the history per slice."""
@@ -44,16 +45,34 @@ async def rebuild(store: Rebuilding, progress: Callable[[Rebuilt, int], None]) -
                 done.customers + made.customers, done.events + made.events, done.bare + made.bare
             )
             progress(done, total)
+        await _members(store)
     return done
 
 
 async def _slice(store: Rebuilding, part: int, parts: int) -> Rebuilt:
     names = await store.customers(part, parts)
+    states, count, seen = await _folded(names, store.events(part, parts))
+    await store.put(list(zip(names, to_bytes(states), strict=True)))
+    return Rebuilt(len(names), count, int((~seen).sum()))
+
+
+async def _members(store: Rebuilding) -> None:
+    """Makes anew what came with each id of customers with several."""
+    names = [name for name, _ in await store.members()]
+    if names:
+        states, _, _ = await _folded(names, store.member_events())
+        await store.put_members(list(zip(names, to_bytes(states), strict=True)))
+
+
+async def _folded(
+    names: Sequence[str], chunks: AsyncIterator[Sequence[tuple[str, bytes]]]
+) -> tuple[States, int, Flags]:
+    """Returns the states of these customers, the number of events, and who had any."""
     row_of = {name: row for row, name in enumerate(names)}
     states, count = empty(len(names)), 0
     seen = np.zeros(len(names), np.bool_)
-    async for chunk in store.events(part, parts):
-        read = [(row_of[name], DECODER.decode(payload)) for name, payload in chunk]
+    async for chunk in chunks:
+        read = [(name, DECODER.decode(payload)) for name, payload in chunk]
         kinds = [kind_of(activity) for _, activity in read]
         changing = [at for at, kind in enumerate(kinds) if kind]
         if not changing:
@@ -61,11 +80,10 @@ async def _slice(store: Rebuilding, part: int, parts: int) -> Rebuilt:
         events = columns_of(
             [read[at][1] for at in changing],
             [kinds[at] for at in changing],
-            [read[at][0] for at in changing],
+            [row_of[read[at][0]] for at in changing],
         )
         touched, row = np.unique(events.row, return_inverse=True)
         states[touched] = fold(states[touched], replace(events, row=row))
         seen[touched] = True
         count += len(changing)
-    await store.put(list(zip(names, to_bytes(states), strict=True)))
-    return Rebuilt(len(names), count, int((~seen).sum()))
+    return states, count, seen

@@ -31,7 +31,7 @@ from services.scoring.ports import (
 from shared.contracts import events as types
 from shared.contracts.activity import DECODER, Activity
 from shared.contracts.dead_letter import DeadLetter
-from shared.contracts.events import KEY_BYTES_MAX, key_fault
+from shared.contracts.events import KEY_BYTES_MAX, Identity, key_fault
 from shared.contracts.reading import read
 from shared.kafka.batch import Batch, ConsumedRecord
 from shared.kernel.errors import UNREADABLE, Invalid
@@ -104,16 +104,17 @@ class ActivityDecoder:
                 rows.extend(_columns([activity], [record]))
                 _note_backfills(progress, [activity])
         except Invalid as wrong:
-            part.dead.append(self._dead_letter(record, wrong.field, wrong.reason))
+            part.dead.append(self.dead_letter(record, wrong.field, wrong.reason))
         except ValueError as error:
-            part.dead.append(self._dead_letter(record, "value", str(error)))
+            part.dead.append(self.dead_letter(record, "value", str(error)))
 
     def same_id(self, record: ConsumedRecord) -> Message:
         """Returns the dead letter of an event that reuses an id with other content."""
         reason = "this source used this id before with other content: give each event its own id"
-        return self._dead_letter(record, "id", reason)
+        return self.dead_letter(record, "id", reason)
 
-    def _dead_letter(self, record: ConsumedRecord, field: str, reason: str) -> Message:
+    def dead_letter(self, record: ConsumedRecord, field: str, reason: str) -> Message:
+        """Returns a record as a dead letter."""
         letter = DeadLetter.of(record, "scoring", field, reason)
         tp = (record.topic, record.partition)
         return Message(tp, self._dead_letter_topic, letter.key, letter.value, letter.to_headers())
@@ -147,6 +148,17 @@ def _check(activity: Activity) -> None:
         raise ValueError(f"receivedms: must be 0 to {RECEIVED_MS_MAX}")
     if activity.contenthash:
         bytes.fromhex(activity.contenthash)
+    if (identity := activity.data.identity) is not None:
+        _check_ids(identity)
+
+
+def _check_ids(identity: Identity) -> None:
+    """Raises ValueError for an id that could be no customer's key."""
+    for name in (*identity.ids, *([] if identity.primary is None else [identity.primary])):
+        if "\0" in name:
+            raise ValueError("data.identity: an id may not contain a NUL")
+        if (why := key_fault(name, "", "")) is not None:
+            raise ValueError(f"data.identity: {why}")
 
 
 def _run(records: Sequence[ConsumedRecord], begin: int) -> list[Activity]:
@@ -214,6 +226,7 @@ def _fine(rows: EventRows) -> bool:
         and {time.tzinfo for time in rows.time} <= {UTC}
         and all(EARLIEST <= time <= LATEST for time in rows.time)
         and all(0 <= at <= RECEIVED_MS_MAX for at in rows.received_ms)
+        and not any(rows.identity)
     )
 
 
@@ -241,6 +254,7 @@ def _columns(activities: Sequence[Activity], records: Sequence[ConsumedRecord]) 
         received_ms=[a.receivedms for a in activities],
         live=[a.backfill is None for a in activities],
         profile=[d.profile for d in data],
+        identity=[d.identity for d in data],
         record=list(records),
     )
 

@@ -45,6 +45,7 @@ def loaded_of(
         published_signs=numbers["published_signs"].astype(np.int16),
         due_at=numbers["due_at"],
         look_at=numbers["look_at"],
+        grouped=numbers["grouped"],
     )
 
 

@@ -7,7 +7,7 @@ worker did not set are read anew. A process that changes a customer's state or a
 batch must raise the epoch of the partition (`Ledger.reset` does), so that the owner claims it anew.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 
@@ -85,6 +85,29 @@ class CachingStore:
     async def known(self, work: UnitOfWork, events: EventRows) -> dict[int, bytes]:
         """Passes on to the inner store; keys are never cached."""
         return await self._inner.known(work, events)
+
+    async def redirects(
+        self, work: UnitOfWork, ids: Collection[str], forwarded: Collection[str]
+    ) -> dict[str, str]:
+        """Returns the primary ids of those that are part of another customer.
+
+        Looks up `forwarded`, which came from another partition, and what is not cached. A cached id
+        that became part of another has no home: the write of this batch is refused, and the cache
+        emptied."""
+        names = list(ids)
+        slots = self._slots.of(names)
+        unknown = [names[n] for n in np.flatnonzero(slots < 0).tolist()]
+        if not unknown and not forwarded:
+            return {}
+        return await self._inner.redirects(work, unknown, forwarded)
+
+    async def own_states(self, work: UnitOfWork, ids: Collection[str]) -> dict[str, bytes]:
+        """Passes on to the inner store."""
+        return await self._inner.own_states(work, ids)
+
+    def drop(self, customers: Iterable[str]) -> None:
+        """Removes customers that another transaction of this worker has changed."""
+        self._slots.drop(customers)
 
     async def record(self, work: UnitOfWork, events: EventRows, recorded_at: datetime) -> None:
         """Passes on to the inner store."""

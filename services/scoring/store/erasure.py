@@ -1,12 +1,12 @@
 """Deletes a customer's data: tables with an index by customer at once, stored events by a scan."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.store import value_tables
+from services.scoring.store import identity_tables, value_tables
 from services.scoring.store.tables import SCHEMA, erasure, event
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.postgres.erasures import Erasures
@@ -23,6 +23,11 @@ INDEXED: Final = tuple(
     if "customer_id" in table.c and table.name not in SCANNED and table is not erasure
 )
 """Every other table with rows of customers: a new table is erased without being listed here."""
+
+_LINKS: Final = (
+    f"DELETE FROM {identity_tables.identity_link.fullname} WHERE a = ANY($1) OR b = ANY($1)",  # noqa: S608
+    f"DELETE FROM {identity_tables.identity_statement.fullname} WHERE ids && $1::text[]",  # noqa: S608
+)
 
 _SEGMENT_MEMBER: Final = (
     "DELETE FROM scoring.segment_member WHERE customer_id = $1 "
@@ -48,6 +53,20 @@ class CustomerErasure:
             rows[table.name] = _count(await work.driver.execute(statement, customer))
         await work.driver.execute("DELETE FROM scoring.suspect WHERE item = $1", customer)
         return rows
+
+    async def ids(self, work: UnitOfWork, customer: str) -> list[str]:
+        """Reads the other ids of the customer with this id (docs/identity.md)."""
+        rows = await work.driver.fetch(
+            "SELECT o.customer_id FROM scoring.member m JOIN scoring.member o USING (primary_id) "
+            "WHERE m.customer_id = $1 AND o.customer_id <> $1 ORDER BY 1",
+            customer,
+        )
+        return [row["customer_id"] for row in rows]
+
+    async def delete_links(self, work: UnitOfWork, ids: Sequence[str]) -> int:
+        """Delete what was stated about these ids; return the number of rows."""
+        done = [await work.driver.execute(statement, list(ids)) for statement in _LINKS]
+        return sum(map(_count, done))
 
     async def delete_events(self, now: datetime) -> int:
         """Delete the stored events of customers whose erasure is not done; return their number.

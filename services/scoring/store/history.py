@@ -3,7 +3,8 @@
 import math
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -11,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.scoring.ports import PublishedAssessment
 from services.scoring.store.tables import assessment_history, customer_state
 from services.scoring.store.tables import profile as profile_table
+from shared.contracts.activity import DECODER, ENCODER
 from shared.contracts.risk import BANDS
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.postgres.outbox import Message
@@ -42,33 +44,55 @@ class After:
     customer_id: str
 
 
+class Place(NamedTuple):
+    """Place of a message in the history of a customer, who may have several ids."""
+
+    assessed_at: datetime
+    customer_id: str
+    revision: int
+
+
 _LISTED = """
 SELECT a.customer_id, p.owner_id, a.published_band AS band, a.published_probability AS probability,
        a.published_value_at_risk AS value_at_risk, a.published_at AS assessed_at,
        a.published_signs AS signs
   FROM scoring.customer_state a {join} scoring.profile p
     ON p.customer_id = a.customer_id AND ($2::text IS NULL OR p.owner_id = $2)
+ WHERE a.partition >= 0
 """
 
 _BY_VALUE = f"""
 SELECT l.* FROM unnest($1::smallint[]) AS b(wanted), LATERAL (
-{_LISTED} WHERE a.published_band = b.wanted
+{_LISTED} AND a.published_band = b.wanted
            AND (a.published_value_at_risk, a.customer_id) < ($3::float8, $4::text)
          ORDER BY a.published_value_at_risk DESC, a.customer_id DESC LIMIT $5) l
  ORDER BY l.value_at_risk DESC, l.customer_id DESC LIMIT $5
 """  # noqa: S608 (of constants)
 
 _BY_ID = f"""
-{_LISTED} WHERE a.published_band = ANY($1::smallint[]) AND a.customer_id > $4::text
+{_LISTED} AND a.published_band = ANY($1::smallint[]) AND a.customer_id > $4::text
             AND $3::float8 IS NOT NULL
           ORDER BY a.customer_id LIMIT $5
 """
 
 
+# Not of an id that is part of another customer: its last message is the deletion.
 _NEWEST = """
 SELECT c.customer_id, h.message FROM unnest($1::text[]) AS c(customer_id), LATERAL (
     SELECT message FROM scoring.assessment_history h WHERE h.customer_id = c.customer_id
      ORDER BY revision DESC LIMIT 1) h
+ WHERE NOT EXISTS (SELECT FROM scoring.member m
+                    WHERE m.customer_id = c.customer_id AND m.primary_id <> m.customer_id)
+"""
+
+# With the customer that an event belongs to by now, where its payload names another one: an id that
+# became part of a customer, or no longer is. What a contact did stays with the account of then.
+_EVENTS = """
+SELECT e.payload, CASE
+         WHEN m.account IS NOT NULL AND e.customer_id <> e.original_customer_id THEN NULL
+         ELSE nullif(coalesce(m.primary_id, e.original_customer_id), e.customer_id)
+       END AS belongs_to
+  FROM scoring.event e LEFT JOIN scoring.member m ON m.customer_id = e.original_customer_id
 """
 
 _MADE = """
@@ -129,16 +153,24 @@ class HistoryReader:
         )
         return [dict(row) for row in rows]
 
-    async def published(self, customer_id: str, before: int | None, most: int) -> list[bytes]:
-        """Reads at most `most` risk messages about a customer below revision `before`.
+    async def published(
+        self, ids: Sequence[str], before: Place | None, most: int
+    ) -> list[tuple[Place, bytes]]:
+        """Reads at most `most` risk messages about a customer's ids, those before `before`.
 
         Newest first."""
-        h = assessment_history
-        query = sa.select(h.c.message).where(h.c.customer_id == customer_id)
+        h = assessment_history.c
+        place = sa.tuple_(h.assessed_at, h.customer_id, h.revision)
+        query = sa.select(h.assessed_at, h.customer_id, h.revision, h.message)
+        query = query.where(h.customer_id.in_(ids))
         if before is not None:
-            query = query.where(h.c.revision < before)
-        query = query.order_by(h.c.revision.desc()).limit(most)
-        return [row["message"] for row in await select(self._engine, query)]
+            query = query.where(place < sa.tuple_(*before))
+        newest = (h.assessed_at.desc(), h.customer_id.desc(), h.revision.desc())
+        rows = await select(self._engine, query.order_by(*newest).limit(most))
+        return [
+            (Place(row["assessed_at"], row["customer_id"], row["revision"]), row["message"])
+            for row in rows
+        ]
 
     async def newer(self, topic: str, sent: Sequence[Message]) -> list[Message]:
         """Returns each customer's newest message, where the one sent to `topic` is older."""
@@ -161,12 +193,23 @@ class HistoryReader:
                 yield [PublishedAssessment(**row) for row in rows]
 
     async def events(self) -> AsyncIterator[list[bytes]]:
-        """Reads every stored event's payload, in chunks, in no particular order."""
+        """Reads every stored event's payload, in chunks, in no particular order.
+
+        Its subject is the customer that the event belongs to by now."""
         async with unit_of_work(self._engine) as work:
             await _read_at_length(work)
-            cursor = await work.driver.cursor("SELECT payload FROM scoring.event")
+            cursor = await work.driver.cursor(_EVENTS)
             while rows := await cursor.fetch(EVENTS_AT_ONCE):
-                yield [row["payload"] for row in rows]
+                yield [_of_customer(row["payload"], row["belongs_to"]) for row in rows]
+
+
+def _of_customer(payload: bytes, belongs_to: str | None) -> bytes:
+    if belongs_to is None:
+        return payload
+    activity = DECODER.decode(payload)
+    activity.originalsubject = activity.originalsubject or activity.subject
+    activity.subject = belongs_to
+    return ENCODER.encode(activity)
 
 
 async def _read_at_length(work: UnitOfWork) -> None:

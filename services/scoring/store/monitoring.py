@@ -18,19 +18,22 @@ from shared.postgres.engine import unit_of_work
 from shared.postgres.statements import fetch, fetch_value, select
 
 _SAMPLE = """
-SELECT customer_id, state FROM scoring.customer_state WHERE feature_set = $1
+SELECT customer_id, state FROM scoring.customer_state WHERE feature_set = $1 AND partition >= 0
  ORDER BY hashtextextended(customer_id, 0), customer_id LIMIT $2
 """
 # Ordered by hash: a random sample that stays the same from week to week, except for new customers.
 
 _STATES = """
 SELECT c.n, s.state, s.feature_set FROM unnest($1::text[]) WITH ORDINALITY AS c(customer_id, n)
-  JOIN scoring.customer_state s USING (customer_id) ORDER BY c.n
+  JOIN scoring.customer_state s USING (customer_id)
+ WHERE s.partition >= 0 ORDER BY c.n
 """
 
 _WINDOWS = """
-SELECT customer_id, kind = 'held_out', at, until FROM scoring.treatment
- WHERE kind IN ('task_raised', 'held_out') AND customer_id = ANY($1::text[])
+SELECT coalesce(m.primary_id, t.customer_id), kind = 'held_out', at, until
+  FROM scoring.treatment t LEFT JOIN scoring.member m USING (customer_id)
+ WHERE kind IN ('task_raised', 'held_out')
+   AND (t.customer_id = ANY($1::text[]) OR m.primary_id = ANY($1::text[]))
 """
 
 _SETTLE = """

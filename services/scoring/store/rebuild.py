@@ -16,6 +16,15 @@ EVENTS_AT_ONCE = 5_000
 LOCK = 0x72656275
 """'rebu': advisory lock that allows one rebuild at a time."""
 
+_EVENTS = """
+SELECT s.customer_id, e.payload
+  FROM scoring.event e LEFT JOIN scoring.member m ON m.customer_id = e.original_customer_id
+  JOIN scoring.customer_state s ON s.customer_id = CASE
+         WHEN m.account IS NOT NULL AND e.customer_id <> e.original_customer_id THEN e.customer_id
+         ELSE coalesce(m.primary_id, e.original_customer_id) END
+"""
+"""Events with the customer that each belongs to by now (`history`)."""
+
 REASON = "states are being rebuilt; if this stays, run `python -m services.scoring rebuild` again"
 
 _OURS = "s.feature_set <> $1 AND mod(hashtext(s.customer_id)::bigint + 2147483648, $3) = $2"
@@ -82,14 +91,49 @@ class Rebuilding:
             await work.driver.execute("SET LOCAL statement_timeout = 0")
             await work.driver.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
             cursor = await work.driver.cursor(
-                "SELECT e.customer_id, e.payload FROM scoring.event e "  # noqa: S608
-                f"JOIN scoring.customer_state s USING (customer_id) WHERE {_OURS}",
+                f"{_EVENTS} WHERE {_OURS}",
                 FEATURE_SET,
                 part,
                 parts,
             )
             while rows := await cursor.fetch(EVENTS_AT_ONCE):
                 yield [(row["customer_id"], row["payload"]) for row in rows]
+
+    async def members(self) -> list[tuple[str, str]]:
+        """Reads (id, primary id) of all customers with several ids, where a state is outdated."""
+        async with unit_of_work(self._engine) as work:
+            rows = await work.driver.fetch(
+                "SELECT customer_id, primary_id FROM scoring.member WHERE primary_id IN "
+                "(SELECT primary_id FROM scoring.member WHERE feature_set <> $1)",
+                FEATURE_SET,
+            )
+        return [(row["customer_id"], row["primary_id"]) for row in rows]
+
+    async def member_events(self) -> AsyncIterator[Sequence[tuple[str, bytes]]]:
+        """Reads (id that it came with, payload) of all stored events of these."""
+        async with unit_of_work(self._engine) as work:
+            await work.driver.execute("SET LOCAL statement_timeout = 0")
+            await work.driver.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+            cursor = await work.driver.cursor(
+                "SELECT e.original_customer_id, e.payload FROM scoring.event e "
+                "JOIN scoring.member m ON m.customer_id = e.original_customer_id "
+                "WHERE m.feature_set <> $1",
+                FEATURE_SET,
+            )
+            while rows := await cursor.fetch(EVENTS_AT_ONCE):
+                yield [(row["original_customer_id"], row["payload"]) for row in rows]
+
+    async def put_members(self, states: Sequence[tuple[str, bytes]]) -> None:
+        """Replaces the own states of ids of customers with several."""
+        async with unit_of_work(self._engine) as work:
+            await work.driver.execute(
+                "UPDATE scoring.member m SET own_state = n.state, feature_set = $3 "
+                "FROM unnest($1::text[], $2::bytea[]) AS n(customer_id, state) "
+                "WHERE m.customer_id = n.customer_id",
+                [name for name, _ in states],
+                [state for _, state in states],
+                FEATURE_SET,
+            )
 
     async def put(self, states: Sequence[tuple[str, bytes]]) -> None:
         """Replaces the outdated states with the new ones."""

@@ -30,6 +30,8 @@ event_key = sa.Table(
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("content_hash", sa.LargeBinary, nullable=False),
     sa.Column("recorded_on", sa.Date, nullable=False),
+    # Of a customer with several ids: the one that the event came with, where it is another.
+    sa.Column("came_with", sa.Text),
     postgresql_partition_by="HASH (customer_id)",
 )
 """Keys of events that have had their effect: they make processing exactly-once."""
@@ -74,6 +76,8 @@ customer_state = sa.Table(
     sa.Column("published_band", sa.SmallInteger),
     sa.Column("published_signs", sa.SmallInteger),
     sa.Column("published_value_at_risk", sa.Float),
+    # Whether other ids are part of this customer (`identity_tables.member`).
+    sa.Column("grouped", sa.Boolean, nullable=False, server_default=sa.false()),
     # Only columns that a publication changes are indexed: other assessments stay HOT updates.
     sa.Index(
         "ix_customer_state_at_risk", "published_band", "published_value_at_risk", "customer_id"

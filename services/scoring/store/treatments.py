@@ -20,15 +20,18 @@ ON CONFLICT (customer_id, kind, at, task_id) DO NOTHING
 """
 
 _WINDOWS = """
-SELECT customer_id, kind = 'held_out' AS held_out, at, until FROM scoring.treatment
- WHERE kind IN ('task_raised', 'held_out') AND at < $1 ORDER BY customer_id, at
+SELECT coalesce(m.primary_id, t.customer_id) AS customer_id, kind = 'held_out' AS held_out, at,
+       until
+  FROM scoring.treatment t LEFT JOIN scoring.member m USING (customer_id)
+ WHERE kind IN ('task_raised', 'held_out') AND at < $1 ORDER BY 1, at
 """
 
 _FIRST = """
-SELECT customer_id, min(at) AS at FROM scoring.treatment
+SELECT coalesce(m.primary_id, t.customer_id) AS customer_id, min(at) AS at
+  FROM scoring.treatment t LEFT JOIN scoring.member m USING (customer_id)
  WHERE kind = 'task_raised' AND at <= $1 AND ($2::text IS NULL OR playbook = $2)
    AND ($3::text IS NULL OR policy = $3)
- GROUP BY customer_id
+ GROUP BY 1
 """
 
 

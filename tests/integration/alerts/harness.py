@@ -41,6 +41,7 @@ from services.alerts.handlers.handle_activity import HandleActivity
 from services.alerts.handlers.handle_assessments import HandleAssessments
 from services.alerts.handlers.handle_segment_entries import HandleSegmentEntries
 from services.alerts.handlers.measure_effect import MeasureEffect, MeasureOutcomes
+from services.alerts.handlers.merge_customers import MergeCustomers
 from services.alerts.handlers.raise_scheduled_tasks import RaiseScheduledTasks
 from services.alerts.handlers.record_task_changes import RecordTaskChanges
 from services.alerts.handlers.run_task_timers import RunTaskTimers
@@ -262,6 +263,7 @@ class AlertsHarness:
             rules=SetRules(self.policy),
             erasures=self.erasures,
             recorder=self.book,
+            merge=MergeCustomers(customers=Customers(), recorder=self.book),
             transactions=self.transactions,
             clock=self.clock,
             deliveries_queued=asyncio.Event(),
@@ -380,11 +382,8 @@ async def rows(engine: AsyncEngine, query: str) -> list[tuple[Any, ...]]:
 async def outbox(engine: AsyncEngine) -> list[TreatmentRecorded]:
     """Return the outbox's messages, waiting or sent by the last transaction, in order."""
     parcels = await rows(engine, "SELECT messages FROM alerts.outbox ORDER BY id")
-    return [
-        msgspec.json.decode(message.value or b"", type=TreatmentRecorded)
-        for (packed,) in parcels
-        for message in unpack(("", 0), packed)
-    ]
+    messages = [message for (packed,) in parcels for message in unpack(("", 0), packed)]
+    return [msgspec.json.decode(m.value or b"", type=TreatmentRecorded) for m in messages]
 
 
 async def until(engine: AsyncEngine, query: str, *expected: tuple[Any, ...]) -> None:

@@ -11,19 +11,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.core.owner import OwnerRecord
 from services.alerts.core.policy_document import Policy, read
-from services.alerts.handlers.close_merged import CloseMerged
 from services.alerts.inbound.http import add_routes
-from services.alerts.store.business_clock import BusinessClock
-from services.alerts.store.customers import Customers
 from services.alerts.store.policies import Policies
-from services.alerts.store.tables import SCHEMA, api_token
+from services.alerts.store.tables import api_token
 from shared.contracts import events
 from shared.contracts.activity import Activity, ActivityData
 from shared.contracts.events import Owner, Profile
 from shared.http.access import Tokens
 from shared.http.app import create_app
 from shared.postgres.engine import unit_of_work
-from shared.postgres.outbox import Outbox
 from shared.runtime.health import Health
 from tests.integration.alerts.harness import (
     WALL_0,
@@ -364,30 +360,3 @@ async def test_the_openapi_document_names_every_action(api: httpx.AsyncClient) -
     for action in ("acknowledge", "start", "snooze", "comments", "reassign", "escalate", "dismiss"):
         operation = paths[f"/v1/tasks/{{task_id}}/{action}"]["post"]
         assert "Idempotency-Key" in {p["name"] for p in operation["parameters"]}
-
-
-async def test_a_merged_customers_tasks_close(bench: AlertsHarness, api: httpx.AsyncClient) -> None:
-    """Purchases and history stay: they were made."""
-    task_id = await warn(bench, "c-1")
-    await api.post(f"/v1/tasks/{task_id}/comments", json={"text": "is ill"})
-    bought = Activity(specversion="1.0", id="b", source="/t", type=events.PURCHASE, time=day(0),
-                      subject="c-1", data=ActivityData(amount=1.0))  # fmt: skip
-    await bench.read_activity(bought)
-    close = CloseMerged(
-        engine=bench.engine,
-        customers=Customers(),
-        recorder=bench.book,
-        outbox=Outbox(SCHEMA),
-        business_clock=BusinessClock(bench.clock, replay=False),
-        clock=bench.clock,
-    )
-    assert await close("c-1") == 1
-    assert await close("c-1") == 0
-    shown = (await api.get(f"/v1/tasks/{task_id}")).json()
-    assert (shown["status"], shown["close_reason"]) == ("closed", "merged")
-    assert await reported(bench) == [(task_id, "opened"), (task_id, "closed")]
-    left = [
-        await rows(bench.engine, f"SELECT 1 FROM alerts.{table}")  # noqa: S608
-        for table in ("purchase", "assessment", "task_event")
-    ]
-    assert all(left)

@@ -37,8 +37,8 @@ PYTHON = [
     ["group", {"user_id": "p-1", "group_id": "g-2", "traits": {"name": "Acme"}}],
     ["alias", {"previous_id": "p-2", "user_id": "p-1"}],
 ]
-KINDS = ["interaction", "interaction", "interaction", "profile", "profile", "purchase"]
-"""What either list becomes: a view, a page, a screen; a person, an account; an order."""
+KINDS = ["identity", *["interaction"] * 3, "profile", "profile", "purchase"]
+"""What either list becomes: an alias; a view, a page, a screen; a person, an account; an order."""
 
 
 async def _token(place: ServiceEnvironment, scope: str = "events:write") -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from services.ingest.core.http_sources import read_sources
 from shared.contracts.activity import DECODER
+from shared.contracts.events import IDENTITY, Identity
 from tests.consumers.running import missing
 from tests.integration.ingest.running import ServiceEnvironment, ingest
 
@@ -38,8 +39,13 @@ async def test_each_example(place: ServiceEnvironment) -> None:
             out, err = await process.communicate()
             assert process.returncode == 0, f"{example}\n{out.decode()}{err.decode()}"
             assert b'"refused":[]' in out, out
-        activity = await place.read(place.activity, 6)
-    ids = sorted(DECODER.decode(record.value or b"").id for record in activity)
+        activity = await place.read(place.activity, 7)
+    found = [DECODER.decode(record.value or b"") for record in activity]
+    (link,) = [event for event in found if event.type == IDENTITY]
+    assert (link.subject, link.data.identity) == (
+        "mo-web", Identity(ids=["mo-store"], primary="mo-web")
+    )  # fmt: skip
+    ids = sorted(event.id for event in found if event is not link)
     assert ids == ["order-o-1", "till-1", "till-2", "till-3", "till-4", "till-5"]
 
 

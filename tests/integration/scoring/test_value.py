@@ -27,6 +27,7 @@ from services.scoring.inbound.http.value import (
 )
 from services.scoring.store.classification_queries import ClassificationQueries
 from services.scoring.store.definitions import Decisions
+from services.scoring.store.identity_queries import IdentityQueries
 from services.scoring.store.tables import api_token
 from services.scoring.store.treatments import Treatments
 from services.scoring.store.value_jobs import REASSESS_DELAY, ValueJobs
@@ -67,7 +68,9 @@ class World:
         lists, decisions = ClassificationQueries(engine), Decisions(engine)
         self.tokens = Tokens(engine, api_token, self.clock)
         add_segment_routes(self.app, lists, decisions, self.tokens, self.clock)
-        add_value_routes(self.app, lists, decisions, self.tokens, self.clock)
+        add_value_routes(
+            self.app, lists, decisions, IdentityQueries(self.engine), self.tokens, self.clock
+        )
 
     async def history(self) -> None:
         """Customer n buys every 5 + n days, for 10 + n each time, up to day 199."""

@@ -68,6 +68,7 @@ def test_known_fields_are_never_noted(kind: str) -> None:
         types.PROFILE: {"owner": {"id": "o", "name": "n"}, "contacts": [{"email": "e"}]},
         types.PURCHASE: {"amount": "1", "items": [{"sku": "a", "category": "b", "quantity": 1}]},
         types.REFUND: {"amount": "1"},
+        types.IDENTITY: {"ids": ["a"], "primary": "a", "device": True},
     }
     assert told(encoded(type=kind, data=samples[kind]), "refuse") == []
 

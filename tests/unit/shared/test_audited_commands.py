@@ -51,9 +51,10 @@ CHANGING = {
         "models shadow", "models watch", "partitions resume", "partitions rewind",
         "partitions forget", "imports end", "rebuild", "segments define", "segments retire",
         "value policy", "absences announce", "absences end", "aside release",
+        "identities link", "identities contact", "identities unlink",
     },
     "alerts": {
-        "tokens create", "tokens revoke", "customers merged", "policies put", "policies tune",
+        "tokens create", "tokens revoke", "policies put", "policies tune",
         "owners put", "deliveries resend", "deliveries recover", "endpoints create",
         "endpoints rotate", "endpoints pause", "endpoints enable", "endpoints delete",
         "endpoints reencrypt", "partitions resume", "aside release",

@@ -28,6 +28,7 @@ trial = sa.Table(
     sa.Column("purchases", sa.Integer),
     sa.Column("revenue", sa.Float),
     sa.Column("measured_at", TZ),
+    sa.Column("came_with", sa.Text),
     sa.Column("propensity", sa.Float),
     sa.Column("feature_version", sa.SmallInteger),
     sa.Column("features", ARRAY(sa.Float)),

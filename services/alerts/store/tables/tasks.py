@@ -32,6 +32,8 @@ customer = sa.Table(
     sa.Column("leaving_cause", sa.Text),
     sa.Column("leaving_at", TZ),
     sa.Column("graded_at", TZ),
+    # The customer that this id is part of; NULL: one of its own.
+    sa.Column("part_of", sa.Text),
     sa.Column("life", sa.Integer, nullable=False, server_default="0"),
     sa.Index(
         "ix_customer_birthday",
@@ -101,6 +103,8 @@ task = sa.Table(
     sa.Column("suspected_leaving_cause", sa.Text),
     sa.Column("lapse_probability", sa.Float),
     sa.Column("lapse_days", sa.Float),
+    # The id that it was raised for, where that became part of this customer.
+    sa.Column("came_with", sa.Text),
     sa.Index(
         "uq_task_open",
         "customer_id",

@@ -2,13 +2,14 @@
 
 from fastapi import FastAPI
 
-from services.ingest.inbound.http import events, segment, sources
+from services.ingest.inbound.http import events, identities, segment, sources
 from services.ingest.inbound.http.parts import Parts
 from shared.http.borders import BodyRule
 
 EVENTS = events.EVENTS
 BODIES: dict[str, BodyRule] = {
     EVENTS: BodyRule(bytes_max=5 * 1024 * 1024, seconds_max=30.0, raw=True, gzip=True),
+    identities.IDENTITIES: BodyRule(raw=True),
     sources.SOURCES: BodyRule(seconds_max=5.0, raw=True, at_once_max=sources.AT_ONCE_MAX),
     **{path: BodyRule(raw=True, gzip=True) for path in segment.PATHS},
 }
@@ -25,5 +26,6 @@ BASIC: tuple[str, ...] = segment.PATHS
 def add_routes(app: FastAPI, parts: Parts) -> None:
     """Add every route, guarded by the scope `events:write` or by a signature."""
     events.add_events(app, parts)
+    identities.add_identities(app, parts)
     segment.add_segment(app, parts)
     sources.add_sources(app, parts)

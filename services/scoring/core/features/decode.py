@@ -30,6 +30,7 @@ _KIND_BY_TYPE: Final[dict[str, int]] = {
     types.PURCHASE: Kind.PURCHASE,
     types.REFUND: Kind.REFUND,
     types.PROFILE: 0,
+    types.IDENTITY: 0,
 }
 FEEDBACK_WORDS: Final[dict[str, Kind]] = {
     "survey": Kind.SURVEY,

@@ -22,8 +22,31 @@ _MOVED: Final = (_EARNED, _SPENT)
 """Their newest time is the time of `points_decayed`."""
 _DECAY_PER_S: Final = 1.0 / (np.array(POINTS_LIVES_DAYS) * DAY_S)
 _LIVES: Final = np.arange(len(POINTS_LIVES_DAYS))
+_REPORTS: Final = (("balance_time", "balance"), ("expiring_time", "expiring_until", "expiring"))
+"""Fields of the newest report of each kind, the time first."""
 SHORT, LONG = range(len(POINTS_LIVES_DAYS))
 """Columns of `points_decayed`."""
+
+
+def merge_loyalty(into: States, a: States, b: States) -> None:
+    """Set the programme of `into`, rows that have both histories; `last` is merged already."""
+    into["points_decayed"] = faded_to(a, moved_at(into)) + faded_to(b, moved_at(into))
+    for report in _REPORTS:
+        newer, same = np.zeros(len(a), np.bool_), np.ones(len(a), np.bool_)
+        for name in report:
+            newer |= same & (b[name] > a[name])
+            same &= b[name] == a[name]
+        for name in report:
+            into[name] = np.where(newer, b[name], a[name])
+
+
+def faded_to(states: States, time: Floats) -> Floats:
+    """Return `points_decayed` as of a later time; zeros where points never moved."""
+    moved = moved_at(states)
+    known = np.isfinite(moved)
+    age = np.where(known, time - np.where(known, moved, 0.0), 0.0)
+    weight = np.where(known[:, None], np.exp2(-age[:, None] * _DECAY_PER_S), 0.0)
+    return np.asarray(states["points_decayed"] * weight[:, None, :])
 
 
 def fold_loyalty(states: States, folded: States, events: EventColumns) -> None:
@@ -61,8 +84,8 @@ def _fold_memories(states: States, folded: States, cells: Floats, events: EventC
     if not len(moved):
         return
     rows = np.unique(events.row[moved])
-    now = _moved_at(folded[rows])
-    later = np.flatnonzero(now > (before := _moved_at(states[rows])))
+    now = moved_at(folded[rows])
+    later = np.flatnonzero(now > (before := moved_at(states[rows])))
     fade = np.exp2(-(now[later] - before[later])[:, None] * _DECAY_PER_S)
     folded["points_decayed"][rows[later]] *= fade[:, None, :]
     priced = moved[~np.isnan(events.amount[moved])]
@@ -73,7 +96,7 @@ def _fold_memories(states: States, folded: States, cells: Floats, events: EventC
     np.add.at(cells, at.ravel(), weight.ravel())
 
 
-def _moved_at(states: States) -> Floats:
+def moved_at(states: States) -> Floats:
     """Return when points were last earned or spent, Unix seconds UTC; -inf where never."""
     return np.asarray(states["last"][:, _MOVED].max(axis=1, initial=-np.inf))
 
@@ -125,7 +148,7 @@ def expiring(states: States, now: Floats) -> tuple[Floats, Floats]:
 
 def memories(states: States, now: Floats) -> tuple[Floats, Floats]:
     """Return the fading sums of earned and of spent points at `now`, float64[n, 2] each."""
-    age = np.maximum(now - _moved_at(states), 0.0)
+    age = np.maximum(now - moved_at(states), 0.0)
     fade = np.exp2(-np.where(np.isfinite(age), age, 0.0)[:, None] * _DECAY_PER_S)
     faded = states["points_decayed"] * fade[:, None, :]
     return faded[:, 0], faded[:, 1]

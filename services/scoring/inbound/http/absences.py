@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from services.scoring.inbound.http.value import CustomerId, Reason
 from services.scoring.store.definitions import Decisions
+from services.scoring.store.identity_queries import IdentityQueries
 from shared.http.access import Tokens, require
 from shared.http.fields import Instant
 from shared.kernel.errors import Invalid
@@ -56,7 +57,9 @@ def checked(begins_at: datetime, ends_at: datetime) -> None:
         raise Invalid("ends_at", f"lies within {ABSENCE_DAYS_MAX} days after begins_at")
 
 
-def add_absence_routes(app: FastAPI, decisions: Decisions, tokens: Tokens, clock: Clock) -> None:
+def add_absence_routes(
+    app: FastAPI, decisions: Decisions, identity: IdentityQueries, tokens: Tokens, clock: Clock
+) -> None:
     """Adds `/v1/absences/{customer_id}`."""
     reads = APIRouter(prefix="/v1", dependencies=[Depends(require(tokens, "customers:read"))])
     decides = APIRouter(prefix="/v1", dependencies=[Depends(require(tokens, "admin"))])
@@ -64,7 +67,7 @@ def add_absence_routes(app: FastAPI, decisions: Decisions, tokens: Tokens, clock
     @reads.get("/absences/{customer_id:path}")
     async def absence(customer_id: CustomerId) -> Announced:
         """Returns the newest absence of a customer, past or future."""
-        found = await decisions.absence(customer_id)
+        found = await decisions.absence(await identity.primary(customer_id))
         if found is None:
             raise HTTPException(404, f"no absence of {customer_id!r} was announced")
         return Announced(**asdict(found))
@@ -73,15 +76,20 @@ def add_absence_routes(app: FastAPI, decisions: Decisions, tokens: Tokens, clock
     async def announce(customer_id: CustomerId, given: Absence) -> Response:
         """Announces an absence in place of an earlier one: its days do not count as silence."""
         checked(given.begins_at, given.ends_at)
+        customer = await identity.primary(customer_id)
         await decisions.announce_absence(
-            customer_id, given.begins_at, given.ends_at, given.reason, clock.now()
+            customer,
+            given.begins_at,
+            given.ends_at,
+            given.reason,
+            clock.now(),
         )
         return Response(status_code=204)
 
     @decides.delete("/absences/{customer_id:path}", status_code=204)
     async def end(customer_id: CustomerId) -> Response:
         """Deletes an absence: all days count again."""
-        if not await decisions.end_absence(customer_id):
+        if not await decisions.end_absence(await identity.primary(customer_id)):
             raise HTTPException(404, f"no absence of {customer_id!r} was announced")
         return Response(status_code=204)
 

@@ -4,6 +4,8 @@ Errors are problem documents. Every route requires a token with `customers:read`
 page by page: pass `next` of one page as `cursor` of the next.
 """
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -19,12 +21,22 @@ from services.scoring.core.features.state import FEATURE_SET, from_bytes
 from services.scoring.core.risk.horizons import unpack
 from services.scoring.core.risk.state_summary import Value, summary
 from services.scoring.core.signs.detectors import codes_of
-from services.scoring.store.history import After, CustomerFilter, HistoryReader, Order
+from services.scoring.store.history import After, CustomerFilter, HistoryReader, Order, Place
+from services.scoring.store.identity_queries import CustomerIdRow, IdentityQueries
 from shared.contracts import risk
 from shared.contracts.events import ID_LENGTH_MAX, Profile
 from shared.contracts.risk import Band, Method, Reason
 from shared.http.access import Tokens, require
-from shared.http.paging import Cursor, Limit, decoded, encoded, number, of_cursor, serial
+from shared.http.paging import (
+    Cursor,
+    Limit,
+    decoded,
+    encoded,
+    invalid_cursor,
+    number,
+    of_cursor,
+    serial,
+)
 
 CustomerId = Annotated[str, Path(min_length=1, max_length=ID_LENGTH_MAX)]
 """Any id that ingest accepts."""
@@ -78,10 +90,20 @@ class Assessment(BaseModel):
     signs: list[str] = Field(description="Signs of leaving as they were last published")
 
 
+class IdView(BaseModel):
+    """An id of a customer (docs/identity.md)."""
+
+    id: str
+    since: datetime | None = Field(description="None for a customer's only id")
+    contact: bool = Field(description="A person at the account that the customer is")
+    events: int = Field(description="Events that came with this id")
+
+
 class CustomerView(BaseModel):
     """All that scoring stores of a customer. Times are UTC."""
 
     customer_id: str
+    ids: list[IdView] = Field(description="All ids of the customer, the primary one first")
     state: dict[str, Value] | None = Field(description="None while it is being rebuilt")
     features: dict[str, float | None] | None = Field(
         description="Of this state, at the time of the assessment or of a later event"
@@ -92,7 +114,7 @@ class CustomerView(BaseModel):
 
 
 class HistoryPage(BaseModel):
-    """Risk messages as published, newest first."""
+    """Risk messages as published, newest first; each has the id that it was published for."""
 
     items: list[dict[str, Any]]
     next: str | None
@@ -118,7 +140,9 @@ class CustomerPage(BaseModel):
     next: str | None
 
 
-def add_routes(app: FastAPI, history: HistoryReader, tokens: Tokens) -> None:
+def add_routes(
+    app: FastAPI, history: HistoryReader, identity: IdentityQueries, tokens: Tokens
+) -> None:
     """Adds `/v1/customers` and `/v1/customers/...`."""
     reads = [Depends(require(tokens, "customers:read"))]
     router = APIRouter(prefix="/v1/customers", dependencies=reads)
@@ -148,29 +172,36 @@ def add_routes(app: FastAPI, history: HistoryReader, tokens: Tokens) -> None:
     async def published(
         customer_id: CustomerId, cursor: Cursor = None, limit: Limit = 50
     ) -> HistoryPage:
-        """Lists the published risk messages of a customer with their reasons, newest first."""
-        before = None if cursor is None else serial(decoded(cursor))
-        found = await history.published(customer_id, before, limit + 1)
+        """Lists the published risk messages of a customer with their reasons, newest first.
+
+        Those of all ids of the customer; each has the id that it was published for."""
+        before = None if cursor is None else _place(cursor)
+        ids = [one.id for one in await identity.ids(await identity.primary(customer_id))]
+        found = await history.published(ids, before, limit + 1)
         more = len(found) > limit
-        items = [msgspec.json.decode(message) for message in found[:limit]]
-        return HistoryPage(items=items, next=encoded(str(items[-1]["revision"]) if more else None))
+        items = [msgspec.json.decode(message) for _, message in found[:limit]]
+        return HistoryPage(items=items, next=_key(found[limit - 1][0]) if more else None)
 
     @router.get("/{customer_id:path}")
     async def customer(customer_id: CustomerId) -> CustomerView:
-        """Returns state, features by name, current and last published assessment, and profile."""
-        row = await history.customer(customer_id)
+        """Returns state, features by name, current and last published assessment, and profile.
+
+        Any id of the customer will do; `customer_id` is the primary one."""
+        primary = await identity.primary(customer_id)
+        row = await history.customer(primary)
         if row is None:
             raise HTTPException(404, f"no customer {customer_id!r} has been seen")
-        return _customer(row)
+        return _customer(row, await identity.ids(primary))
 
     app.include_router(router)
 
 
-def _customer(row: dict[str, Any]) -> CustomerView:
+def _customer(row: dict[str, Any], ids: Sequence[CustomerIdRow]) -> CustomerView:
     readable = row["state_feature_set"] == FEATURE_SET
     state = from_bytes([row["state"]]) if readable else None
     return CustomerView(
         customer_id=row["customer_id"],
+        ids=[IdView(**asdict(one)) for one in ids],
         state=None if state is None else summary(state),
         features=_features(state, row["assessed_at"]),
         assessment=_assessment(row),
@@ -230,6 +261,23 @@ def _features(
 
 def _profile(packed: bytes) -> Any:
     return msgspec.to_builtins(msgspec.json.decode(packed, type=Profile))
+
+
+def _key(place: Place) -> str | None:
+    return encoded(f"{place.assessed_at.isoformat()} {place.revision} {place.customer_id}")
+
+
+def _place(cursor: str) -> Place:
+    """Reads the cursor of a page of the history; Invalid for one that is none."""
+    at, _, rest = decoded(cursor).partition(" ")
+    revision, _, customer = rest.partition(" ")
+    try:
+        when = datetime.fromisoformat(at)
+    except ValueError as error:
+        raise invalid_cursor() from error
+    if when.tzinfo is None or not customer or "\0" in customer:
+        raise invalid_cursor()
+    return Place(when, customer, serial(revision))
 
 
 def _after(cursor: str, order: Order) -> After:

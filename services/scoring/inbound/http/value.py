@@ -16,6 +16,7 @@ from services.scoring.core.value import policy as policies
 from services.scoring.core.value.quality import MEANINGS
 from services.scoring.store.classification_queries import After, ClassificationQueries
 from services.scoring.store.definitions import Decisions
+from services.scoring.store.identity_queries import IdentityQueries
 from shared.contracts.events import ID_LENGTH_MAX
 from shared.contracts.risk import Grade
 from shared.http.access import Tokens, require
@@ -189,18 +190,25 @@ def example(answer: Any) -> dict[int | str, dict[str, Any]]:
 
 
 def add_value_routes(
-    app: FastAPI, lists: ClassificationQueries, decisions: Decisions, tokens: Tokens, clock: Clock
+    app: FastAPI,
+    lists: ClassificationQueries,
+    decisions: Decisions,
+    identity: IdentityQueries,
+    tokens: Tokens,
+    clock: Clock,
 ) -> None:
     """Adds `/v1/lists/...`, `/v1/standings/...`, `/v1/grades/...` and `/v1/value/...`."""
     reads = APIRouter(prefix="/v1", dependencies=[Depends(require(tokens, "customers:read"))])
     decides = APIRouter(prefix="/v1", dependencies=[Depends(require(tokens, "admin"))])
-    _add_reads(reads, lists, decisions)
-    _add_decisions(decides, decisions, clock)
+    _add_reads(reads, lists, decisions, identity)
+    _add_decisions(decides, decisions, identity, clock)
     app.include_router(reads)
     app.include_router(decides)
 
 
-def _add_reads(router: APIRouter, lists: ClassificationQueries, decisions: Decisions) -> None:
+def _add_reads(
+    router: APIRouter, lists: ClassificationQueries, decisions: Decisions, identity: IdentityQueries
+) -> None:
     @router.get("/lists/potential-high-value")
     async def potential(cursor: Cursor = None, limit: Limit = 50) -> ClassificationPage:
         """Lists potential high-value customers: not VIP, greatest expected future value first."""
@@ -216,13 +224,14 @@ def _add_reads(router: APIRouter, lists: ClassificationQueries, decisions: Decis
     @router.get("/standings/{customer_id:path}")
     async def standing(customer_id: CustomerId) -> ClassificationDetail:
         """Returns a customer's classification and its history."""
-        row = await lists.one(customer_id)
+        primary = await identity.primary(customer_id)
+        row = await lists.one(primary)
         if row is None:
             raise HTTPException(404, f"customer {customer_id!r} has no classification yet")
         return ClassificationDetail(
             standing=ClassificationView(**row),
-            changes=await lists.changes(customer_id),
-            set_grades=await decisions.set_grades(customer_id),
+            changes=await lists.changes(primary),
+            set_grades=await decisions.set_grades(primary),
         )
 
     @router.get("/value/counts", responses=example(COUNTS))
@@ -249,7 +258,9 @@ def _with_cause(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "signs": signs, "leading_reason": next(iter(signs), None)}
 
 
-def _add_decisions(router: APIRouter, decisions: Decisions, clock: Clock) -> None:
+def _add_decisions(
+    router: APIRouter, decisions: Decisions, identity: IdentityQueries, clock: Clock
+) -> None:
     @router.put("/value/policy", responses=example({"version": 2}))
     async def save(given: Annotated[PolicyIn, Body()]) -> dict[str, int]:
         """Puts new thresholds in force without a redeploy; omitted ones have their defaults.
@@ -265,13 +276,14 @@ def _add_decisions(router: APIRouter, decisions: Decisions, clock: Clock) -> Non
         now = clock.now()
         if not now < given.expires_at <= now + timedelta(days=OVERRIDE_DAYS_MAX):
             raise Invalid("expires_at", f"lies within the next {OVERRIDE_DAYS_MAX} days")
-        await decisions.set_grade(customer_id, given.grade, given.reason, now, given.expires_at)
+        customer = await identity.primary(customer_id)
+        await decisions.set_grade(customer, given.grade, given.reason, now, given.expires_at)
         return Response(status_code=204)
 
     @router.delete("/grades/{customer_id:path}", status_code=204)
     async def end_grade(customer_id: CustomerId) -> Response:
         """Ends a grade set by hand: the rules decide again."""
-        if not await decisions.end_grade(customer_id, clock.now()):
+        if not await decisions.end_grade(await identity.primary(customer_id), clock.now()):
             raise HTTPException(404, f"no grade of {customer_id!r} is set by hand")
         return Response(status_code=204)
 

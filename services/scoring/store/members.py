@@ -1,0 +1,121 @@
+"""SQL of a batch about customers with several ids: redirects, own states, own profiles."""
+
+from collections.abc import Collection
+from typing import Final
+
+import msgspec
+
+from services.scoring.core.features.state import FEATURE_SET
+from services.scoring.core.identity.profiles import Dated, merged
+from services.scoring.ports import BatchEffects, EventRows
+from shared.contracts.events import Profile
+from shared.kernel.errors import Transient
+from shared.postgres.engine import Driver
+
+_PROFILE: Final = msgspec.json.Decoder(Profile)
+
+_OWN_PROFILE: Final = """
+WITH u AS (
+  SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::bytea[])
+         AS u(customer_id, changed_at, event_id, profile)
+), newest AS (
+  SELECT DISTINCT ON (customer_id) * FROM u ORDER BY customer_id, changed_at DESC, event_id DESC
+)
+UPDATE scoring.member m
+   SET frozen = jsonb_set(m.frozen, '{profile}', to_jsonb(n))
+  FROM newest n
+ WHERE m.customer_id = n.customer_id
+   AND (NOT m.frozen ? 'profile'
+        OR ((m.frozen #>> '{profile,changed_at}')::timestamptz, m.frozen #>> '{profile,event_id}')
+           < (n.changed_at, n.event_id))
+"""
+
+_PROFILES: Final = """
+SELECT m.primary_id, r.changed_at, r.event_id, r.profile
+  FROM scoring.member m, jsonb_populate_record(NULL::scoring.profile, m.frozen -> 'profile') r
+ WHERE m.primary_id = ANY($1::text[]) AND m.frozen ? 'profile' AND m.account IS NULL
+"""
+
+
+async def redirects(driver: Driver, ids: Collection[str]) -> dict[str, str]:
+    """Returns the primary ids of those that are part of another customer."""
+    rows = await driver.fetch(
+        "SELECT customer_id, primary_id FROM scoring.member "
+        "WHERE customer_id = ANY($1::text[]) AND primary_id <> customer_id",
+        list(ids),
+    )
+    return {row["customer_id"]: row["primary_id"] for row in rows}
+
+
+async def own_states(driver: Driver, ids: Collection[str]) -> dict[str, bytes]:
+    """Reads the states of what came with each of these ids alone."""
+    rows = await driver.fetch(
+        "SELECT customer_id, own_state FROM scoring.member "
+        "WHERE customer_id = ANY($1::text[]) AND feature_set = $2",
+        list(ids),
+        FEATURE_SET,
+    )
+    return {row["customer_id"]: row["own_state"] for row in rows}
+
+
+async def note_origins(driver: Driver, events: EventRows) -> None:
+    """Stores with the keys of forwarded events the id that they came with."""
+    pairs = zip(events.customer, events.original_customer, strict=True)
+    rows = [i for i, (customer, original) in enumerate(pairs) if customer != original]
+    if rows:
+        await driver.execute(
+            "UPDATE scoring.event_key k SET came_with = u.o "
+            "FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS u(c, s, i, o) "
+            "WHERE k.customer_id = u.c AND k.source = u.s AND k.id = u.i",
+            [events.customer[i] for i in rows],
+            [events.source[i] for i in rows],
+            [events.id[i] for i in rows],
+            [events.original_customer[i] for i in rows],
+        )
+
+
+async def write(driver: Driver, effects: BatchEffects) -> None:
+    """Stores own states, and profiles by the id that they came with.
+
+    Raises Transient where a group has changed meanwhile.
+    """
+    done = await driver.execute(
+        "UPDATE scoring.member m SET own_state = n.state "
+        "FROM unnest($1::text[], $2::bytea[]) AS n(customer_id, state) "
+        "WHERE m.customer_id = n.customer_id",
+        list(effects.own_states),
+        list(effects.own_states.values()),
+    )
+    if int(done.rpartition(" ")[2]) < len(effects.own_states):
+        raise Transient("the ids of a customer have changed meanwhile")
+    events = effects.events
+    rows = [
+        (at, profile)
+        for at, profile in enumerate(events.profile)
+        if profile is not None and events.original_customer[at] in effects.own_states
+    ]
+    if rows:
+        await driver.execute(
+            _OWN_PROFILE,
+            [events.original_customer[at] for at, _ in rows],
+            [events.time[at] for at, _ in rows],
+            [f"{events.source[at]}\n{events.id[at]}" for at, _ in rows],
+            [msgspec.json.encode(profile) for _, profile in rows],
+        )
+        await _merge_profiles(driver, {events.customer[at] for at, _ in rows})
+
+
+async def _merge_profiles(driver: Driver, primaries: Collection[str]) -> None:
+    """Makes the profile of each of these customers anew from those of its ids."""
+    found: dict[str, list[Dated]] = {}
+    for primary, at, event_id, packed in await driver.fetch(_PROFILES, list(primaries)):
+        found.setdefault(primary, []).append((at, event_id, _PROFILE.decode(packed)))
+    made = {primary: merged(profiles)[2] for primary, profiles in found.items()}
+    await driver.execute(
+        "UPDATE scoring.profile p SET profile = n.profile, owner_id = n.owner_id "
+        "FROM unnest($1::text[], $2::bytea[], $3::text[]) AS n(customer_id, profile, owner_id) "
+        "WHERE p.customer_id = n.customer_id",
+        list(made),
+        [msgspec.json.encode(profile) for profile in made.values()],
+        [None if profile.owner is None else profile.owner.id for profile in made.values()],
+    )
