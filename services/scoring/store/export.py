@@ -11,6 +11,7 @@ from shared.postgres.export import CustomerExport
 MEANINGS: Final = {
     "profile": "Who the customer is, as the newest profile says",
     "event": "What the customer did or was sent, as it was recorded (`payload`)",
+    "member": "The customer's ids, and the behaviour that came with each",
     "event_key": "The identifiers of these events, by which a repetition is recognised",
     "customer_state": "The behaviour of the customer in numbers, and how likely a purchase is",
     "assessment_history": "Assessments that were published, with their reasons (`message`)",
@@ -36,4 +37,6 @@ def export_of(engine: AsyncEngine) -> CustomerExport:
     ]
     order = list(MEANINGS)
     tables.sort(key=lambda t: order.index(t.name) if t.name in order else len(order))
-    return CustomerExport(engine, tables, omitted={"partition", "content_hash", "state"})
+    return CustomerExport(
+        engine, tables, omitted={"partition", "content_hash", "state", "own_state"}
+    )

@@ -51,7 +51,7 @@ async def send(made: ServiceEnvironment, service: Running, log: MemoryLog) -> No
 
 async def token(made: ServiceEnvironment, scope: str) -> str:
     """Return a token that is made as an operator makes one."""
-    return (await made.command("tokens", "create", "--name", "crm", "--scope", scope)).strip()
+    return (await made.command("tokens", "create", "--name", scope, "--scope", scope)).strip()
 
 
 async def get(service: Running, path: str, token: str | None = None) -> httpx.Response:

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
-revision = "scoring_0017"
+revision = "scoring_0021"
 down_revision = "scoring_0020"
 branch_labels = None
 depends_on = None

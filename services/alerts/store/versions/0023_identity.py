@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "alerts_0017"
+revision = "alerts_0023"
 down_revision = "alerts_0022"
 branch_labels = None
 depends_on = None
