@@ -32,7 +32,7 @@ class CustomerFilter:
     """Filter and order of a list of customers; None does not filter."""
 
     band: int | None = None
-    owner_id: str | None = None
+    owner_ids: Sequence[str] | None = None
     order_by: Order = "value_at_risk"
 
 
@@ -57,7 +57,7 @@ SELECT a.customer_id, p.owner_id, a.published_band AS band, a.published_probabil
        a.published_value_at_risk AS value_at_risk, a.published_at AS assessed_at,
        a.published_signs AS signs
   FROM scoring.customer_state a {join} scoring.profile p
-    ON p.customer_id = a.customer_id AND ($2::text IS NULL OR p.owner_id = $2)
+    ON p.customer_id = a.customer_id AND ($2::text[] IS NULL OR p.owner_id = ANY($2))
  WHERE a.partition >= 0
 """
 
@@ -129,6 +129,14 @@ class HistoryReader:
         rows = await select(self._engine, query)
         return rows[0] if rows else None
 
+    async def owner(self, customer_id: str) -> str | None:
+        """Reads the owner of a customer, as the newest profile names it."""
+        query = sa.select(profile_table.c.owner_id).where(
+            profile_table.c.customer_id == customer_id
+        )
+        rows = await select(self._engine, query)
+        return rows[0]["owner_id"] if rows else None
+
     async def customers(
         self, chosen: CustomerFilter, after: After | None, most: int
     ) -> list[dict[str, Any]]:
@@ -137,16 +145,16 @@ class HistoryReader:
         Ordered by value at risk, greatest first, from the top of each band's index; or by customer
         id.
         """
-        owned = chosen.owner_id is not None
+        owned = chosen.owner_ids is not None
         bands = list(range(len(BANDS))) if chosen.band is None else [chosen.band]
         statement = _BY_VALUE if chosen.order_by == "value_at_risk" else _BY_ID
         start = After(math.inf, "") if after is None else after
         rows = await fetch(
             self._engine,
-            # The join starts from the owner's customers where an owner is given.
+            # The join starts from the owners' customers where owners are given.
             statement.format(join="JOIN" if owned else "LEFT JOIN"),
             bands,
-            chosen.owner_id,
+            chosen.owner_ids,
             start.value_at_risk,
             start.customer_id,
             most,

@@ -26,7 +26,8 @@ from services.scoring.store.identity_queries import CustomerIdRow, IdentityQueri
 from shared.contracts import risk
 from shared.contracts.events import ID_LENGTH_MAX, Profile
 from shared.contracts.risk import Band, Method, Reason
-from shared.http.access import Tokens, require
+from shared.http.access import Tokens, held_by
+from shared.http.borders import Holder
 from shared.http.paging import (
     Cursor,
     Limit,
@@ -143,12 +144,22 @@ class CustomerPage(BaseModel):
 def add_routes(
     app: FastAPI, history: HistoryReader, identity: IdentityQueries, tokens: Tokens
 ) -> None:
-    """Adds `/v1/customers` and `/v1/customers/...`."""
-    reads = [Depends(require(tokens, "customers:read"))]
-    router = APIRouter(prefix="/v1/customers", dependencies=reads)
+    """Adds `/v1/customers` and `/v1/customers/...`, which a token may see in part, by owner."""
+    router = APIRouter(prefix="/v1/customers")
+    reader = held_by(tokens, "customers:read", by_owner=True)
+
+    async def visible(customer_id: CustomerId, holder: Annotated[Holder, Depends(reader)]) -> str:
+        """Returns the primary id; 404 unless the holder may see the customer."""
+        primary = await identity.primary(customer_id)
+        if holder.owner_ids is not None and await history.owner(primary) not in holder.owner_ids:
+            raise HTTPException(404, f"no customer {customer_id!r} has been seen")
+        return primary
+
+    Primary = Annotated[str, Depends(visible)]  # noqa: N806 (a type)
 
     @router.get("")
     async def customers(
+        holder: Annotated[Holder, Depends(reader)],
         band: Band | None = None,
         owner: OwnerId = None,
         order_by: Order = "value_at_risk",
@@ -159,7 +170,8 @@ def add_routes(
 
         Or by customer id. A customer with a value that changes between two pages may be listed
         twice or not at all."""
-        chosen = CustomerFilter(None if band is None else risk.BANDS.index(band), owner, order_by)
+        bands = None if band is None else risk.BANDS.index(band)
+        chosen = CustomerFilter(bands, _owners(owner, holder), order_by)
         after = None if cursor is None else _after(cursor, order_by)
         rows = await history.customers(chosen, after, limit + 1)
         more = len(rows) > limit
@@ -169,31 +181,35 @@ def add_routes(
 
     # The longer path comes first, since an id may contain slashes.
     @router.get("/{customer_id:path}/history")
-    async def published(
-        customer_id: CustomerId, cursor: Cursor = None, limit: Limit = 50
-    ) -> HistoryPage:
+    async def published(primary: Primary, cursor: Cursor = None, limit: Limit = 50) -> HistoryPage:
         """Lists the published risk messages of a customer with their reasons, newest first.
 
         Those of all ids of the customer; each has the id that it was published for."""
         before = None if cursor is None else _place(cursor)
-        ids = [one.id for one in await identity.ids(await identity.primary(customer_id))]
+        ids = [one.id for one in await identity.ids(primary)]
         found = await history.published(ids, before, limit + 1)
         more = len(found) > limit
         items = [msgspec.json.decode(message) for _, message in found[:limit]]
         return HistoryPage(items=items, next=_key(found[limit - 1][0]) if more else None)
 
     @router.get("/{customer_id:path}")
-    async def customer(customer_id: CustomerId) -> CustomerView:
+    async def customer(customer_id: CustomerId, primary: Primary) -> CustomerView:
         """Returns state, features by name, current and last published assessment, and profile.
 
         Any id of the customer will do; `customer_id` is the primary one."""
-        primary = await identity.primary(customer_id)
         row = await history.customer(primary)
         if row is None:
             raise HTTPException(404, f"no customer {customer_id!r} has been seen")
         return _customer(row, await identity.ids(primary))
 
     app.include_router(router)
+
+
+def _owners(wanted: str | None, holder: Holder) -> Sequence[str] | None:
+    """Returns the owners whose customers are listed; None: all customers'."""
+    if holder.owner_ids is None:
+        return None if wanted is None else [wanted]
+    return sorted(holder.owner_ids & {wanted} if wanted is not None else holder.owner_ids)
 
 
 def _customer(row: dict[str, Any], ids: Sequence[CustomerIdRow]) -> CustomerView:
