@@ -16,8 +16,9 @@ with ended_by_interrupt():  # importing takes a second
         tasks,
     )
     from services.alerts.commands.running import SPEC
+    from services.alerts.store.held import kinds
     from shared.contracts.topics import TREATMENT
-    from shared.runtime import erasures, set_aside
+    from shared.runtime import erasures, held, set_aside
     from shared.runtime.command_line import main
 
 
@@ -31,6 +32,7 @@ def _add_commands(commands: Any) -> None:
     partitions.add_commands(commands)
     set_aside.add_commands(SPEC, commands)
     erasures.add_commands(SPEC, (TREATMENT,), commands)
+    held.add_commands(SPEC, kinds, commands)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,11 @@ with ended_by_interrupt():  # importing takes a second
 
     from services.ingest.commands import dead_letters, erase, import_files, mappings, sources
     from services.ingest.main import run
+    from services.ingest.store.held import kinds
     from services.ingest.store.stops import Stops
     from services.ingest.store.tables import SCHEMA, api_token
     from shared.contracts.topics import ACTIVITY, DEAD_LETTER, RAW
-    from shared.runtime import erasures
+    from shared.runtime import erasures, held
     from shared.runtime.clock import SystemClock
     from shared.runtime.command_line import ServiceSpec, main, on_database
 
@@ -38,6 +39,7 @@ def _add_commands(commands: Any) -> None:
     import_files.add(commands)
     erase.add(commands, command)
     erasures.add_commands(SPEC, (RAW, ACTIVITY, DEAD_LETTER), commands)
+    held.add_commands(SPEC, kinds, commands)
 
     intake = commands.add_parser("intake", help="the stop that a flood of refusals causes")
     actions = intake.add_subparsers(required=True, metavar="ACTION")

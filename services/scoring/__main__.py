@@ -20,8 +20,9 @@ with ended_by_interrupt():  # importing takes a second
         value,
     )
     from services.scoring.commands.service import SPEC
+    from services.scoring.store.held import kinds
     from shared.contracts.topics import CHANGES, TREATMENT
-    from shared.runtime import erasures, set_aside
+    from shared.runtime import erasures, held, set_aside
     from shared.runtime.command_line import main
 
 
@@ -42,6 +43,7 @@ def _add_commands(commands: Any) -> None:
         each.add_commands(commands)
     set_aside.add_commands(SPEC, commands)
     erasures.add_commands(SPEC, (TREATMENT, CHANGES), commands)
+    held.add_commands(SPEC, kinds, commands)
 
 
 if __name__ == "__main__":

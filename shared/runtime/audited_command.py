@@ -26,17 +26,24 @@ READING: Final = frozenset({
     "dead-letters list",
     "dead-letters show",
     "deliveries list",
+    "effect learned",
+    "effect propose-holdout",
     "effect report",
     "effect show",
+    "effect withheld",
     "endpoints list",
     "erasures show",
     "evaluate",
     "features",
+    "feedback list",
+    "held",
     "identities show",
     "imports show",
     "intake status",
     "mappings list",
     "mappings show",
+    "messages list",
+    "messages unsubscriptions",
     "models list",
     "models show",
     "owners list",
@@ -61,8 +68,8 @@ READING: Final = frozenset({
 OTHERWISE: Final = frozenset({"run", "migrate", "import"})
 """The service itself; what makes the tables; events from files, which every service counts."""
 
-CUSTOMER: Final = frozenset({"customer", "customer_id"})
-"""Arguments that are a customer."""
+CUSTOMERS: Final = ("customer", "customer_id", "account", "ids", "contact", "primary")
+"""Arguments that are a customer or several; the entry has the mark of the first."""
 
 UNSAID: Final = frozenset({"command", "command_path", "log_level", "func"})
 
@@ -121,7 +128,7 @@ async def audited(
     audit = Audit(engine, schema)
     outcome = "failed"
     try:
-        entry = await audit.begin(_change(path, args), clock.now())
+        entry = await audit.begin(change_of(path, args), clock.now())
         try:
             status = await command(args)
             outcome = f"exit {status}"
@@ -135,17 +142,19 @@ async def audited(
         await engine.dispose()
 
 
-def _change(path: str, args: argparse.Namespace) -> Change:
+def change_of(path: str, args: argparse.Namespace) -> Change:
+    """Returns the entry of a command: its arguments, without customers."""
     given = {
         name: value
         for name, value in vars(args).items()
         if name not in UNSAID and value is not None and not callable(value)
     }
-    customers = [given.pop(name) for name in CUSTOMER & given.keys()]
+    customers = [given.pop(name) for name in CUSTOMERS if name in given]
+    first = customers[0] if customers else None
     return Change(
         actor=getpass.getuser(),
         origin=f"command on {socket.gethostname()}",
         action=path,
         target=given,
-        customer_id=customers[0] if customers else None,
+        customer_id=first[0] if isinstance(first, list) else first,
     )

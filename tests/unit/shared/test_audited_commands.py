@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from shared.runtime import audited_command
 from shared.runtime.audited_command import OTHERWISE, READING, commands_of, is_audited, path_of
 from shared.runtime.command_line import main
 
@@ -43,18 +44,20 @@ def parsers(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, argparse.Argu
 
 CHANGING = {
     "ingest": {
-        "tokens create", "tokens revoke", "dead-letters replay", "dead-letters discard",
+        "tokens create", "tokens rotate", "tokens revoke", "dead-letters replay",
+        "dead-letters discard",
         "mappings put", "erase", "intake resume",
     },
     "scoring": {
-        "tokens create", "tokens revoke", "train", "retrain", "models promote", "models rollback",
-        "models shadow", "models watch", "partitions resume", "partitions rewind",
+        "tokens create", "tokens rotate", "tokens revoke", "train", "retrain", "models promote",
+        "models rollback",
+        "models shadow", "partitions resume", "partitions rewind", "identities link",
         "partitions forget", "imports end", "rebuild", "segments define", "segments retire",
         "value policy", "absences announce", "absences end", "aside release",
-        "identities link", "identities contact", "identities unlink",
+        "identities contact", "identities unlink",
     },
     "alerts": {
-        "tokens create", "tokens revoke", "policies put", "policies tune",
+        "tokens create", "tokens rotate", "tokens revoke", "policies put", "policies tune",
         "owners put", "deliveries resend", "deliveries recover", "endpoints create",
         "endpoints rotate", "endpoints pause", "endpoints enable", "endpoints delete",
         "endpoints reencrypt", "partitions resume", "aside release",
@@ -84,3 +87,14 @@ def test_the_words_of_a_command_are_found_among_its_arguments(
 ) -> None:
     argv = ["--log-level", "INFO", "segments", "retire", "list"]
     assert path_of(parsers["scoring"], argv) == "segments retire"
+
+
+@pytest.mark.audit
+def test_no_entry_of_a_command_names_a_customer() -> None:
+    """Whatever argument it is: an erased person is in no entry."""
+    args = argparse.Namespace(ids=["ann", "bob"], primary="ann", command=main, log_level="INFO")
+    change = audited_command.change_of("identities link", args)
+    assert (change.target, change.customer_id) == ({}, "ann")
+    args = argparse.Namespace(customer="ann", reason="on leave", command=main)
+    change = audited_command.change_of("absences announce", args)
+    assert (change.target, change.customer_id) == ({"reason": "on leave"}, "ann")
