@@ -45,6 +45,16 @@ class CustomerExport:
                         yield table.name, {name: readable(row[name]) for name in names}
 
 
+def customer_tables(metadata: sa.MetaData, meanings: Collection[str]) -> list[sa.Table]:
+    """Returns the tables with rows of customers, in the order of `meanings`, others at the end.
+
+    The marks of erasures belong to no customer.
+    """
+    order = list(meanings)
+    found = [t for t in metadata.tables.values() if "customer_id" in t.c and t.name != "erasure"]
+    return sorted(found, key=lambda t: order.index(t.name) if t.name in order else len(order))
+
+
 def readable(value: Any) -> Any:
     """Returns a stored value in a form that a person and JSON can read.
 

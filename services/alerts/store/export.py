@@ -4,8 +4,8 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.store.tables import erasure, metadata
-from shared.postgres.export import CustomerExport
+from services.alerts.store.tables import metadata
+from shared.postgres.export import CustomerExport, customer_tables
 
 MEANINGS: Final = {
     "customer": "The profile, and the state of warnings about the customer",
@@ -29,11 +29,5 @@ MEANINGS: Final = {
 
 def export_of(engine: AsyncEngine) -> CustomerExport:
     """Return the export of alerts."""
-    tables = [
-        table
-        for table in metadata.tables.values()
-        if "customer_id" in table.c and table is not erasure
-    ]
-    order = list(MEANINGS)
-    tables.sort(key=lambda t: order.index(t.name) if t.name in order else len(order))
+    tables = customer_tables(metadata, MEANINGS)
     return CustomerExport(engine, tables, omitted={"token", "lost", "uncertain"})

@@ -5,8 +5,7 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.store import value_tables
-from services.scoring.store.tables import erasure
-from shared.postgres.export import CustomerExport
+from shared.postgres.export import CustomerExport, customer_tables
 
 MEANINGS: Final = {
     "profile": "Who the customer is, as the newest profile says",
@@ -30,13 +29,7 @@ MEANINGS: Final = {
 
 def export_of(engine: AsyncEngine) -> CustomerExport:
     """Return the export of scoring; the scan of the stored events comes last."""
-    tables = [
-        table
-        for table in value_tables.standing.metadata.tables.values()
-        if "customer_id" in table.c and table is not erasure
-    ]
-    order = list(MEANINGS)
-    tables.sort(key=lambda t: order.index(t.name) if t.name in order else len(order))
+    tables = customer_tables(value_tables.standing.metadata, MEANINGS)
     return CustomerExport(
         engine, tables, omitted={"partition", "content_hash", "state", "own_state"}
     )
