@@ -4,8 +4,11 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.store import value_tables
+from services.scoring.store import identity_tables, value_tables
 from shared.postgres.export import CustomerExport, customer_tables
+
+_METADATA: Final = {value_tables.standing.metadata, identity_tables.member.metadata}
+"""One: each module adds its tables to it when it is imported."""
 
 MEANINGS: Final = {
     "profile": "Who the customer is, as the newest profile says",
@@ -29,7 +32,8 @@ MEANINGS: Final = {
 
 def export_of(engine: AsyncEngine) -> CustomerExport:
     """Return the export of scoring; the scan of the stored events comes last."""
-    tables = customer_tables(value_tables.standing.metadata, MEANINGS)
+    (metadata,) = _METADATA
+    tables = customer_tables(metadata, MEANINGS)
     return CustomerExport(
         engine, tables, omitted={"partition", "content_hash", "state", "own_state"}
     )
