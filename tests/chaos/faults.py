@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from tests.chaos import broker, clock, disk, intake, postgres, soak, topics, workers
+from tests.chaos import broker, clock, disk, identity, intake, postgres, soak, topics, workers
 from tests.chaos.environment import (
     PARTITIONS,
     ChaosEnvironment,
@@ -39,6 +39,8 @@ FAULTS = (
     Fault("zombie wakes after its session", workers.zombie, kafka=True),
     Fault("zombie holds a lock", workers.zombie_with_a_lock),
     Fault("rebalance storm", workers.storm, 2, kafka=True),
+    Fault("killed while ids become one customer", identity.killed, 2),
+    Fault("merge during take-over", identity.taken_over, 2, kafka=True),
     Fault("PostgreSQL down at take-over", postgres.away_at_take_over),
     Fault("PostgreSQL killed", postgres.killed, 1),
     Fault("PostgreSQL sessions ended", postgres.sessions_ended, 2),

@@ -96,14 +96,15 @@ async def _judge_states(
         found.wrong.append(f"no state of {customer}")
     for customer in sorted(stored.keys() & wanted.keys()):
         is_, ought = from_bytes([stored[customer]]), wanted[customer]
-        if not _equal(is_, ought):
+        if not equal(is_, ought):
             more = float(is_["counts"].sum() - ought["counts"].sum())
             found.lost += int(max(0.0, -more))
             found.duplicated += int(max(0.0, more))
             found.wrong.append(f"the state of {customer} differs")
 
 
-def _equal(a: NDArray[np.void], b: NDArray[np.void]) -> bool:
+def equal(a: NDArray[np.void], b: NDArray[np.void]) -> bool:
+    """Returns whether two states are the same, to rounding."""
     return all(
         np.allclose(a[name], b[name], TOLERANCE, TOLERANCE, equal_nan=True)
         for name in a.dtype.names or ()
