@@ -5,7 +5,7 @@ state that is being rebuilt; new records wait in Kafka. A rebuild is safe to int
 repeat: rebuilt states are kept.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -38,9 +38,10 @@ async def rebuild(store: Rebuilding, progress: Callable[[Rebuilt, int], None]) -
     done = Rebuilt(0, 0, 0)
     async with store.stopped():
         total = await store.outdated()
+        several = frozenset(primary for _, primary in await store.members())
         parts = -(-total // SLICE_CUSTOMERS)
         for part in range(parts):
-            made = await _slice(store, part, parts)
+            made = await _slice(store, part, parts, several)
             done = Rebuilt(
                 done.customers + made.customers, done.events + made.events, done.bare + made.bare
             )
@@ -49,9 +50,9 @@ async def rebuild(store: Rebuilding, progress: Callable[[Rebuilt, int], None]) -
     return done
 
 
-async def _slice(store: Rebuilding, part: int, parts: int) -> Rebuilt:
+async def _slice(store: Rebuilding, part: int, parts: int, several: frozenset[str]) -> Rebuilt:
     names = await store.customers(part, parts)
-    states, count, seen = await _folded(names, store.events(part, parts))
+    states, count, seen = await _folded(names, store.events(part, parts), several)
     await store.put(list(zip(names, to_bytes(states), strict=True)))
     return Rebuilt(len(names), count, int((~seen).sum()))
 
@@ -65,14 +66,24 @@ async def _members(store: Rebuilding) -> None:
 
 
 async def _folded(
-    names: Sequence[str], chunks: AsyncIterator[Sequence[tuple[str, bytes]]]
+    names: Sequence[str],
+    chunks: AsyncIterator[Sequence[tuple[str, bytes]]],
+    several: Collection[str] = (),
 ) -> tuple[States, int, Flags]:
-    """Returns the states of these customers, the number of events, and who had any."""
+    """Returns the states of these customers, the number of events, and who had any.
+
+    An event that two ids of one of `several` both brought counts once, as in the stream.
+    """
+    counted: set[tuple[str, str, str]] = set()
     row_of = {name: row for row, name in enumerate(names)}
     states, count = empty(len(names)), 0
     seen = np.zeros(len(names), np.bool_)
     async for chunk in chunks:
-        read = [(name, DECODER.decode(payload)) for name, payload in chunk]
+        read = [
+            (name, activity)
+            for name, activity in ((name, DECODER.decode(payload)) for name, payload in chunk)
+            if name not in several or _is_new(counted, (name, activity.source, activity.id))
+        ]
         kinds = [kind_of(activity) for _, activity in read]
         changing = [at for at, kind in enumerate(kinds) if kind]
         if not changing:
@@ -87,3 +98,10 @@ async def _folded(
         seen[touched] = True
         count += len(changing)
     return states, count, seen
+
+
+def _is_new(counted: set[tuple[str, str, str]], key: tuple[str, str, str]) -> bool:
+    """Returns whether a key was not counted before, and counts it."""
+    new = key not in counted
+    counted.add(key)
+    return new
