@@ -46,7 +46,7 @@ class Scored:
 def places(score: Floats) -> Floats:
     """Return each score's place, evenly spaced in (0, 1), highest first; equal scores share one.
 
-    >>> [round(x, 3) for x in places(np.array([3.0, 1.0, 1.0, 9.0]))]
+    >>> places(np.array([3.0, 1.0, 1.0, 9.0])).round(3).tolist()
     [0.625, 0.25, 0.25, 0.875]
     """
     values, inverse, counts = np.unique(score, return_inverse=True, return_counts=True)

@@ -4,7 +4,7 @@ Errors are problem documents. Every route requires a token with `customers:read`
 page by page: pass `next` of one page as `cursor` of the next.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any
@@ -148,14 +148,7 @@ def add_routes(
     router = APIRouter(prefix="/v1/customers")
     reader = held_by(tokens, "customers:read", by_owner=True)
 
-    async def visible(customer_id: CustomerId, holder: Annotated[Holder, Depends(reader)]) -> str:
-        """Returns the primary id; 404 unless the holder may see the customer."""
-        primary = await identity.primary(customer_id)
-        if holder.owner_ids is not None and await history.owner(primary) not in holder.owner_ids:
-            raise HTTPException(404, f"no customer {customer_id!r} has been seen")
-        return primary
-
-    Primary = Annotated[str, Depends(visible)]  # noqa: N806 (a type)
+    Primary = Annotated[str, Depends(_visible(history, identity, reader))]  # noqa: N806 (a type)
 
     @router.get("")
     async def customers(
@@ -203,6 +196,23 @@ def add_routes(
         return _customer(row, await identity.ids(primary))
 
     app.include_router(router)
+
+
+def _visible(
+    history: HistoryReader,
+    identity: IdentityQueries,
+    reader: Callable[..., Awaitable[Holder]],
+) -> Callable[..., Awaitable[str]]:
+    """Returns a dependency of routes about one customer: its value is the primary id."""
+
+    async def visible(customer_id: CustomerId, holder: Annotated[Holder, Depends(reader)]) -> str:
+        """Returns the primary id; 404 unless the holder may see the customer."""
+        primary = await identity.primary(customer_id)
+        if holder.owner_ids is not None and await history.owner(primary) not in holder.owner_ids:
+            raise HTTPException(404, f"no customer {customer_id!r} has been seen")
+        return primary
+
+    return visible
 
 
 def _owners(wanted: str | None, holder: Holder) -> Sequence[str] | None:
