@@ -1,6 +1,7 @@
 """Events over HTTP: access, answers, and the arrival of everything acknowledged."""
 
 import gzip
+import itertools
 import json
 
 import httpx
@@ -25,8 +26,12 @@ async def _post(service: Running, body: bytes, token: str | None) -> httpx.Respo
         return await client.post(f"{service.url}/v1/events", content=body, headers=headers)
 
 
+NUMBERS = itertools.count()
+"""Numbers the tokens: a name belongs to one valid token."""
+
+
 async def _token(place: ServiceEnvironment, scope: str) -> str:
-    shown = await place.command("tokens", "create", "--name", "test", "--scope", scope)
+    shown = await place.command("tokens", "create", "--name", f"t{next(NUMBERS)}", "--scope", scope)
     return shown.strip()
 
 

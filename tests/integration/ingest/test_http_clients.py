@@ -42,7 +42,7 @@ KINDS = ["identity", *["interaction"] * 3, "profile", "profile", "purchase"]
 
 
 async def _token(place: ServiceEnvironment, scope: str = "events:write") -> str:
-    shown = await place.command("tokens", "create", "--name", "segment", "--scope", scope)
+    shown = await place.command("tokens", "create", "--name", scope, "--scope", scope)
     return shown.strip()
 
 

@@ -19,7 +19,8 @@ INDEXED = 'ebbwatch_ingest_dead_letters_indexed_total{stage="ingest"}'
 
 async def _token(place: ServiceEnvironment, *scopes: str) -> dict[str, str]:
     options = [word for scope in scopes for word in ("--scope", scope)]
-    shown = await place.command("tokens", "create", "--name", "ann", *options)
+    name = "ann" if "dead-letters:write" in scopes else scopes[0]
+    shown = await place.command("tokens", "create", "--name", name, *options)
     return {"Authorization": f"Bearer {shown.strip()}"}
 
 

@@ -31,7 +31,7 @@ async def post(
 
 async def token_of(place: ServiceEnvironment, scope: str) -> str:
     """Return a token that is made as an operator makes one."""
-    shown = await place.command("tokens", "create", "--name", "test", "--scope", scope)
+    shown = await place.command("tokens", "create", "--name", scope, "--scope", scope)
     return shown.strip()
 
 
