@@ -22,6 +22,16 @@ IN_MEMORY_BYTES_MAX: Final = 8 * 1024 * 1024
 """Bytes of an archive before it goes to a temporary file."""
 CHUNK_BYTES: Final = 64 * 1024
 
+FORMS: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "Everything that is stored of the customer",
+        "content": {
+            "application/json": {"schema": {"type": "object"}},
+            "application/zip": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+
 CustomerId = Annotated[str, Path(min_length=1, max_length=ID_LENGTH_MAX)]
 
 
@@ -35,7 +45,9 @@ def add_export_routes(
     """Add `GET /v1/exports/{customer_id}`; `meanings`: what each table holds, in words."""
     exports = [Depends(require(tokens, "customers:export"))]
 
-    @app.get(f"{EXPORTS}/{{customer_id:path}}", dependencies=exports, tags=["exports"])
+    @app.get(
+        f"{EXPORTS}/{{customer_id:path}}", dependencies=exports, tags=["exports"], responses=FORMS
+    )
     async def exported(
         customer_id: CustomerId,
         format: Literal["json", "csv"] = "json",  # noqa: A002
