@@ -3,6 +3,7 @@
 What it accepts can be stored and computed with, whole; all else is a dead letter.
 """
 
+import copy
 import json
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
@@ -93,8 +94,9 @@ def damaged(draw: st.DrawFn, samples: list[bytes]) -> bytes:
         while isinstance(owner.get(place), dict) and owner[place] and draw(st.booleans()):
             owner = owner[place]
             place = draw(st.sampled_from(sorted(owner)))
-        owner[place] = draw(
-            st.sampled_from(VALUES) | TIMES | st.integers() | st.floats() | st.text()
+        # A copy: a later round may change it, and the samples are shared by all examples.
+        owner[place] = copy.deepcopy(
+            draw(st.sampled_from(VALUES) | TIMES | st.integers() | st.floats() | st.text())
         )
     ascii_only = draw(st.booleans())
     return json.dumps(document, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
