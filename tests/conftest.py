@@ -26,7 +26,7 @@ from shared.postgres.engine import create_engine
 from shared.postgres.migrations import migrate
 from shared.postgres.settings import PostgresSettings
 
-settings.register_profile("shared", deadline=None)
+settings.register_profile("shared", deadline=None, derandomize=True)
 settings.load_profile("shared")  # a law does not depend on how busy the machine is
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
