@@ -16,8 +16,9 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from shared.postgres.engine import reading, unit_of_work
+from shared.postgres.engine import unit_of_work
 from shared.postgres.erasures import Erasures
+from shared.postgres.statements import execute, row_count
 from shared.runtime.clock import Clock
 from shared.runtime.loop import repeat
 from shared.runtime.service import Stop
@@ -174,14 +175,13 @@ class Audit:
 
     async def end(self, entry: int, outcome: str, at: datetime) -> None:
         """Store how the change ended."""
-        async with unit_of_work(self._engine) as work:
-            await work.driver.execute(
-                f"UPDATE {self._schema}.audit SET outcome = $2, ended_at = $3 "  # noqa: S608
-                "WHERE id = $1",
-                entry,
-                outcome,
-                at,
-            )
+        await execute(
+            self._engine,
+            f"UPDATE {self._schema}.audit SET outcome = $2, ended_at = $3 WHERE id = $1",  # noqa: S608
+            entry,
+            outcome,
+            at,
+        )
 
     async def find(self, wanted: Wanted, limit: int) -> list[Entry]:
         """Return the newest matching entries, newest first."""
@@ -203,14 +203,14 @@ class Audit:
 
     async def forget(self, before: datetime) -> int:
         """Delete up to `FORGET_MAX` entries that are older; return their number."""
-        async with reading(self._engine) as driver:
-            status = await driver.execute(
-                f"DELETE FROM {self._schema}.audit WHERE id IN (SELECT id "  # noqa: S608
-                f"FROM {self._schema}.audit WHERE at < $1 ORDER BY id LIMIT $2)",
-                before,
-                FORGET_MAX,
-            )
-        return int(status.rpartition(" ")[2])
+        status = await execute(
+            self._engine,
+            f"DELETE FROM {self._schema}.audit WHERE id IN (SELECT id "  # noqa: S608
+            f"FROM {self._schema}.audit WHERE at < $1 ORDER BY id LIMIT $2)",
+            before,
+            FORGET_MAX,
+        )
+        return row_count(status)
 
 
 @dataclass(frozen=True, slots=True)

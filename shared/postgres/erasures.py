@@ -131,7 +131,7 @@ class Erasures:
 
     async def add_rows(self, work: UnitOfWork, request_id: str, rows: Mapping[str, int]) -> None:
         """Add to the counts of deleted rows."""
-        found = await self._find(work, request_id)
+        found = await self.find(work, request_id)
         counts = dict(found.rows) if found else {}
         for table, count in rows.items():
             if count:
@@ -206,9 +206,6 @@ class Erasures:
 
     async def find(self, work: UnitOfWork, request_id: str) -> Erased | None:
         """Return what this service has done for a request; None: it was not received yet."""
-        return await self._find(work, request_id)
-
-    async def _find(self, work: UnitOfWork, request_id: str) -> Erased | None:
         row = await work.driver.fetchrow(
             f"SELECT request_id, requested_at, done_at, rows::text FROM {self._schema}.erasure "  # noqa: S608
             "WHERE request_id = $1 AND begun_at IS NOT NULL",

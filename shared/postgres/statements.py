@@ -27,6 +27,15 @@ async def execute(engine: AsyncEngine, query: str, *arguments: object) -> str:
         return await work.driver.execute(query, *arguments)
 
 
+def row_count(status: str) -> int:
+    """Returns the number of rows that a statement concerned, from its command tag.
+
+    >>> row_count("INSERT 0 5"), row_count("DELETE 3")
+    (5, 3)
+    """
+    return int(status.rpartition(" ")[2])
+
+
 async def select(engine: AsyncEngine, query: sa.Executable) -> list[dict[str, Any]]:
     """Returns the rows of a query, each by the names of its columns."""
     async with unit_of_work(engine) as work:

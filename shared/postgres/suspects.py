@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.postgres.engine import reading, unit_of_work
-from shared.postgres.statements import execute
+from shared.postgres.statements import execute, row_count
 
 REASON_CHARS_MAX: Final = 500
 """Characters of a stored reason: a name, a place and a sentence."""
@@ -133,7 +133,7 @@ class Suspects:
             kind,
             item,
         )
-        return int(status.rpartition(" ")[2])
+        return row_count(status)
 
     async def _run(self, statement: str, *arguments: object) -> None:
         await execute(self._engine, statement.format(s=self._schema), *arguments)

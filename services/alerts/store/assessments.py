@@ -12,6 +12,7 @@ from services.alerts.store.bulk_insert import copied
 from shared.contracts.events import Profile
 from shared.contracts.risk import DECODER, RiskAssessed
 from shared.postgres.engine import UnitOfWork
+from shared.postgres.statements import row_count
 
 _COLUMNS: Final = ("customer_id", "revision", "assessed_at", "message")
 
@@ -92,4 +93,4 @@ class Assessments:
             before,
             most,
         )
-        return int(done.rpartition(" ")[2])
+        return row_count(done)

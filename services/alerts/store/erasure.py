@@ -9,6 +9,7 @@ from typing import Final
 from services.alerts.store.tables import erasure, metadata
 from shared.contracts.customer_message import SEND
 from shared.postgres.engine import UnitOfWork
+from shared.postgres.statements import row_count
 
 RENAMED: Final = ("task", "trial")
 """Tables whose rows stay, under a random id."""
@@ -114,4 +115,4 @@ class Erasure:
 
 async def _run(work: UnitOfWork, statement: str, *arguments: object) -> int:
     """Return the number of rows that a statement changed."""
-    return int((await work.driver.execute(statement, *arguments)).rpartition(" ")[2])
+    return row_count(await work.driver.execute(statement, *arguments))

@@ -10,6 +10,7 @@ from services.alerts.core.experiment_subject import ExperimentSubject
 from services.alerts.ports import PurchaseSeen
 from services.alerts.store.bulk_insert import copied
 from shared.postgres.engine import UnitOfWork
+from shared.postgres.statements import row_count
 
 _COLUMNS = ", ".join(ExperimentSubject.__struct_fields__)
 _PURCHASE: Final = ("customer_id", "source", "id", "at", "amount", "refund")
@@ -68,7 +69,7 @@ class Trials:
             at,
             most,
         )
-        return int(done.rpartition(" ")[2])
+        return row_count(done)
 
     async def forget_purchases(self, work: UnitOfWork, before: datetime, most: int) -> int:
         """Delete at most `most` purchases from before a time; return how many."""
@@ -79,7 +80,7 @@ class Trials:
             before,
             most,
         )
-        return int(done.rpartition(" ")[2])
+        return row_count(done)
 
     async def find(
         self, work: UnitOfWork, task_id: str, customer_id: str

@@ -4,6 +4,7 @@ import json
 from datetime import datetime
 
 from shared.postgres.engine import UnitOfWork
+from shared.postgres.statements import row_count
 
 WHY = "the customer was erased"
 
@@ -35,4 +36,4 @@ class DeadLetterErasure:
             by,
             json.dumps(customer_id).encode(),
         )
-        return int(status.rpartition(" ")[2])
+        return row_count(status)

@@ -50,6 +50,7 @@ from shared.postgres.copy_columns import Numbers, Words, copy_columns
 from shared.postgres.engine import Driver, UnitOfWork, unit_of_work
 from shared.postgres.ledger import Ledger
 from shared.postgres.outbox import Outbox, Pending
+from shared.postgres.statements import row_count
 
 
 class BatchStore:
@@ -235,15 +236,10 @@ async def _merge(driver: Driver, staged: _Staged, change: str, add: str, *argume
     A row cannot be written where it is missing, exists already, or differs from what was read."""
     left = staged.stored + staged.new
     if staged.stored:
-        left -= _rows(await driver.execute(change, *arguments))
+        left -= row_count(await driver.execute(change, *arguments))
     if staged.new:
-        left -= _rows(await driver.execute(add, *arguments))
+        left -= row_count(await driver.execute(add, *arguments))
     return left
-
-
-def _rows(status: str) -> int:
-    """Returns the number of rows that a statement wrote, from its command tag (`INSERT 0 5`)."""
-    return int(status.rpartition(" ")[2])
 
 
 def _owner(profile: Profile | None) -> str | None:

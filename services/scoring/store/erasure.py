@@ -10,6 +10,7 @@ from services.scoring.store import identity_tables, value_tables
 from services.scoring.store.tables import SCHEMA, erasure, event
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.postgres.erasures import Erasures
+from shared.postgres.statements import row_count
 
 ERASED_AT_ONCE_MAX: Final = 200
 """Customers whose stored events one scan deletes: it reads all events, however many it deletes."""
@@ -50,7 +51,7 @@ class CustomerErasure:
             statement = f"DELETE FROM {table.fullname} WHERE customer_id = $1"  # noqa: S608
             if table.name == "segment_member":
                 statement = _SEGMENT_MEMBER
-            rows[table.name] = _count(await work.driver.execute(statement, customer))
+            rows[table.name] = row_count(await work.driver.execute(statement, customer))
         await work.driver.execute("DELETE FROM scoring.suspect WHERE item = $1", customer)
         return rows
 
@@ -66,7 +67,7 @@ class CustomerErasure:
     async def delete_links(self, work: UnitOfWork, ids: Sequence[str]) -> int:
         """Delete what was stated about these ids; return the number of rows."""
         done = [await work.driver.execute(statement, list(ids)) for statement in _LINKS]
-        return sum(map(_count, done))
+        return sum(map(row_count, done))
 
     async def delete_events(self, now: datetime) -> int:
         """Delete the stored events of customers whose erasure is not done; return their number.
@@ -108,7 +109,3 @@ async def _delete_events(work: UnitOfWork, waiting: Mapping[str, str]) -> dict[s
     by_customer = {row["customer_id"]: row["n"] for row in rows}
     # Of several requests about one customer the first did the work.
     return {request: by_customer.pop(customer, 0) for request, customer in waiting.items()}
-
-
-def _count(status: str) -> int:
-    return int(status.rpartition(" ")[2])

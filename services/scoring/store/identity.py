@@ -35,6 +35,7 @@ from services.scoring.store.identity_tables import NO_HOME
 from shared.contracts.events import Profile
 from shared.kernel.errors import Transient
 from shared.postgres.engine import UnitOfWork
+from shared.postgres.statements import row_count
 
 _PROFILE: Final = msgspec.json.Decoder(Profile)
 
@@ -147,7 +148,7 @@ class IdentityTables:
             FEATURE_SET,
             state,
         )
-        if int(done.rpartition(" ")[2]) < len(ids):
+        if row_count(done) < len(ids):
             raise Transient("a customer was seen for the first time meanwhile")
 
     async def settle(

@@ -11,6 +11,7 @@ from services.scoring.ports import BatchEffects, EventRows
 from shared.contracts.events import Profile
 from shared.kernel.errors import Transient
 from shared.postgres.engine import Driver
+from shared.postgres.statements import row_count
 
 _PROFILE: Final = msgspec.json.Decoder(Profile)
 
@@ -86,7 +87,7 @@ async def write(driver: Driver, effects: BatchEffects) -> None:
         list(effects.own_states),
         list(effects.own_states.values()),
     )
-    if int(done.rpartition(" ")[2]) < len(effects.own_states):
+    if row_count(done) < len(effects.own_states):
         raise Transient("the ids of a customer have changed meanwhile")
     events = effects.events
     rows = [
