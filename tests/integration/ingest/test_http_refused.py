@@ -68,7 +68,7 @@ async def test_refused_events_are_kept_and_replayed(place: ServiceEnvironment) -
         listed = await place.command("dead-letters", "list", "--each")
         assert listed.count("POST /v1/events") == 3
         currency = ("--all", "--field", "data.currency")
-        shown = await place.command("dead-letters", "replay", *currency, status=3)
+        shown = await place.command("dead-letters", "replay", *currency, "--wait", "60", status=3)
         assert "refused again 1: " in shown
         again = await place.read(place.raw, 3)
         assert {r.value for r in again if r.key is None} == {euros}
