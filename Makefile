@@ -163,7 +163,7 @@ schemas: $(READY) ## Write the JSON Schemas of the contracts anew
 
 .PHONY: requirements
 requirements: $(READY) ## Pin the requirement files anew from the .in files (UPGRADE=1: newest versions)
-	@for name in bootstrap ingest scoring alerts cluster dev consumers; do \
+	@for name in bootstrap ingest import scoring training alerts cluster dev consumers sbom deploy-checks; do \
 		$(VENV)/bootstrap/bin/uv pip compile --quiet --universal --python-version 3.11 \
 			--generate-hashes --no-emit-index-url --no-header $(if $(UPGRADE),--upgrade) \
 			requirements/$$name.in -o requirements/$$name.txt; \

@@ -71,3 +71,8 @@ async def _partitions(admin: AIOKafkaAdminClient, names: set[str]) -> dict[str, 
             if names <= shown.keys() and all(shown[name] for name in names):
                 return {name: len(shown[name]) for name in names}
             await asyncio.sleep(POLL_S)
+
+
+if __name__ == "__main__":
+    made = asyncio.run(create(KafkaSettings()))
+    print("created:", ", ".join(made) if made else "nothing, every topic is there")

@@ -98,6 +98,14 @@ def _carried_out(spec: ServiceSpec, path: str, args: argparse.Namespace) -> int:
     except (Invalid, Transient, OSError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
+    except ModuleNotFoundError as missing:
+        print(
+            f"{missing.name} is not installed here. Serving does without what reading files and "
+            "training need: run this command from the image `import` or `training` "
+            "(docs/deployment.md)",
+            file=sys.stderr,
+        )
+        return 1
     except Exception:
         # Through the log, which omits what PostgreSQL quotes and escapes control characters.
         log.exception("command failed")

@@ -92,3 +92,16 @@ def test_a_bug_is_a_line_of_the_log_without_values(
     assert "RuntimeError: Key (x) exists" in reported
     assert "DETAIL: (left out)" in reported
     assert "ann" not in line
+
+
+async def without_polars() -> int:
+    """Import what a serving image does not carry."""
+    raise ModuleNotFoundError("No module named 'polars'", name="polars")
+
+
+def test_what_serving_does_not_carry_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """The message says where the command can be run."""
+    assert main(spec(without_polars), argv=["run"]) == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith("polars is not installed here.")
+    assert "image `import` or `training`" in shown
