@@ -4,21 +4,32 @@ Safe to run from several replicas at once: an advisory lock lets one work; the o
 have nothing to do.
 """
 
+import asyncio
+import time
 from pathlib import Path
+from typing import Literal
 
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from shared.kernel.errors import Invalid
+from shared.kernel.errors import Invalid, Transient
 
 LOCK_CLASS = 0x65626277
 """'ebbw': first half of the advisory lock key; the second is a hash of the schema's name."""
 
 LOCK_WAIT_MS = 120_000
 """How long a replica waits for another one's migrations; longer than any we would ship."""
+
+POLL_S = 1.0
+"""Seconds between looks at a schema that another process migrates."""
+
+Place = Literal["behind", "newest", "unknown"]
+"""Where a schema is, by the revisions of a release: `unknown` is a revision of a newer release."""
 
 _ENVIRONMENT = Path(__file__).parent / "alembic"
 
@@ -45,11 +56,50 @@ async def migrate(engine: AsyncEngine, schema: str, versions: Path) -> None:
             await connection.invalidate()
 
 
-def _upgrade(connection: sa.Connection, schema: str, versions: Path) -> None:
+async def wait_until_migrated(
+    engine: AsyncEngine, schema: str, versions: Path, seconds: float
+) -> Place:
+    """Wait until another process has brought `schema` to the newest revision; changes nothing.
+
+    A revision that the folder does not know ends the wait as well: a newer release made it, and
+    this one is rolled back to. Raises Transient after so many seconds, naming what was seen last.
+    """
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            async with engine.connect() as connection:
+                seen = await connection.run_sync(_place, schema, versions)
+        except (OSError, sa.exc.DBAPIError, Transient) as error:
+            trouble = f"PostgreSQL does not answer ({type(error).__name__})"
+        else:
+            if seen != "behind":
+                return seen
+            trouble = f"{schema} is not migrated yet"
+        if time.monotonic() + POLL_S > until:
+            raise Transient(f"{trouble}, after {seconds:g} s: did `migrate` end well?")
+        await asyncio.sleep(POLL_S)
+
+
+def _place(connection: sa.Connection, schema: str, versions: Path) -> Place:
+    context = MigrationContext.configure(connection, opts={"version_table_schema": schema})
+    now = set(context.get_current_heads())
+    script = ScriptDirectory.from_config(_config(versions))
+    if now == set(script.get_heads()):
+        return "newest"
+    known = {revision.revision for revision in script.walk_revisions()}
+    return "behind" if now <= known else "unknown"
+
+
+def _config(versions: Path) -> Config:
     config = Config()
     config.set_main_option("script_location", str(_ENVIRONMENT))
     config.set_main_option("version_locations", str(versions))
     config.set_main_option("path_separator", "newline")
+    return config
+
+
+def _upgrade(connection: sa.Connection, schema: str, versions: Path) -> None:
+    config = _config(versions)
     config.attributes.update(connection=connection, schema=schema)
     try:
         command.upgrade(config, "head")

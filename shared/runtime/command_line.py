@@ -23,7 +23,7 @@ from shared.http.access import SCOPES, Tokens, describe
 from shared.kernel.errors import Invalid, Transient
 from shared.observability.logging import configure_logging
 from shared.postgres.engine import create_engine
-from shared.postgres.migrations import migrate
+from shared.postgres.migrations import migrate, wait_until_migrated
 from shared.postgres.settings import PostgresSettings
 from shared.runtime import audit_command
 from shared.runtime.arguments import count, days, look_at, serial
@@ -126,11 +126,20 @@ def on_database(spec: ServiceSpec, action: Action) -> Command:
 
 
 def _add_migrate_command(spec: ServiceSpec, commands: Any) -> None:
-    async def bring(_: argparse.Namespace, engine: AsyncEngine) -> int:
-        await migrate(engine, spec.schema, spec.versions)
+    async def bring(args: argparse.Namespace, engine: AsyncEngine) -> int:
+        if args.wait is None:
+            await migrate(engine, spec.schema, spec.versions)
+        elif await wait_until_migrated(engine, spec.schema, spec.versions, args.wait) != "newest":
+            print(f"{spec.schema} is at a revision of a newer release", file=sys.stderr)
         return 0
 
     parser = commands.add_parser("migrate", help="create or update this service's tables")
+    parser.add_argument(
+        "--wait",
+        type=count,
+        metavar="SECONDS",
+        help="change nothing: wait so long for another process to do it",
+    )
     parser.set_defaults(command=on_database(spec, bring))
 
 

@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from shared.kernel.errors import Invalid
+from deploy.local.waiting import free_port
+from shared.kernel.errors import Invalid, Transient
 from shared.postgres.engine import create_engine, unit_of_work
-from shared.postgres.migrations import migrate
+from shared.postgres.migrations import migrate, wait_until_migrated
 from shared.postgres.settings import PostgresSettings
 
 pytestmark = pytest.mark.stack
@@ -100,4 +102,37 @@ async def test_two_processes_of_a_service(database_url: str, postgres: PostgresS
     async with unit_of_work(engine) as work:
         assert await work.driver.fetchval("SELECT count(*) FROM scoring.alembic_version") == 1
         assert await work.driver.fetchval("SELECT count(*) FROM scoring.event_key") == 0
+    await engine.dispose()
+
+
+async def test_a_service_waits_for_the_process_that_migrates(
+    postgres: PostgresSettings, tmp_path: Path
+) -> None:
+    """It changes nothing, and goes on at the newest revision or at one of a newer release."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    for folder in (old, new):
+        folder.mkdir()
+        (folder / "0001_one.py").write_text(FIRST)
+    (new / "0002_two.py").write_text(BROKEN.replace("SELECT 1 / 0", "SELECT 1"))
+    engine = create_engine(postgres, "test")
+    with pytest.raises(Transient, match="slow is not migrated yet, after 0 s"):
+        await wait_until_migrated(engine, "slow", old, 0)
+    waiting = asyncio.create_task(wait_until_migrated(engine, "slow", old, 30))
+    await migrate(engine, "slow", old)
+    assert await waiting == "newest"
+    with pytest.raises(Transient, match="not migrated yet"):
+        await wait_until_migrated(engine, "slow", new, 0)
+    await migrate(engine, "slow", new)
+    assert await wait_until_migrated(engine, "slow", new, 0) == "newest"
+    assert await wait_until_migrated(engine, "slow", old, 0) == "unknown"
+    await engine.dispose()
+
+
+async def test_a_database_that_does_not_answer_is_waited_for(tmp_path: Path) -> None:
+    """The wait ends with what was seen last."""
+    (tmp_path / "0001_one.py").write_text(FIRST)
+    away = PostgresSettings(url=SecretStr(f"postgresql://u:p@127.0.0.1:{free_port()}/none"))
+    engine = create_engine(away, "test")
+    with pytest.raises(Transient, match="PostgreSQL does not answer"):
+        await wait_until_migrated(engine, "slow", tmp_path, 0)
     await engine.dispose()
