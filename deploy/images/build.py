@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from zlib import crc32
 
@@ -27,6 +28,9 @@ INCLUDED = "python3,python3-venv,libgomp1,libstdc++6,ca-certificates,netbase,tzd
 WITHOUT = ("man", "doc", "locale", "info")
 PARALLEL = 2
 """Images built at once: more need more than the two cores that the check is made for."""
+
+CACHED_HOURS = 168
+"""Age of layers that no image has any more, in hours, after which they are removed: a week."""
 
 PIP_KEYS = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "retries")
 AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -52,6 +56,7 @@ def image(target: str) -> str:
     return f"localhost/ebbwatch-{target}:{revision()[:12]}"
 
 
+@cache
 def revision() -> str:
     """Returns the commit that is built, with `-changed` where the working copy differs from it."""
     commit = output("git rev-parse HEAD").strip()
@@ -74,7 +79,7 @@ def build(targets: Sequence[str], on: str) -> None:
         one(one_first)
         with ThreadPoolExecutor(PARALLEL) as pool:
             list(pool.map(one, others))
-    output("podman image prune --force")
+    output(f"podman image prune --force --filter until={CACHED_HOURS}h")
 
 
 def _secrets(folder: Path) -> list[str]:

@@ -5,7 +5,6 @@ have nothing to do.
 """
 
 import asyncio
-import time
 from pathlib import Path
 from typing import Literal
 
@@ -62,22 +61,22 @@ async def wait_until_migrated(
     """Wait until another process has brought `schema` to the newest revision; changes nothing.
 
     A revision that the folder does not know ends the wait as well: a newer release made it, and
-    this one is rolled back to. Raises Transient after so many seconds, naming what was seen last.
+    this one is rolled back to. Raises Transient, naming what was seen last, after so many seconds
+    and the time that PostgreSQL takes to answer.
     """
-    until = time.monotonic() + seconds
-    while True:
+    trouble = ""
+    for look in range(int(seconds / POLL_S) + 1):
+        await asyncio.sleep(POLL_S if look else 0)
         try:
             async with engine.connect() as connection:
                 seen = await connection.run_sync(_place, schema, versions)
         except (OSError, sa.exc.DBAPIError, Transient) as error:
             trouble = f"PostgreSQL does not answer ({type(error).__name__})"
-        else:
-            if seen != "behind":
-                return seen
-            trouble = f"{schema} is not migrated yet"
-        if time.monotonic() + POLL_S > until:
-            raise Transient(f"{trouble}, after {seconds:g} s: did `migrate` end well?")
-        await asyncio.sleep(POLL_S)
+            continue
+        if seen != "behind":
+            return seen
+        trouble = f"{schema} is not migrated yet"
+    raise Transient(f"{trouble}, after {seconds:g} s: did `migrate` end well?")
 
 
 def _place(connection: sa.Connection, schema: str, versions: Path) -> Place:

@@ -1,0 +1,84 @@
+"""Renders the manifests and the Compose file by the tools that a person uses, and validates them.
+
+`kubectl` renders without a cluster. The validators are pinned in requirements/deploy-checks.txt.
+"""
+
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from deploy.cluster import compose, rules
+from deploy.images.tools import ImagesError, output
+from deploy.local.stack import ROOT
+
+KUBERNETES = ROOT / "deploy" / "kubernetes"
+OVERLAYS = ("small", "production")
+VERSIONS = ("1.30", "1.37")
+"""Releases of Kubernetes whose schemas the manifests must satisfy: the oldest and the newest."""
+WITHOUT_SCHEMA = ("ScaledObject",)
+"""Kinds of others (KEDA) that the validator does not know: `rules` looks at them."""
+CHECKS = ROOT / ".local" / "checks" / "bin"
+EXAMPLE = ROOT / "deploy" / "compose" / "env.example"
+
+
+def overlay(name: str) -> list[rules.Document]:
+    """Returns the documents of an overlay, rendered by `kubectl kustomize`."""
+    if shutil.which("kubectl") is None:
+        raise ImagesError("kubectl is not here: install it, no cluster is needed")
+    text = output("kubectl kustomize", str(KUBERNETES / "overlays" / name), environ=os.environ)
+    return [each for each in yaml.safe_load_all(text) if each]
+
+
+def check_overlay(name: str, folder: Path) -> int:
+    """Checks an overlay by the schemas and by our rules; returns its number of documents.
+
+    Raises ImagesError naming what is wrong.
+    """
+    documents = overlay(name)
+    file = folder / f"{name}.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    known = [each for each in documents if each["kind"] not in WITHOUT_SCHEMA]
+    file.write_text(yaml.safe_dump_all(known, allow_unicode=True))
+    for version in VERSIONS:
+        validate(file, version)
+    if found := rules.faults(documents):
+        raise ImagesError(f"overlay {name}:\n" + "\n".join(found))
+    return len(documents)
+
+
+def validate(file: Path, version: str) -> None:
+    """Raises ImagesError with what the schemas of a release of Kubernetes refuse in a file."""
+    tool = _tool("kubernetes-validate")
+    shown = output(f"{tool} --strict -k {version} {file}", environ=os.environ)
+    if wrong := re.findall(r"^(?:ERROR|WARN).*", shown, re.MULTILINE):
+        raise ImagesError("\n".join(wrong))
+
+
+def composed() -> dict[str, Any]:
+    """Returns the Compose file with the example's variables, as `podman-compose config` sees it."""
+    lines = [line for line in EXAMPLE.read_text().splitlines() if line and line[0] != "#"]
+    example = dict(line.split("=", 1) for line in lines)
+    environ = {**os.environ, **{name: value or "example" for name, value in example.items()}}
+    tool = _tool("podman-compose")
+    text = output(f"{tool} -f deploy/compose.yaml --profile commands config", environ=environ)
+    found: dict[str, Any] = yaml.safe_load(text)
+    return found
+
+
+def check_compose() -> int:
+    """Checks the Compose file by our rules; returns its number of services."""
+    found = composed()
+    if wrong := compose.faults(found, ROOT / "deploy"):
+        raise ImagesError("deploy/compose.yaml:\n" + "\n".join(wrong))
+    return len(found["services"])
+
+
+def _tool(name: str) -> Path:
+    path = CHECKS / name
+    if not path.exists():
+        raise ImagesError(f"{name} is not here: `make cluster-check` installs it")
+    return path
