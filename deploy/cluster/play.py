@@ -7,7 +7,6 @@ and volumes are those of the manifests.
 
 import json
 import time
-from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +27,8 @@ SECRET = "ebbwatch"  # noqa: S105 (its name)
 SECRET_NAMES = ("DATABASE_URL", "EBBWATCH_ALERTS_ENDPOINTS")
 """Settings that the Secret holds here, so that the folder of secrets is used."""
 JOB_S_MAX = 60.0
+PODS = "migrate ingest-pod-0 scoring-pod-0 alerts-pod-0"
+"""The names that Podman gives to the Job's pod and to the Deployments'."""
 
 
 def run(documents: Sequence[rules.Document]) -> None:
@@ -37,12 +38,13 @@ def run(documents: Sequence[rules.Document]) -> None:
     with LocalStack(folder, wipe=True) as stack, live.sample_crm(folder, key) as crm:
         environ = live.settings(stack, crm, key, ports)
         with _secret({name: environ.pop(name) for name in SECRET_NAMES}, folder):
-            shared = _shared(documents, environ)
+            settings = _settings(documents, environ)
+            volumes = rules.of_kind(documents, "PersistentVolumeClaim")
             (job,) = rules.of_kind(documents, "Job")
-            with _played(folder / "migrate.yaml", [*shared, _pod_of_job(job)]):
+            with _played(folder / "migrate.yaml", [settings, _pod_of_job(job)]):
                 _ended("migrate-alerts")
             pods = [_fitted(each, ports) for each in rules.of_kind(documents, "Deployment")]
-            with _played(folder / "services.yaml", [*shared, *pods]):
+            with _played(folder / "services.yaml", [settings, *volumes, *pods]):
                 _see(documents, ports, crm)
 
 
@@ -93,9 +95,9 @@ def _ended(container: str) -> None:
 
 @contextmanager
 def _secret(values: Mapping[str, str], folder: Path) -> Iterator[None]:
-    """Makes the Secret of the pods, as Podman wants it: a manifest in a secret of its own."""
-    data = {name: b64encode(value.encode()).decode() for name, value in values.items()}
-    document = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}, "data": data}
+    """Makes the Secret of the pods; afterwards its values are nowhere any more."""
+    # Podman 4 gives the pods what `data` has as it is, where Kubernetes decodes it from base64.
+    document = {"kind": "Secret", "metadata": {"name": SECRET}, "data": dict(values)}
     file = folder / "secret.yaml"
     file.touch(mode=0o600)
     file.write_text(yaml.safe_dump(document))
@@ -111,26 +113,38 @@ def _secret(values: Mapping[str, str], folder: Path) -> Iterator[None]:
 @contextmanager
 def _played(file: Path, documents: Sequence[rules.Document]) -> Iterator[None]:
     file.write_text(yaml.safe_dump_all(documents, allow_unicode=True))
-    output(f"podman kube down {file}", may_fail=True)  # what a killed run has left
+    volumes = [e["metadata"]["name"] for e in rules.of_kind(documents, "PersistentVolumeClaim")]
+
+    def remove() -> None:
+        """Remove it all, also half of it, at which `podman kube down` would end."""
+        output(f"podman pod rm --force --ignore --time 1 {PODS}")
+        output(f"podman volume rm --force {SECRET} {' '.join(volumes)}", may_fail=True)
+
+    remove()  # what a killed run has left
     began = time.monotonic()
     try:
-        output(f"podman kube play --network host {file}")
+        try:
+            output(f"podman kube play --network host {file}")
+        except ImagesError as failed:
+            raise ImagesError(f"{failed}\n{_logs()}") from None
         print(f"  {file.stem}: played in {time.monotonic() - began:.1f} s", flush=True)
         yield
     finally:
-        output(f"podman kube down {file}", may_fail=True)
+        remove()
 
 
-def _shared(
-    documents: Sequence[rules.Document], environ: Mapping[str, str]
-) -> list[rules.Document]:
-    """Returns the ConfigMap with the addresses of the local stack, and the volume of models."""
+def _logs() -> str:
+    """Returns the end of every container's log: Podman names a failed one by its number only."""
+    names = output("podman ps --all --format {{.Names}}").split()
+    shown = {name: output(f"podman logs --tail 8 {name}", may_fail=True) for name in names}
+    return "\n".join(f"{name}: {text}" for name, text in shown.items() if text.strip())
+
+
+def _settings(documents: Sequence[rules.Document], environ: Mapping[str, str]) -> rules.Document:
+    """Returns the ConfigMap with the addresses of the local stack."""
     (settings,) = rules.of_kind(documents, "ConfigMap")
     values = {name: value for name, value in environ.items() if name in ANY}
-    return [
-        {**settings, "data": {**settings["data"], **values}},
-        *rules.of_kind(documents, "PersistentVolumeClaim"),
-    ]
+    return {**settings, "data": {**settings["data"], **values}}
 
 
 def _pod_of_job(job: rules.Document) -> rules.Document:
@@ -143,6 +157,7 @@ def _fitted(deployment: rules.Document, ports: Mapping[str, int]) -> rules.Docum
     """Returns a Deployment for the host's network: the port is a setting, and has no name."""
     copied: rules.Document = json.loads(json.dumps(deployment))
     spec = copied["spec"]["template"]["spec"] = _with_images(copied["spec"]["template"]["spec"])
+    spec["restartPolicy"] = "Never"  # Podman 4 restarts init containers that ended well, too
     for container in spec["containers"]:
         container.pop("ports")
         for probe in rules.PROBES:

@@ -66,7 +66,8 @@ def environment() -> dict[str, str]:
 def output(
     command: str, *more: str, environ: Mapping[str, str] | None = None, may_fail: bool = False
 ) -> str:
-    """Runs a command in the working copy and returns what it prints.
+    """Runs a command in the working copy and returns what it prints; with `may_fail` its errors,
+    too.
 
     `command` is split as a shell would; `more` are whole arguments. Raises ImagesError with the end
     of its errors if its exit status is not 0.
@@ -76,7 +77,8 @@ def output(
         words,
         cwd=ROOT,
         env={**(environment() if environ is None else environ)},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT if may_fail else subprocess.PIPE,
         text=True,
         check=False,
     )
