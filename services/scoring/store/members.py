@@ -6,9 +6,9 @@ from typing import Final
 import msgspec
 
 from services.scoring.core.features.state import FEATURE_SET
-from services.scoring.core.identity.profiles import Dated, merged
 from services.scoring.ports import BatchEffects, EventRows
 from shared.contracts.events import Profile
+from shared.contracts.profiles import Dated, merged
 from shared.kernel.errors import Transient
 from shared.postgres.engine import Driver
 from shared.postgres.statements import row_count
