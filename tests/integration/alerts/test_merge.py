@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.core.policy_document import read
+from services.alerts.store.export import export_of
 from shared.contracts import events
 from shared.contracts.activity import Activity, ActivityData
 from shared.contracts.changes import CustomerChanged, IdentityKind
@@ -166,3 +167,19 @@ async def test_an_entry_of_a_merged_id_raises_nothing(engine: AsyncEngine) -> No
         )  # fmt: skip
         await bench.read_changes(change("customer_merged"), entered)
         assert await rows(engine, TASKS) == []
+
+
+async def test_an_export_has_the_rows_of_all_ids(engine: AsyncEngine) -> None:
+    """By any id; after the undo only its own."""
+    async with AlertsHarness(engine) as bench:
+        await bench.read_activity(bought("mo-card", "o-1", 1), bought("mo-web", "o-2", 2))
+        await bench.read_changes(change("customer_merged"))
+
+        async def ids(asked: str) -> set[str]:
+            read = export_of(engine).rows(asked)
+            return {row["customer_id"] async for name, row in read if name == "purchase"}
+
+        assert await ids("mo-card") == await ids("mo-web") == {"mo-card", "mo-web"}
+        await bench.read_changes(change("customer_unmerged"))
+        assert await ids("mo-card") == {"mo-card"}
+        assert await ids("mo-web") == {"mo-web"}

@@ -9,6 +9,7 @@ from services.scoring.handlers.link_customers import STATEMENTS_MAX
 from services.scoring.handlers.rebuild import rebuild
 from services.scoring.store import identity_tables  # noqa: F401 (adds its tables to `metadata`)
 from services.scoring.store.erasure import CustomerErasure
+from services.scoring.store.export import export_of
 from services.scoring.store.history import HistoryReader
 from services.scoring.store.identity_queries import IdentityQueries
 from services.scoring.store.rebuild import Rebuilding
@@ -201,3 +202,19 @@ async def test_a_storm_of_statements_leaves_room(engine: AsyncEngine) -> None:
     assert len(decided) == 1 + STATEMENTS_MAX
     await c.drain()
     assert len(await table(engine, "identity_statement")) == 1 + STATEMENTS_MAX + 5
+
+
+async def test_an_export_has_the_events_of_all_ids(engine: AsyncEngine) -> None:
+    """By any id, from before the merge and after it; each says which id it came with."""
+    c = Cluster(engine)
+    c.buys(A, 1, "web-1")
+    c.buys(B, 2, "card-1")
+    await c.drain()
+    c.says(A, B, primary=A)
+    c.buys(B, 3, "card-2")
+    await c.drain()
+    for asked in (A, B):
+        found = [row async for name, row in export_of(engine).rows(asked) if name == "event"]
+        came_with = {row["payload"]["id"]: row["original_customer_id"] for row in found}
+        assert came_with["web-1"] == A
+        assert came_with["card-1"] == came_with["card-2"] == B
