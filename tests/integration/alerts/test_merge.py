@@ -183,3 +183,17 @@ async def test_an_export_has_the_rows_of_all_ids(engine: AsyncEngine) -> None:
         await bench.read_changes(change("customer_unmerged"))
         assert await ids("mo-card") == {"mo-card"}
         assert await ids("mo-web") == {"mo-web"}
+
+
+async def test_a_late_purchase_of_another_id_ends_a_false_task(engine: AsyncEngine) -> None:
+    """Its partition lagged, so the customer seemed silent: the forwarded purchase ends the task."""
+    async with AlertsHarness(engine) as bench:
+        bench.policy = POLICY
+        bench.clock.at = day(20)
+        await bench.read_changes(change("customer_merged"))
+        await silent(bench, 1, "mo-web", "silence_beyond_rhythm")
+        late = bought("mo-card", "o-1", 21)
+        await bench.read_activity(
+            late, msgspec.structs.replace(late, subject="mo-web", originalsubject="mo-card")
+        )
+        assert [tuple(t)[2:] for t in await rows(engine, TASKS)] == [("closed", "came_back")]
