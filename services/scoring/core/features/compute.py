@@ -21,7 +21,7 @@ from services.scoring.core.features.events import (
     Kind,
 )
 from services.scoring.core.features.gaps import gap_statistics
-from services.scoring.core.features.interaction_kinds import kinds_faded_to, with_interactions
+from services.scoring.core.features.interaction_kinds import kinds_faded_to, with_kinds
 from services.scoring.core.features.loyalty import (
     LONG,
     SHORT,
@@ -263,15 +263,14 @@ def _loyalty(x: Floats, states: States, last: Floats, counts: Floats, now: Float
 
 def _kinds(x: Floats, states: States, now: Floats) -> None:
     start = _row(registry.KINDS[0].name)
-    recent, trend = x[start : start + len(registry.KINDS) : 2], x[start + 1 :: 2]
-    trend = trend[: len(recent)]
-    recent[:], trend[:] = 0.0, np.nan
-    some = np.flatnonzero(with_interactions(states))
+    about = x[start : start + len(registry.KINDS)]
+    about[:] = np.nan
+    some = np.flatnonzero(with_kinds(states, now))
     if len(some):
         short, long = kinds_faded_to(take(states, some), now[some]).transpose(2, 1, 0)
         lives = INTERACTION_LIVES_DAYS[1] / INTERACTION_LIVES_DAYS[0]
-        recent[:, some] = short
-        trend[:, some] = np.where(long > VANISHED, short / long * lives, np.nan)
+        about[0::2, some] = short
+        about[1::2, some] = np.where(long > VANISHED, short / long * lives, np.nan)
 
 
 def _trend(memory: Floats) -> Floats:

@@ -72,6 +72,9 @@ _WORDS: Final = {
 WORDS_CACHED: Final = 1_024
 """Words cached: a source has some tens of kinds; the rest of the room is for a misused one."""
 
+KNOWN_DAYS: Final = 2 * INTERACTION_LIVES_DAYS[1]
+"""After two half-lives, interactions of before kinds were counted no longer matter."""
+
 _DECAY_PER_S: Final = 1.0 / (np.array(INTERACTION_LIVES_DAYS) * DAY_S)
 _LIVES: Final = np.arange(len(INTERACTION_LIVES_DAYS))
 _INTERACTION: Final = Kind.INTERACTION - 1
@@ -107,6 +110,8 @@ def fold_kinds(states: States, folded: States, events: EventColumns) -> None:
     start = row * CELLS + cell("kinds_decayed") + number * len(_LIVES)
     weight = np.exp2(-age[:, None] * _DECAY_PER_S)
     np.add.at(folded.view(np.float64), (start[:, None] + _LIVES).ravel(), weight.ravel())
+    np.add.at(folded["kinds_counted"], row, 1.0)
+    np.minimum.at(folded["kinds_since"], row, events.time[known])
 
 
 def interacted_at(states: States) -> Floats:
@@ -114,9 +119,14 @@ def interacted_at(states: States) -> Floats:
     return np.asarray(states["last"][:, _INTERACTION])
 
 
-def with_interactions(states: States) -> Flags:
-    """bool[n]: the customer has had an interaction other than one about marketing."""
-    return np.asarray(states["counts"][:, _INTERACTION] > 0)
+def with_kinds(states: States, now: Floats) -> Flags:
+    """bool[n]: the customer has interacted, and the kinds of what still matters are known.
+
+    Not known are those of states from before kinds were counted, until `KNOWN_DAYS` later.
+    """
+    whole = states["kinds_counted"] >= states["counts"][:, _INTERACTION]
+    old = now - states["kinds_since"] >= KNOWN_DAYS * DAY_S
+    return np.asarray((states["kinds_counted"] > 0) & (whole | old))
 
 
 def kinds_faded_to(states: States, time: Floats) -> Floats:

@@ -21,6 +21,7 @@ from shared.kernel.arrays import Floats, Ints
 _SUMS: Final = (
     "counts", "priced", "spent", "refunded", "log_amount", "log_amount_squared", "channels",
     "cost", "costed", "week", "categories", "points",
+    "kinds_counted",
 )  # fmt: skip
 _NEWEST: Final = ("ref", "last", "contract_until")
 _SCORES: Final = ("survey", "recommendation")
@@ -36,6 +37,7 @@ def merge(a: States, b: States) -> States:
     for field in _NEWEST:
         np.maximum(a[field], b[field], out=into[field])
     np.minimum(a["first_purchase"], b["first_purchase"], out=into["first_purchase"])
+    np.minimum(a["kinds_since"], b["kinds_since"], out=into["kinds_since"])
     into["decayed"] = _decayed(a, into["ref"]) + _decayed(b, into["ref"])
     newest_interaction = interacted_at(into)
     into["kinds_decayed"] = kinds_faded_to(a, newest_interaction)

@@ -361,7 +361,8 @@ def _kinds() -> tuple[Feature, ...]:
         for name in CLASSES
         for feature in (
             Feature(f"{name}_decayed_{short}", f"recent {_spoken(name)}, fading by half in {short} "
-                    "days", "count", f"D_{short}(interaction of the class)", _KINDS),
+                    "days", "count", f"D_{short}(interaction of the class); NaN without "
+                    "interactions or where their kinds are not known", _KINDS),
             Feature(f"{name}_trend_{short}_{long}", f"rate of {_spoken(name)}, short against long "
                     "memory", "ratio", f"(D_{short} / {short}) / (D_{long} / {long}); NaN where "
                     f"D_{long} vanished", _KINDS),

@@ -86,8 +86,10 @@ STATE: Final[np.dtype[np.void]] = np.dtype(
         ("week", "<u4", (WEEK_SLOTS,)),  # purchases by UTC weekday (0: Thursday) and part of day
         ("categories", "<u4", (CATEGORY_BUCKETS,)),  # purchases by category hash mod buckets
         ("days", "<u8", (RING_WORDS,)),  # purchase days: bit (UTC day mod RING_DAYS)
-        # Last, so that a state stored without it is read as one that has none (decision 40).
+        # Last, so that a state stored without them is read as one that has none (decision 40).
         ("kinds_decayed", "<f8", (INTERACTION_CLASSES, len(INTERACTION_LIVES_DAYS))),
+        ("kinds_counted", "<f8"),  # interactions in `kinds_decayed`
+        ("kinds_since", "<f8"),  # the oldest of them, Unix seconds UTC; +inf = none
     ]
 )
 CELLS: Final = STATE.itemsize // 8
@@ -107,7 +109,7 @@ def empty(n: int) -> NDArray[np.void]:
     for field in ("ref", "last", "survey_time", "recommendation_time", "contract_until",
                   "balance_time", "expiring_time"):  # fmt: skip
         states[field] = -np.inf
-    states["first_purchase"] = np.inf
+    states["first_purchase"] = states["kinds_since"] = np.inf
     for field in ("survey_score", "recommendation_score"):
         states[field] = np.nan
     return states

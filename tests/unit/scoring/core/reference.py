@@ -28,7 +28,6 @@ COUNTED = (
     *(f"purchase_days_{window}" for window in WINDOWS),
     *(f"{name}_decayed_{life}" for name in ("purchases", "amount", "interactions")
       for life in LIVES),
-    *(f"{name}_decayed_30" for name in CLASSES),
 )  # fmt: skip
 """The features that are 0, not unknown, for a customer without such events."""
 
@@ -243,7 +242,11 @@ def _kinds() -> str:
         f"THEN ({name}_30 / 30) / ({name}_90 / 90) END AS {name}_trend_30_90"
         for name in CLASSES
     )
-    return f"SELECT row, {found} FROM (SELECT row, {sums} FROM seen WHERE kind = 3 GROUP BY row)"  # noqa: S608
+    known = (
+        "HAVING count(*) FILTER (channel > 0) = count(*) OR max(age) FILTER (channel > 0) >= 180"
+    )
+    of = f"SELECT row, {sums} FROM seen WHERE kind = 3 GROUP BY row {known}"  # noqa: S608
+    return f"SELECT row, {found} FROM ({of})"  # noqa: S608
 
 
 def _windows() -> str:

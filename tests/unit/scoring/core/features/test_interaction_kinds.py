@@ -97,7 +97,8 @@ def test_a_state_that_was_stored_before_kinds_is_read_as_it_was() -> None:
     n = int(events.row.max()) + 1
     states = fold(empty(n), events)
     older = states.copy()
-    older["kinds_decayed"] = 0.0
+    for field in ("kinds_decayed", "kinds_counted", "kinds_since"):
+        older[field] = empty(1)[field]
     first = cell("kinds_decayed")
     stored = to_bytes(older)
     for row in stored:
@@ -108,7 +109,18 @@ def test_a_state_that_was_stored_before_kinds_is_read_as_it_was() -> None:
     x, whole = features(from_bytes(stored), now), features(states, now)
     old = len(FEATURES) - len(KINDS)
     np.testing.assert_array_equal(x[:, :old], whole[:, :old])
-    assert np.nansum(x[:, old:]) == 0 < np.nansum(whole[:, old:])
+    assert np.isnan(x[:, old:]).all()
+    assert np.nansum(whole[:, old:]) > 0
+
+
+def test_where_older_interactions_have_no_kind_the_newer_count_once_they_have_faded() -> None:
+    """A login of before the upgrade, one after it: never "no carts" where nothing is known."""
+    older = columns(time=[90 * DAY_S], kind=[Kind.INTERACTION])
+    events = together(older, _acts((100, "login"), (250, "login")))
+    assert np.isnan(_value("logins_decayed_30", 279.9, events))
+    assert _value("logins_decayed_30", 280, events) == pytest.approx(0.5 + 2**-6)
+    assert _value("carts_decayed_30", 280, events) == 0
+    assert np.isnan(_value("carts_decayed_30", 280, older))
 
 
 WORDS = ("product_viewed", "add_to_cart", "login", "support_ticket", "unsubscribed", "quiz",
