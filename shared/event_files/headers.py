@@ -1,7 +1,7 @@
 """Finds the columns of a file (customer, time, amount) by the words people use in headers.
 
-`Customer ID`, `customer_id`, 客户编号 and `Kunden-Nr.` are one column. Of two columns that could be meant
-neither is chosen: Invalid names both. Values are not read.
+`Customer ID`, `customer_id`, 客户编号 and `Kunden-Nr.` are one column. Of two columns that could
+be meant neither is chosen: Invalid names both. Values are not read.
 """
 
 import re
