@@ -1,6 +1,6 @@
 """HTTP API of announced absences: days that do not count as a customer's silence.
 
-Reading requires `customers:read`, announcing `admin`.
+Reading requires `customers:read` or `data:write`, announcing the latter.
 """
 
 from dataclasses import asdict
@@ -11,9 +11,11 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Response
 from pydantic import BaseModel
 
 from services.scoring.inbound.http.value import CustomerId, Reason
+from services.scoring.store.audited import ABSENCE
 from services.scoring.store.definitions import Decisions
 from services.scoring.store.identity_queries import IdentityQueries
 from shared.http.access import Tokens, require
+from shared.http.declared import audits
 from shared.http.fields import Instant
 from shared.kernel.errors import Invalid
 from shared.runtime.clock import Clock
@@ -61,8 +63,9 @@ def add_absence_routes(
     app: FastAPI, decisions: Decisions, identity: IdentityQueries, tokens: Tokens, clock: Clock
 ) -> None:
     """Adds `/v1/absences/{customer_id}`."""
-    reads = APIRouter(prefix="/v1", dependencies=[Depends(require(tokens, "customers:read"))])
-    decides = APIRouter(prefix="/v1", dependencies=[Depends(require(tokens, "admin"))])
+    reader, writer = require(tokens, "customers:read", "data:write"), require(tokens, "data:write")
+    reads = APIRouter(prefix="/v1", dependencies=[Depends(reader)])
+    decides = APIRouter(prefix="/v1", dependencies=[Depends(writer)])
 
     @reads.get("/absences/{customer_id:path}")
     async def absence(customer_id: CustomerId) -> Announced:
@@ -73,6 +76,7 @@ def add_absence_routes(
         return Announced(**asdict(found))
 
     @decides.put("/absences/{customer_id:path}", status_code=204)
+    @audits("personal", ABSENCE)
     async def announce(customer_id: CustomerId, given: Absence) -> Response:
         """Announces an absence in place of an earlier one: its days do not count as silence."""
         checked(given.begins_at, given.ends_at)
@@ -87,6 +91,7 @@ def add_absence_routes(
         return Response(status_code=204)
 
     @decides.delete("/absences/{customer_id:path}", status_code=204)
+    @audits("personal", ABSENCE)
     async def end(customer_id: CustomerId) -> Response:
         """Deletes an absence: all days count again."""
         if not await decisions.end_absence(await identity.primary(customer_id)):

@@ -27,7 +27,7 @@ from shared.contracts import risk
 from shared.contracts.events import ID_LENGTH_MAX, Profile
 from shared.contracts.risk import Band, Method, Reason
 from shared.http.access import Tokens, held_by
-from shared.http.borders import Holder
+from shared.http.holder import Holder
 from shared.http.paging import (
     Cursor,
     Limit,
@@ -208,7 +208,7 @@ def _visible(
     async def visible(customer_id: CustomerId, holder: Annotated[Holder, Depends(reader)]) -> str:
         """Returns the primary id; 404 unless the holder may see the customer."""
         primary = await identity.primary(customer_id)
-        if holder.owner_ids is not None and await history.owner(primary) not in holder.owner_ids:
+        if holder.owners is not None and await history.owner(primary) not in holder.owners:
             raise HTTPException(404, f"no customer {customer_id!r} has been seen")
         return primary
 
@@ -217,9 +217,9 @@ def _visible(
 
 def _owners(wanted: str | None, holder: Holder) -> Sequence[str] | None:
     """Returns the owners whose customers are listed; None: all customers'."""
-    if holder.owner_ids is None:
+    if holder.owners is None:
         return None if wanted is None else [wanted]
-    return sorted(holder.owner_ids & {wanted} if wanted is not None else holder.owner_ids)
+    return sorted(holder.owners & {wanted} if wanted is not None else holder.owners)
 
 
 def _customer(row: dict[str, Any], ids: Sequence[CustomerIdRow]) -> CustomerView:

@@ -1,11 +1,12 @@
 """HTTP API of the user's own segments: define, change, retire, list members.
 
-Reading requires `customers:read`, defining `admin`. The response to a mistake in a rule contains
-its line and column. A saved definition is in force within about a second; every customer is
-assessed by it within minutes (docs/segmentation.md).
+Reading requires `customers:read` or `segments:write` (members: the former), defining the latter.
+The response to a mistake in a rule contains its line and column. A saved definition is in force
+within about a second; every customer is assessed by it within minutes (docs/segmentation.md).
 """
 
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path
@@ -14,9 +15,11 @@ from pydantic import BaseModel, Field, StrictBool
 from services.scoring.core.segments.expression import CHARS_MAX
 from services.scoring.core.segments.rules import ID_PATTERN, NAMES, runnable
 from services.scoring.inbound.http.value import ClassificationPage, ClassificationView, example
+from services.scoring.store.audited import SEGMENT
 from services.scoring.store.classification_queries import ClassificationQueries
 from services.scoring.store.definitions import Decisions, SegmentDefinition
 from shared.http.access import Tokens, require
+from shared.http.declared import audits
 from shared.http.fields import Whole
 from shared.http.paging import Cursor, Limit, decoded, encoded
 from shared.runtime.clock import Clock
@@ -87,17 +90,19 @@ def add_segment_routes(
     app: FastAPI, lists: ClassificationQueries, decisions: Decisions, tokens: Tokens, clock: Clock
 ) -> None:
     """Adds `/v1/segments...`."""
-    reads = APIRouter(
-        prefix="/v1/segments", dependencies=[Depends(require(tokens, "customers:read"))]
-    )
-    decides = APIRouter(prefix="/v1/segments", dependencies=[Depends(require(tokens, "admin"))])
-    _add_reads(reads, lists, decisions)
-    _add_decisions(decides, decisions, clock)
-    app.include_router(reads)
-    app.include_router(decides)
+    reader = require(tokens, "customers:read", "segments:write")
+    members, writer = require(tokens, "customers:read"), require(tokens, "segments:write")
+    for needed, add in (
+        (reader, partial(_add_reads, decisions=decisions)),
+        (members, partial(_add_members, lists=lists, decisions=decisions)),
+        (writer, partial(_add_decisions, decisions=decisions, clock=clock)),
+    ):
+        router = APIRouter(prefix="/v1/segments", dependencies=[Depends(needed)])
+        add(router)
+        app.include_router(router)
 
 
-def _add_reads(router: APIRouter, lists: ClassificationQueries, decisions: Decisions) -> None:
+def _add_reads(router: APIRouter, decisions: Decisions) -> None:
     @router.get("", responses=example({"items": [VIEW]}))
     async def segments() -> dict[str, list[SegmentView]]:
         """Lists every segment in force, with its number of customers."""
@@ -118,6 +123,8 @@ def _add_reads(router: APIRouter, lists: ClassificationQueries, decisions: Decis
             raise HTTPException(404, f"no segment {segment_id!r}")
         return _view(found, (await decisions.sizes()).get(segment_id, 0))
 
+
+def _add_members(router: APIRouter, lists: ClassificationQueries, decisions: Decisions) -> None:
     @router.get("/{segment_id}/customers")
     async def customers(
         segment_id: SegmentId, cursor: Cursor = None, limit: Limit = 50
@@ -136,6 +143,7 @@ def _add_reads(router: APIRouter, lists: ClassificationQueries, decisions: Decis
 
 def _add_decisions(router: APIRouter, decisions: Decisions, clock: Clock) -> None:
     @router.put("/{segment_id}")
+    @audits("kept", SEGMENT)
     async def save(segment_id: NewId, given: SegmentIn) -> SegmentView:
         """Defines or changes a segment: give the `version` that you have read."""
         runnable(given.expression)
@@ -143,6 +151,7 @@ def _add_decisions(router: APIRouter, decisions: Decisions, clock: Clock) -> Non
         return _view(await decisions.save_segment(definition, given.version), None)
 
     @router.delete("/{segment_id}")
+    @audits("kept", SEGMENT)
     async def retire(segment_id: SegmentId) -> SegmentView:
         """Retires a segment: its members leave it at their next assessment, without messages."""
         retired = await decisions.retire_segment(segment_id, clock.now())
