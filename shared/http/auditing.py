@@ -115,7 +115,10 @@ def _route(scope: Scope) -> tuple[Route | None, dict[str, Any]]:
     routes: Sequence[BaseRoute] = scope[ROUTES]
     for route in routes:
         match, found = route.matches(scope)
-        if match is Match.FULL and isinstance(route, Route):
+        if match is Match.FULL:
+            if not isinstance(route, Route):
+                # Such as an included router: what is inside would change things unseen.
+                raise TypeError(f"add the route itself to the application, not {route!r:.80}")
             return route, dict(found.get("path_params", {}))
     return None, {}
 

@@ -19,9 +19,10 @@ OWNER: Final = State(
 ENDPOINT: Final = State(
     """
     SELECT id, kind, url, config, route, payload, concurrency_max, rate_per_s, burst, paused_at,
-           disabled_at, (SELECT jsonb_agg(jsonb_build_object('name', s.name, 'since', s.created_at,
-                                          'until', s.expires_at) ORDER BY s.id)
-                           FROM alerts.endpoint_secret s WHERE s.endpoint_id = e.id) AS sealed
+           disabled_at, deleted_at,
+           (SELECT jsonb_agg(jsonb_build_object('name', s.name, 'since', s.created_at,
+                                                'until', s.expires_at) ORDER BY s.id)
+              FROM alerts.endpoint_secret s WHERE s.endpoint_id = e.id) AS sealed
       FROM alerts.endpoint e WHERE id = $1
     """,
     ("endpoint_id", "id"),

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Response
+from fastapi import Depends, FastAPI, HTTPException, Response
 from pydantic import BaseModel
 
 from services.scoring.inbound.http.value import CustomerId, Reason
@@ -63,11 +63,10 @@ def add_absence_routes(
     app: FastAPI, decisions: Decisions, identity: IdentityQueries, tokens: Tokens, clock: Clock
 ) -> None:
     """Adds `/v1/absences/{customer_id}`."""
-    reader, writer = require(tokens, "customers:read", "data:write"), require(tokens, "data:write")
-    reads = APIRouter(prefix="/v1", dependencies=[Depends(reader)])
-    decides = APIRouter(prefix="/v1", dependencies=[Depends(writer)])
+    reads = [Depends(require(tokens, "customers:read", "data:write"))]
+    writes = [Depends(require(tokens, "data:write"))]
 
-    @reads.get("/absences/{customer_id:path}")
+    @app.get("/v1/absences/{customer_id:path}", dependencies=reads)
     async def absence(customer_id: CustomerId) -> Announced:
         """Returns the newest absence of a customer, past or future."""
         found = await decisions.absence(await identity.primary(customer_id))
@@ -75,7 +74,7 @@ def add_absence_routes(
             raise HTTPException(404, f"no absence of {customer_id!r} was announced")
         return Announced(**asdict(found))
 
-    @decides.put("/absences/{customer_id:path}", status_code=204)
+    @app.put("/v1/absences/{customer_id:path}", dependencies=writes, status_code=204)
     @audits("personal", ABSENCE)
     async def announce(customer_id: CustomerId, given: Absence) -> Response:
         """Announces an absence in place of an earlier one: its days do not count as silence."""
@@ -90,13 +89,10 @@ def add_absence_routes(
         )
         return Response(status_code=204)
 
-    @decides.delete("/absences/{customer_id:path}", status_code=204)
+    @app.delete("/v1/absences/{customer_id:path}", dependencies=writes, status_code=204)
     @audits("personal", ABSENCE)
     async def end(customer_id: CustomerId) -> Response:
         """Deletes an absence: all days count again."""
         if not await decisions.end_absence(await identity.primary(customer_id)):
             raise HTTPException(404, f"no absence of {customer_id!r} was announced")
         return Response(status_code=204)
-
-    app.include_router(reads)
-    app.include_router(decides)

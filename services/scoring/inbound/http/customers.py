@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import msgspec
 import numpy as np
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path, Query
+from fastapi import Depends, FastAPI, HTTPException, Path, Query
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
@@ -145,12 +145,11 @@ def add_routes(
     app: FastAPI, history: HistoryReader, identity: IdentityQueries, tokens: Tokens
 ) -> None:
     """Adds `/v1/customers` and `/v1/customers/...`, which a token may see in part, by owner."""
-    router = APIRouter(prefix="/v1/customers")
     reader = held_by(tokens, "customers:read", by_owner=True)
 
     Primary = Annotated[str, Depends(_visible(history, identity, reader))]  # noqa: N806 (a type)
 
-    @router.get("")
+    @app.get("/v1/customers")
     async def customers(
         holder: Annotated[Holder, Depends(reader)],
         band: Band | None = None,
@@ -173,7 +172,7 @@ def add_routes(
         return CustomerPage(items=[_row(row) for row in rows], next=encoded(key))
 
     # The longer path comes first, since an id may contain slashes.
-    @router.get("/{customer_id:path}/history")
+    @app.get("/v1/customers/{customer_id:path}/history")
     async def published(primary: Primary, cursor: Cursor = None, limit: Limit = 50) -> HistoryPage:
         """Lists the published risk messages of a customer with their reasons, newest first.
 
@@ -185,7 +184,7 @@ def add_routes(
         items = [msgspec.json.decode(message) for _, message in found[:limit]]
         return HistoryPage(items=items, next=_key(found[limit - 1][0]) if more else None)
 
-    @router.get("/{customer_id:path}")
+    @app.get("/v1/customers/{customer_id:path}")
     async def customer(customer_id: CustomerId, primary: Primary) -> CustomerView:
         """Returns state, features by name, current and last published assessment, and profile.
 
@@ -194,8 +193,6 @@ def add_routes(
         if row is None:
             raise HTTPException(404, f"no customer {customer_id!r} has been seen")
         return _customer(row, await identity.ids(primary))
-
-    app.include_router(router)
 
 
 def _visible(

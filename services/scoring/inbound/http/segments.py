@@ -6,10 +6,9 @@ within about a second; every customer is assessed by it within minutes (docs/seg
 """
 
 from datetime import datetime
-from functools import partial
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path
+from fastapi import Depends, FastAPI, HTTPException, Path
 from pydantic import BaseModel, Field, StrictBool
 
 from services.scoring.core.segments.expression import CHARS_MAX
@@ -90,32 +89,29 @@ def add_segment_routes(
     app: FastAPI, lists: ClassificationQueries, decisions: Decisions, tokens: Tokens, clock: Clock
 ) -> None:
     """Adds `/v1/segments...`."""
-    reader = require(tokens, "customers:read", "segments:write")
-    members, writer = require(tokens, "customers:read"), require(tokens, "segments:write")
-    for needed, add in (
-        (reader, partial(_add_reads, decisions=decisions)),
-        (members, partial(_add_members, lists=lists, decisions=decisions)),
-        (writer, partial(_add_decisions, decisions=decisions, clock=clock)),
-    ):
-        router = APIRouter(prefix="/v1/segments", dependencies=[Depends(needed)])
-        add(router)
-        app.include_router(router)
+    _add_reads(app, decisions, [Depends(require(tokens, "customers:read", "segments:write"))])
+    _add_members(app, lists, decisions, [Depends(require(tokens, "customers:read"))])
+    _add_decisions(app, decisions, clock, [Depends(require(tokens, "segments:write"))])
 
 
-def _add_reads(router: APIRouter, decisions: Decisions) -> None:
-    @router.get("", responses=example({"items": [VIEW]}))
+def _add_reads(app: FastAPI, decisions: Decisions, rights: list[Any]) -> None:
+    @app.get("/v1/segments", dependencies=rights, responses=example({"items": [VIEW]}))
     async def segments() -> dict[str, list[SegmentView]]:
         """Lists every segment in force, with its number of customers."""
         sizes = await decisions.sizes()
         found = [_view(one, sizes.get(one.id, 0)) for one in await decisions.segments()]
         return {"items": found}
 
-    @router.get("/names", responses=example({"band": "text", "purchases": "number"}))
+    @app.get(
+        "/v1/segments/names",
+        dependencies=rights,
+        responses=example({"band": "text", "purchases": "number"}),
+    )
     async def names() -> dict[str, str]:
         """Lists the names that a rule may use, with their types."""
         return dict(sorted(NAMES.items()))
 
-    @router.get("/{segment_id}")
+    @app.get("/v1/segments/{segment_id}", dependencies=rights)
     async def segment(segment_id: SegmentId) -> SegmentView:
         """Returns the newest version of a segment."""
         found = await decisions.segment(segment_id)
@@ -124,8 +120,10 @@ def _add_reads(router: APIRouter, decisions: Decisions) -> None:
         return _view(found, (await decisions.sizes()).get(segment_id, 0))
 
 
-def _add_members(router: APIRouter, lists: ClassificationQueries, decisions: Decisions) -> None:
-    @router.get("/{segment_id}/customers")
+def _add_members(
+    app: FastAPI, lists: ClassificationQueries, decisions: Decisions, rights: list[Any]
+) -> None:
+    @app.get("/v1/segments/{segment_id}/customers", dependencies=rights)
     async def customers(
         segment_id: SegmentId, cursor: Cursor = None, limit: Limit = 50
     ) -> ClassificationPage:
@@ -141,8 +139,8 @@ def _add_members(router: APIRouter, lists: ClassificationQueries, decisions: Dec
         )
 
 
-def _add_decisions(router: APIRouter, decisions: Decisions, clock: Clock) -> None:
-    @router.put("/{segment_id}")
+def _add_decisions(app: FastAPI, decisions: Decisions, clock: Clock, rights: list[Any]) -> None:
+    @app.put("/v1/segments/{segment_id}", dependencies=rights)
     @audits("kept", SEGMENT)
     async def save(segment_id: NewId, given: SegmentIn) -> SegmentView:
         """Defines or changes a segment: give the `version` that you have read."""
@@ -150,7 +148,7 @@ def _add_decisions(router: APIRouter, decisions: Decisions, clock: Clock) -> Non
         definition = _definition(segment_id, given, clock.now())
         return _view(await decisions.save_segment(definition, given.version), None)
 
-    @router.delete("/{segment_id}")
+    @app.delete("/v1/segments/{segment_id}", dependencies=rights)
     @audits("kept", SEGMENT)
     async def retire(segment_id: SegmentId) -> SegmentView:
         """Retires a segment: its members leave it at their next assessment, without messages."""

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
 import msgspec
-from fastapi import APIRouter, Body, Depends, FastAPI, HTTPException, Path, Response
+from fastapi import Body, Depends, FastAPI, HTTPException, Path, Response
 from pydantic import BaseModel, Field
 
 from services.scoring.core.signs.detectors import codes_of
@@ -201,43 +201,37 @@ def add_value_routes(
     clock: Clock,
 ) -> None:
     """Adds `/v1/lists/...`, `/v1/standings/...`, `/v1/grades/...` and `/v1/value/...`."""
-    reads = APIRouter(prefix="/v1", dependencies=[Depends(require(tokens, "customers:read"))])
-    _add_lists(reads, lists)
-    app.include_router(reads)
-    grades = APIRouter(prefix="/v1")
-    _add_grades(grades, lists, decisions, identity, tokens, clock)
-    app.include_router(grades)
-    policy = APIRouter(prefix="/v1")
-    _add_policy(policy, decisions, tokens, clock)
-    app.include_router(policy)
+    _add_lists(app, lists, [Depends(require(tokens, "customers:read"))])
+    _add_grades(app, lists, decisions, identity, tokens, clock)
+    _add_policy(app, decisions, tokens, clock)
 
 
-def _add_lists(router: APIRouter, lists: ClassificationQueries) -> None:
-    @router.get("/lists/potential-high-value")
+def _add_lists(app: FastAPI, lists: ClassificationQueries, reads: list[Any]) -> None:
+    @app.get("/v1/lists/potential-high-value", dependencies=reads)
     async def potential(cursor: Cursor = None, limit: Limit = 50) -> ClassificationPage:
         """Lists potential high-value customers: not VIP, greatest expected future value first."""
         rows = await lists.potential(_after(cursor), limit + 1)
         return _page(rows, limit, "worth")
 
-    @router.get("/lists/win-back")
+    @app.get("/v1/lists/win-back", dependencies=reads)
     async def win_back(cursor: Cursor = None, limit: Limit = 50) -> ClassificationPage:
         """Lists churned customers with their cause of leaving, greatest net spend first."""
         rows = [_with_cause(row) for row in await lists.win_back(_after(cursor), limit + 1)]
         return _page(rows, limit, "net_spent")
 
-    @router.get("/value/counts", responses=example(COUNTS))
+    @app.get("/v1/value/counts", dependencies=reads, responses=example(COUNTS))
     async def counts() -> dict[str, dict[str, int]]:
         """Counts customers by grade, tier, behaviour, lifecycle, RFM cell and quality flag."""
         return await lists.counts()
 
-    @router.get("/value/quality-flags", responses=example(MEANINGS))
+    @app.get("/v1/value/quality-flags", dependencies=reads, responses=example(MEANINGS))
     async def flags() -> dict[str, str]:
         """Returns the meaning of each quality flag."""
         return MEANINGS
 
 
 def _add_grades(
-    router: APIRouter,
+    app: FastAPI,
     lists: ClassificationQueries,
     decisions: Decisions,
     identity: IdentityQueries,
@@ -247,7 +241,7 @@ def _add_grades(
     reads = [Depends(require(tokens, "customers:read", "segments:write"))]
     writes = [Depends(require(tokens, "segments:write"))]
 
-    @router.get("/standings/{customer_id:path}", dependencies=reads)
+    @app.get("/v1/standings/{customer_id:path}", dependencies=reads)
     async def standing(customer_id: CustomerId) -> ClassificationDetail:
         """Returns a customer's classification and its history."""
         primary = await identity.primary(customer_id)
@@ -260,7 +254,7 @@ def _add_grades(
             set_grades=await decisions.set_grades(primary),
         )
 
-    @router.put("/grades/{customer_id:path}", dependencies=writes, status_code=204)
+    @app.put("/v1/grades/{customer_id:path}", dependencies=writes, status_code=204)
     @audits("personal", GRADE)
     async def set_grade(customer_id: CustomerId, given: SetGrade) -> Response:
         """Sets a customer's grade by hand until it expires."""
@@ -271,7 +265,7 @@ def _add_grades(
         await decisions.set_grade(customer, given.grade, given.reason, now, given.expires_at)
         return Response(status_code=204)
 
-    @router.delete("/grades/{customer_id:path}", dependencies=writes, status_code=204)
+    @app.delete("/v1/grades/{customer_id:path}", dependencies=writes, status_code=204)
     @audits("personal", GRADE)
     async def end_grade(customer_id: CustomerId) -> Response:
         """Ends a grade set by hand: the rules decide again."""
@@ -280,11 +274,11 @@ def _add_grades(
         return Response(status_code=204)
 
 
-def _add_policy(router: APIRouter, decisions: Decisions, tokens: Tokens, clock: Clock) -> None:
+def _add_policy(app: FastAPI, decisions: Decisions, tokens: Tokens, clock: Clock) -> None:
     reads = [Depends(require(tokens, "customers:read", "policy:write"))]
     writes = [Depends(require(tokens, "policy:write"))]
 
-    @router.get("/value/policy", dependencies=reads, responses=example(POLICY))
+    @app.get("/v1/value/policy", dependencies=reads, responses=example(POLICY))
     async def policy() -> dict[str, Any]:
         """Returns the policy in force (the defaults where none was saved) and its versions."""
         versions = await decisions.policies()
@@ -292,7 +286,7 @@ def _add_policy(router: APIRouter, decisions: Decisions, tokens: Tokens, clock: 
         kept = [asdict(v) | {"policy": msgspec.json.decode(v.policy)} for v in versions]
         return {"in_force": msgspec.to_builtins(current), "versions": kept}
 
-    @router.put("/value/policy", dependencies=writes, responses=example({"version": 2}))
+    @app.put("/v1/value/policy", dependencies=writes, responses=example({"version": 2}))
     @audits("kept", VALUE_POLICY)
     async def save(given: Annotated[PolicyIn, Body()]) -> dict[str, int]:
         """Puts new thresholds in force without a redeploy; omitted ones have their defaults.
