@@ -179,7 +179,8 @@ class Tokens:
 
     async def signing_secret(self, token: str) -> str | None:
         """Return the secret that signs for whom a valid token acts; None: it may not."""
-        found = await self._find(token)
+        async with unit_of_work(self._engine) as work:
+            found = await self._find(work, token)
         return None if found is None else _secret(token, found)
 
     async def list_all(self) -> list[dict[str, Any]]:
@@ -202,9 +203,11 @@ class Tokens:
         `claim`: the header that names the person for whom it acts. Raises NotBelieved for one that
         the token may not send or that is not genuine, and Invalid for one that cannot be.
         """
-        found = await self._find(token)
-        if found is None:
-            return None
+        async with unit_of_work(self._engine) as work:
+            found = await self._find(work, token)
+            if found is None:
+                return None
+            await self._note_use(work, found.id, found.last_used_at)
         owners = None if found.owner_ids is None else frozenset(found.owner_ids)
         holder = Holder(
             found.name, found.id, frozenset(found.scopes), owners, found.is_person, found.expires_at
@@ -216,15 +219,10 @@ class Tokens:
             raise NotBelieved(403, f"{HEADER}: this token lacks the scope `{ON_BEHALF}`")
         return holder.acting_for(believed(claim, secret, self._clock.now()))
 
-    async def _find(self, token: str) -> Any:
-        """Return a valid token's row, and note its use; None otherwise."""
-        t = self._table
-        query = sa.select(t).where(t.c.digest == _digest(token), *self._valid())
-        async with unit_of_work(self._engine) as work:
-            found = (await work.connection.execute(query)).one_or_none()
-            if found is not None:
-                await self._note_use(work, found.id, found.last_used_at)
-        return found
+    async def _find(self, work: UnitOfWork, token: str) -> Any:
+        """Return a valid token's row; None otherwise."""
+        query = sa.select(self._table).where(self._table.c.digest == _digest(token), *self._valid())
+        return (await work.connection.execute(query)).one_or_none()
 
     async def _note_use(self, work: UnitOfWork, token_id: int, last: datetime | None) -> None:
         now = self._clock.now()

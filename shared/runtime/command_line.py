@@ -185,6 +185,17 @@ def _add_token_commands(spec: ServiceSpec, commands: Any) -> None:
         print(f"no token {args.id}; see `tokens list`", file=sys.stderr)
         return 1
 
+    command = partial(on_database, spec)
+    _add_token_parsers(
+        commands,
+        create=command(create),
+        list=command(show),
+        rotate=command(rotate),
+        revoke=command(revoke),
+    )
+
+
+def _add_token_parsers(commands: Any, **actions_of: Command) -> None:
     tokens = commands.add_parser("tokens", help="who may use the HTTP API")
     actions = tokens.add_subparsers(required=True, metavar="ACTION")
     creating = actions.add_parser("create", help="make a token; it is shown once")
@@ -197,13 +208,13 @@ def _add_token_commands(spec: ServiceSpec, commands: Any) -> None:
         "--person", action="store_true", help="it is one person's own, not a system's"
     )
     creating.add_argument("--days", type=days, help="expires after so many days (default: never)")
-    creating.set_defaults(command=on_database(spec, create))
+    creating.set_defaults(command=actions_of["create"])
     listing = actions.add_parser("list", help="every token, without the secret")
-    listing.set_defaults(command=on_database(spec, show))
+    listing.set_defaults(command=actions_of["list"])
     rotating = actions.add_parser("rotate", help="make a new token in place of one; shown once")
     rotating.add_argument("id", type=serial, help="as `tokens list` shows it")
     rotating.add_argument("--overlap-hours", type=count, default=24, help="how long both are valid")
-    rotating.set_defaults(command=on_database(spec, rotate))
+    rotating.set_defaults(command=actions_of["rotate"])
     revoking = actions.add_parser("revoke", help="end a token now")
     revoking.add_argument("id", type=serial, help="as `tokens list` shows it")
-    revoking.set_defaults(command=on_database(spec, revoke))
+    revoking.set_defaults(command=actions_of["revoke"])

@@ -69,8 +69,7 @@ def add_sources(app: FastAPI, parts: Parts) -> None:
     ) -> Holder | None:
         if "authorization" not in request.headers:
             return None
-        holder: Holder = await check(request, credentials)
-        return holder
+        return await check(request, credentials)
 
     @audits("events")
     async def post_source(
