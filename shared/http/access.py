@@ -24,6 +24,7 @@ from shared.http.holder import Holder
 from shared.http.on_behalf import (
     HEADER,
     SALT_BYTES,
+    UNAUTHORIZED,
     NotBelieved,
     believed,
     claim_of,
@@ -294,7 +295,8 @@ async def _identified(
     try:
         holder = await tokens.holder_of(credentials.credentials, claim_of(request.headers))
     except NotBelieved as refused:
-        raise HTTPException(refused.status, refused.detail) from None
+        headers = challenge if refused.status == UNAUTHORIZED else None
+        raise HTTPException(refused.status, refused.detail, headers) from None
     if holder is None:
         raise HTTPException(401, "this token is unknown or was revoked", challenge)
     return holder

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from shared.http.content import DEPTH_MAX, TooDeep, look_at
 from shared.http.holder import Holder
 from shared.http.inflating import Inflating, TooLarge
-from shared.http.on_behalf import NotBelieved, claim_of
+from shared.http.on_behalf import UNAUTHORIZED, NotBelieved, claim_of
 from shared.http.problems import problem
 from shared.kernel.errors import Invalid, Transient
 from shared.kernel.text import unkeepable
@@ -196,7 +196,7 @@ class Borders:
         except Invalid as wrong:
             raise _Refused(_invalid(wrong.field, wrong.reason)) from None
         except NotBelieved as refused:
-            raise _Refused(problem(refused.status, "Request refused", refused.detail)) from None
+            raise _Refused(_not_believed(refused)) from None
         if holder is None:
             raise _Refused(unauthorized("this token is unknown or was revoked", basic=basic))
         scope[HOLDER] = holder
@@ -276,6 +276,13 @@ def unauthorized(detail: str, *, basic: bool = False) -> Response:
     """Returns the answer to a request without a valid token."""
     challenge = 'Basic realm="ebbwatch"' if basic else "Bearer"
     return problem(401, "Request refused", detail, {"WWW-Authenticate": challenge})
+
+
+def _not_believed(refused: NotBelieved) -> Response:
+    """Returns the answer to a request for a person that is not believed."""
+    if refused.status == UNAUTHORIZED:
+        return unauthorized(refused.detail)
+    return problem(refused.status, "Request refused", refused.detail)
 
 
 def _busy(detail: str) -> Response:

@@ -39,6 +39,8 @@ PREFIX: Final = "ebs_"
 
 SALT_BYTES: Final = 32
 
+UNAUTHORIZED: Final = 401
+
 Id = Annotated[str, Meta(min_length=1, max_length=ID_LENGTH_MAX)]
 
 
@@ -81,7 +83,7 @@ def claim_of(headers: Headers) -> str | None:
     found = headers.getlist(HEADER)
     if len(found) > 1:
         # Of two, a proxy on the way may have checked the other one.
-        raise NotBelieved(401, f"{HEADER}: send it once")
+        raise NotBelieved(UNAUTHORIZED, f"{HEADER}: send it once")
     return found[0] if found else None
 
 
@@ -115,7 +117,7 @@ def believed(header: str, secret: str, now: datetime) -> Person:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _unsigned() from error
     if stated.alg != "HS256" or stated.crit is not None:
-        raise NotBelieved(401, f"{HEADER}: sign it with HS256, without `crit`")
+        raise NotBelieved(UNAUTHORIZED, f"{HEADER}: sign it with HS256, without `crit`")
     try:
         claims = _CLAIMS.decode(_decoded(payload))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -127,10 +129,10 @@ def believed(header: str, secret: str, now: datetime) -> Person:
 def _check_time(claims: _Claims, now: datetime) -> None:
     age = now.astimezone(UTC).timestamp() - claims.iat
     if age < -SKEW_S_MAX:
-        raise NotBelieved(401, f"{HEADER}: `iat` is in the future: set the signer's clock")
+        raise NotBelieved(UNAUTHORIZED, f"{HEADER}: `iat` is in the future: set the signer's clock")
     expired = claims.exp is not None and now.timestamp() >= claims.exp + SKEW_S_MAX
     if age >= AGE_S_MAX + SKEW_S_MAX or expired:
-        raise NotBelieved(401, f"{HEADER}: has expired: sign one at most {AGE_S_MAX} s before use")
+        raise NotBelieved(UNAUTHORIZED, f"{HEADER}: expired: sign it at most {AGE_S_MAX} s earlier")
 
 
 def _person(claims: _Claims) -> Person:
@@ -145,7 +147,7 @@ def _person(claims: _Claims) -> Person:
 
 
 def _unsigned() -> NotBelieved:
-    return NotBelieved(401, f"{HEADER}: no genuine signature of this token's secret")
+    return NotBelieved(UNAUTHORIZED, f"{HEADER}: no genuine signature of this token's secret")
 
 
 def _signature(text: str, secret: str) -> bytes:

@@ -168,7 +168,8 @@ async def test_no_forged_header_is_believed(caller: Caller, clock: SetClock, pat
     assert await made.status(path, "a" * (HEADER_CHARS_MAX + 1)) == 422
     good = signed(ANN, made.secret, clock.now())
     twice = [("Authorization", f"Bearer {made.token}"), (HEADER, good), (HEADER, good)]
-    assert (await made.client.get(path, headers=twice)).status_code == 401
+    answer = await made.client.get(path, headers=twice)
+    assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
     assert await made.status(path, good) == 200
 
 
