@@ -26,6 +26,13 @@ PROBLEM: Final[dict[str, Any]] = {
     },
 }
 
+ACCESS: Final = (
+    "Send `Authorization: Bearer <token>`. `x-scopes` of an operation are the scopes, any of which "
+    "opens it; none listed: any valid token. A token with the scope `on_behalf` may name the "
+    "person for whom it acts, with a signed header `Ebbwatch-On-Behalf-Of` (docs/security.md): "
+    "the request may then do what both may."
+)
+
 REFUSALS: Final = {
     "400": "The request is not HTTP, or its body ended early",
     "401": "No valid token, or no genuine signature",
@@ -48,6 +55,7 @@ GENERATED: Final = ("HTTPValidationError", "ValidationError")
 
 def described(document: dict[str, Any], routes: Sequence[BaseRoute] = ()) -> dict[str, Any]:
     """Completes every operation of the document, in place, and returns it."""
+    document.setdefault("info", {}).setdefault("description", ACCESS)
     for route in routes:
         if isinstance(route, APIRoute) and route.include_in_schema:
             for method in route.methods or ():
