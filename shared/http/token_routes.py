@@ -1,7 +1,7 @@
 """HTTP API of tokens: list, create, rotate and revoke those that may no more than oneself."""
 
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import Depends, FastAPI, HTTPException, Path
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
@@ -85,14 +85,15 @@ def add_token_routes(app: FastAPI, tokens: Tokens, schema: str, clock: Clock) ->
     async def made(token: str) -> MadeToken:
         return MadeToken(token=token, signing_secret=await tokens.signing_secret(token))
 
-    async def lesser(token_id: int, holder: Holder) -> dict[str, Any]:
-        """Return a token that may no more than the holder."""
+    async def lesser(token_id: int, holder: Holder, *, ends: bool) -> None:
+        """Refuse a token that may more than the holder, or one's own where it `ends` now."""
+        if ends and token_id == holder.token_id:
+            raise HTTPException(409, "it is the token that you use: end it with another")
         every = await tokens.list_all()
         row = next((each for each in every if each["id"] == token_id), None)
         if row is None or row["revoked_at"] is not None:
             raise HTTPException(404, f"no token {token_id} is valid")
         _check(row["scopes"], holder)
-        return row
 
     @app.get(TOKENS, dependencies=[Depends(writer)], tags=["access"])
     async def list_tokens() -> TokenList:
@@ -123,7 +124,7 @@ def add_token_routes(app: FastAPI, tokens: Tokens, schema: str, clock: Clock) ->
         token_id: TokenId, body: Rotate, holder: Annotated[Holder, Depends(writer)]
     ) -> MadeToken:
         """Make a new token in place of one, which stays valid for a while."""
-        await lesser(token_id, holder)
+        await lesser(token_id, holder, ends=body.overlap_hours == 0)
         overlap = timedelta(hours=body.overlap_hours)
         token = await tokens.rotate(token_id, overlap, ends=holder.expires_at)
         if token is None:
@@ -134,7 +135,7 @@ def add_token_routes(app: FastAPI, tokens: Tokens, schema: str, clock: Clock) ->
     @audits("kept", by_id)
     async def revoke(token_id: TokenId, holder: Annotated[Holder, Depends(writer)]) -> None:
         """End a token now."""
-        await lesser(token_id, holder)
+        await lesser(token_id, holder, ends=True)
         await tokens.revoke(token_id)
 
 

@@ -214,6 +214,10 @@ async def test_a_token_makes_tokens_that_may_no_more(caller: Caller, clock: SetC
     root = f"/v1/tokens/{by_name['root']['id']}"
     assert (await made.ask("POST", f"{root}/rotate", json={})).status_code == 403
     assert (await made.ask("DELETE", root)).status_code == 403
+    own = f"/v1/tokens/{by_name['tokens:write customers:read']['id']}"
+    assert (await made.ask("DELETE", own)).status_code == 409, "nobody locks themselves out"
+    ended = await made.ask("POST", f"{own}/rotate", json={"overlap_hours": 0})
+    assert ended.status_code == 409
     crm = f"/v1/tokens/{by_name['crm']['id']}"
     rotated = await made.ask("POST", f"{crm}/rotate", json={"overlap_hours": 0})
     assert rotated.status_code == 201
