@@ -4,7 +4,7 @@ from shared.http import access
 from shared.postgres import audit
 
 revision = "alerts_0025"
-down_revision = "alerts_0023"
+down_revision = "alerts_0024"
 branch_labels = None
 depends_on = None
 

@@ -4,7 +4,7 @@ from shared.http import access
 from shared.postgres import audit
 
 revision = "scoring_0023"
-down_revision = "scoring_0021"
+down_revision = "scoring_0022"
 branch_labels = None
 depends_on = None
 
