@@ -17,11 +17,14 @@ async def test_revisions_are_raised_and_those_without_stay(
 ) -> None:
     """Every assessed customer's, in one audited step; in a replay the command refuses."""
     needed = {c.name for c in customer_state.c if not c.nullable and c.server_default is None}
-    rows = [{"customer_id": "ann", "revision": 7}, {"customer_id": "bob", "revision": None}]
+    rows: list[dict[str, object]] = [
+        {"customer_id": "ann", "revision": 7},
+        {"customer_id": "bob", "revision": None},
+    ]
     assert needed <= {"customer_id", *VALUES}
     async with unit_of_work(engine) as work:
         for row in rows:
-            await work.connection.execute(customer_state.insert().values(VALUES | row))
+            await work.connection.execute(customer_state.insert().values({**VALUES, **row}))
     settings = {"DATABASE_URL": database_url}
     status, out, _ = await run_command(SPEC, add_commands, settings, ["restored"])
     assert (status, out) == (0, "the assessments of 1 customers are numbered anew\n")
