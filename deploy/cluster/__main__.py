@@ -1,6 +1,6 @@
 """Command line of the manifests: `python -m deploy.cluster check [--static]`.
 
-Exit status: 0 done, 1 failed (the message says why), 2 wrong usage.
+Exit status: 0 done, 1 failed (with the reason), 2 wrong usage.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Runs the rendered manifests by `podman kube play`, with a live event.
 
-What Podman has no part for is left out and said: replicas, Services, NetworkPolicies, scaling,
+What Podman has no part for is left out: replicas, Services, NetworkPolicies, scaling,
 probes by the name of a port. Pods, init containers, security contexts, limits, ConfigMap, Secret
 and volumes are those of the manifests.
 """

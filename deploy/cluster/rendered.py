@@ -18,7 +18,7 @@ from deploy.local.stack import ROOT
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 OVERLAYS = ("small", "production")
 VERSIONS = ("1.30", "1.37")
-"""Releases of Kubernetes whose schemas the manifests must satisfy: the oldest and the newest."""
+"""The manifests must satisfy the schemas of these releases of Kubernetes: oldest and newest."""
 WITHOUT_SCHEMA = ("ScaledObject",)
 """Kinds of others (KEDA) that the validator does not know: `rules` looks at them."""
 CHECKS = ROOT / ".local" / "checks" / "bin"

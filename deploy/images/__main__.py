@@ -1,6 +1,6 @@
 """Command line of the images: `python -m deploy.images build|check`.
 
-Exit status: 0 done, 1 failed (the message says why), 2 wrong usage.
+Exit status: 0 done, 1 failed (with the reason), 2 wrong usage.
 """
 
 import argparse

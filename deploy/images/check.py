@@ -120,7 +120,7 @@ def confined(name: str) -> None:
 
 
 def refuses_files(name: str) -> None:
-    """Raises ImagesError unless an import in a serving image says which image has what it needs."""
+    """Raises ImagesError unless an import in a serving image names the image that can do it."""
     script = "echo a > /tmp/a.csv; python -m services.ingest import /tmp/a.csv 2>&1 || true"
     shown = output(f"podman exec {name} sh -c", script)
     if "image `import`" not in shown:

@@ -28,7 +28,7 @@ events_logger = "file"
 
 
 class ImagesError(RuntimeError):
-    """An image cannot be built or run, or is not what it should be; the message says why."""
+    """An image cannot be built or run, or is not what it should be; the message has the reason."""
 
 
 def require() -> None:
@@ -45,7 +45,7 @@ def require() -> None:
 def environment() -> dict[str, str]:
     """Returns the environment of the tools; writes their settings, made for this working copy.
 
-    `STORAGE_DRIVER=vfs` is for a machine whose kernel or file system refuses overlays.
+    `STORAGE_DRIVER=vfs` is for a machine with a kernel or file system that refuses overlays.
     """
     HOME.mkdir(parents=True, exist_ok=True)
     driver = os.environ.get("STORAGE_DRIVER", "overlay")
