@@ -66,7 +66,7 @@ def revision() -> str:
 def build(targets: Sequence[str], on: str) -> None:
     """Builds images on the base `on`; raises ImagesError with the end of a failed build."""
     with tempfile.TemporaryDirectory(prefix="ebbwatch-build-") as folder:
-        secrets = _secrets(Path(folder))
+        secrets = pip_secrets(Path(folder))
         common = (
             "buildah build --quiet --format docker --layers --isolation chroot --network host "
             f"--file {CONTAINERFILE} --build-arg BASE={on} --build-arg REVISION={revision()}"
@@ -82,7 +82,7 @@ def build(targets: Sequence[str], on: str) -> None:
     output(f"podman image prune --force --filter until={CACHED_HOURS}h")
 
 
-def _secrets(folder: Path) -> list[str]:
+def pip_secrets(folder: Path) -> list[str]:
     """Writes how pip reaches packages here, for the build alone; returns buildah's options."""
     shown = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True
