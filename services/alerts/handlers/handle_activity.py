@@ -71,7 +71,7 @@ class HandleActivity:
             self.deliveries_queued.set()
         if self.live:
             now_s = self.clock.now().timestamp()
-            ages = (now_s - at.timestamp() for _, _, at in seen.purchases)
+            ages = [now_s - at.timestamp() for _, _, at in seen.purchases]
             metrics.SERVICE.event_latency.observe(ages)
         metrics.ACTIVITY.labels("purchase").inc(len(seen.purchases))
         metrics.ACTIVITY.labels("profile").inc(len(seen.profiles))
