@@ -26,7 +26,8 @@ _LEDGER: Final = "SELECT topic, partition, next_offset, moved_at FROM {schema}.p
 _OUTBOX: Final = """
 SELECT min(id) AS oldest, coalesce(sum(
          CASE WHEN get_byte(head, 0) = 220 THEN get_byte(head, 1) * 256 + get_byte(head, 2)
-              WHEN get_byte(head, 0) = 221 THEN get_byte(head, 3) * 256 + get_byte(head, 4)
+              WHEN get_byte(head, 0) = 221 THEN ((get_byte(head, 1) * 256 + get_byte(head, 2)) * 256
+                                                 + get_byte(head, 3)) * 256 + get_byte(head, 4)
               ELSE get_byte(head, 0) - 144 END), 0) AS messages
   FROM (SELECT id, substr(messages, 1, 5) AS head FROM {schema}.outbox) parcels
 """
