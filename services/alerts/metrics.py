@@ -2,9 +2,14 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from shared.kafka.transaction import STAGES
+from shared.observability.collectors import ScrapeGauge
+from shared.observability.service_metrics import SHARED_BY_ALL, ServiceMetrics
+
 LATENCY_BUCKETS_S = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 """Bucket edges at the latency targets, 0.3 s usually and 1 s at worst; larger ones for outages."""
 
+SERVICE = ServiceMetrics("alerts", "the committed decision about its customer", STAGES)
 MESSAGES = Counter(
     "ebbwatch_alerts_assessments_total",
     "Assessments read, by the row of the decision table that applied (`stale`: an old revision)",
@@ -85,11 +90,6 @@ LOG_REST = Gauge(
     "1: rows of a table kept by time lie outside its partitions and wait for one",
     ["table"],
 )
-LAG_RECORDS = Gauge(
-    "ebbwatch_alerts_consumer_lag_records",
-    "Records between our position and the end of the log",
-    ["topic", "partition"],
-)
 POLLS = Counter(
     "ebbwatch_alerts_crm_looks_total",
     "Polls of a CRM for changes, by endpoint and outcome (done, failed)",
@@ -112,4 +112,29 @@ SET_ASIDE = Gauge(
     "Tasks, owners, customers, schedules, steps and polls that are set aside after three faults in "
     "a row, by kind: alert on it",
     ["kind"],
+)
+OPEN_TASKS = ScrapeGauge(
+    "ebbwatch_alerts_open_tasks",
+    "Open tasks by the group that is to do them (owner, fast_response, self_service, unowned) and "
+    f"their cause ({SHARED_BY_ALL})",
+    ["group", "cause"],
+)
+WARNINGS_PER_100 = Gauge(
+    "ebbwatch_alerts_warnings_per_100_customers",
+    "Warnings inferred from numbers, raised or held out in the last 30 days, per 100 customers "
+    f"with a rhythm of their own, measured every 6 hours ({SHARED_BY_ALL})",
+)
+BUDGET_PER_100 = Gauge(
+    "ebbwatch_alerts_warnings_budget_per_100_customers",
+    f"The budget of the policy in force for the same; +Inf: it has none ({SHARED_BY_ALL})",
+)
+REALISED_RECALL = ScrapeGauge(
+    "ebbwatch_alerts_realised_recall_ratio",
+    "Share of the lapses of the last 180 days with a warning before they were complete; no series "
+    f"without a lapse ({SHARED_BY_ALL})",
+)
+REALISED_PRECISION = ScrapeGauge(
+    "ebbwatch_alerts_realised_precision_ratio",
+    "Share of the warnings of the last 180 days with a known outcome that a lapse followed; no "
+    f"series before the first outcome ({SHARED_BY_ALL})",
 )

@@ -1,46 +1,20 @@
 """Declares every metric of scoring. No label contains a customer or an owner."""
 
-from collections.abc import Iterable
-from itertools import accumulate
-from typing import Any, Final
-
-import numpy as np
-from prometheus_client import REGISTRY, Counter, Gauge, Histogram, Info
-from prometheus_client.core import HistogramMetricFamily, Metric
-from prometheus_client.registry import Collector
+from prometheus_client import Counter, Gauge, Histogram, Info
 
 from services.scoring.core.value.quality import MEANINGS
-from shared.kernel.arrays import Floats
+from shared.observability.collectors import BatchHistogram, ScrapeGauge
+from shared.observability.service_metrics import (
+    LATENCY_BUCKETS_S,
+    SHARED_BY_ALL,
+    ServiceMetrics,
+)
 
-
-class Shares(Collector):
-    """Histogram of numbers from 0 to 1, in tenths, that counts a whole array at once.
-
-    `prometheus_client.Histogram` takes one number at a time, under a lock; a batch has
-    thousands."""
-
-    _BOUNDS: Final = tuple(tenth / 10 for tenth in range(1, 11))
-
-    def __init__(self, name: str, documentation: str) -> None:
-        self._name, self._documentation = name, documentation
-        self._counts = np.zeros(len(self._BOUNDS) + 1, np.int64)
-        self._sum = 0.0
-        REGISTRY.register(self)
-
-    def observe(self, values: Floats) -> None:
-        """Counts all values."""
-        found = np.searchsorted(self._BOUNDS, values)
-        self._counts = self._counts + np.bincount(found, minlength=len(self._counts))
-        self._sum += float(values.sum())
-
-    def collect(self) -> Iterable[Metric]:
-        """Returns the histogram for a scrape."""
-        counts: list[Any] = list(accumulate(self._counts.tolist()))
-        names = [*map(str, self._BOUNDS), "+Inf"]
-        buckets = list(zip(names, counts, strict=True))
-        yield HistogramMetricFamily(self._name, self._documentation, buckets, self._sum)
-
-
+SERVICE = ServiceMetrics(
+    "scoring",
+    "the committed assessment",
+    ("decode", "load", "assess", "write", "commit", "send"),
+)
 EVENTS = Counter("ebbwatch_scoring_events", "Events that changed a customer's state", ["type"])
 ASSESSMENTS = Counter("ebbwatch_scoring_assessments", "Assessments made", ["band"])
 QUALITY_FLAGS = Counter(
@@ -63,11 +37,10 @@ BATCH_SECONDS = Histogram(
     # Around the promised second from event to task.
     buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5),
 )
-PROBABILITY = Shares(
-    "ebbwatch_scoring_probability_ratio", "Distribution of the assessed churn probability"
-)
-LAG_RECORDS = Gauge(
-    "ebbwatch_scoring_lag_records", "Activity records not yet folded", ["partition"]
+PROBABILITY = BatchHistogram(
+    "ebbwatch_scoring_probability_ratio",
+    "Distribution of the assessed churn probability",
+    [tenth / 10 for tenth in range(1, 11)],
 )
 PARTITIONS = Gauge("ebbwatch_scoring_partitions", "Partitions that this process owns")
 PARTITIONS_STOPPED = Gauge(
@@ -96,7 +69,38 @@ HISTORY_REST = Gauge(
 HISTORY_DROPPED = Counter(
     "ebbwatch_scoring_history_dropped_partitions", "Partitions past their retention", ["table"]
 )
-MODEL = Info("ebbwatch_scoring_model", "The model that serves")
+MODEL = Info(
+    "ebbwatch_scoring_model",
+    "The model that serves: its version, how it scores (method), and its family",
+)
+MODEL_AGE = ScrapeGauge(
+    "ebbwatch_scoring_model_age_seconds",
+    "Since the serving model was made; 0 while the rule serves, which learns nothing",
+)
+FEATURE_AGE = ScrapeGauge(
+    "ebbwatch_scoring_feature_age_seconds",
+    "Since the newest event that this process has folded into features happened; no series before "
+    "its first",
+)
+SILENCE_DUE = Gauge(
+    "ebbwatch_scoring_silence_due_customers",
+    f"Customers whose time to be assessed without an event has come ({SHARED_BY_ALL})",
+)
+SILENCE_OLDEST_DUE = Gauge(
+    "ebbwatch_scoring_silence_oldest_due_seconds",
+    "How long ago the time of the first of these customers came; 0 while none is due "
+    f"({SHARED_BY_ALL})",
+)
+LAST_LOOK_AGE = ScrapeGauge(
+    "ebbwatch_scoring_last_look_age_seconds",
+    "Since this process last assessed the due customers of its partitions, or found none; without "
+    "partitions no series",
+)
+ASSESSMENT_LATENCY = BatchHistogram(
+    "ebbwatch_scoring_assessment_latency_seconds",
+    "From the arrival of a live event in its raw topic to the committed assessment",
+    LATENCY_BUCKETS_S,
+)
 MODEL_UNUSABLE = Gauge(
     "ebbwatch_scoring_model_unusable",
     "1 while the promoted model cannot be loaded and another one serves in its place",

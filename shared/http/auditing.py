@@ -11,11 +11,11 @@ from typing import Any, Final, Protocol
 import msgspec
 import structlog
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.http.borders import ENTITY, HOLDER, ROUTES, Holder, below
+from shared.http.borders import ENTITY, HOLDER, Holder, below
 from shared.http.problems import problem
+from shared.http.route_of import route_of
 from shared.kernel.errors import Transient
 from shared.postgres.audit import Change
 from shared.runtime.clock import Clock
@@ -95,7 +95,7 @@ class Auditing:
             return None
         if any(below(path, at) for at in self.skipped):
             return None
-        route, values = _route(scope)
+        route, values = route_of(scope)
         if route is None:
             return None
         client = scope.get("client")
@@ -120,16 +120,6 @@ class _Status:
         if message["type"] == "http.response.start":
             self.outcome = str(message["status"])
         await self._send(message)
-
-
-def _route(scope: Scope) -> tuple[str | None, dict[str, Any]]:
-    """Returns the path's template and values; None where no route takes the request."""
-    routes: Sequence[BaseRoute] = scope[ROUTES]
-    for route in routes:
-        match, found = route.matches(scope)
-        if match is Match.FULL and isinstance(route, Route):
-            return route.path, dict(found.get("path_params", {}))
-    return None, {}
 
 
 def _content(body: bytes | None) -> Any:

@@ -14,7 +14,6 @@ from services.alerts import metrics
 from services.alerts.core.policy import purchased, settle
 from services.alerts.handlers.erase_customers import EraseCustomers
 from services.alerts.handlers.record_task_changes import BatchDecisions, RecordTaskChanges, count
-from services.alerts.handlers.update_gauges import note_lag
 from services.alerts.ports import TICK, ActivitySeen, KnownCustomer, ProfileSeen
 from services.alerts.store.consents import Consents
 from services.alerts.store.customers import Customers
@@ -47,7 +46,6 @@ class HandleActivity:
 
     async def __call__(self, batch: Batch) -> Sequence[Move]:
         """Process a batch; return the offsets that were committed with the effects."""
-        note_lag(batch)
         if not batch:
             return []
         seen = self.decode(batch)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ class Row:
 
     version: str
     digest: str
+    created_at: datetime = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Registry:

@@ -1,0 +1,63 @@
+"""Collectors beside those of `prometheus_client`: gauges read at the scrape, histograms of arrays.
+
+A gauge that is set by a loop stands still when the loop does; one that is read at the scrape shows
+what is true then.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
+
+from prometheus_client import REGISTRY
+from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+Labels = tuple[str, ...]
+Read = Callable[[], Iterable[tuple[Labels, float]]]
+"""Returns the label values and the value of each series."""
+
+
+class ScrapeGauge(Collector):
+    """Gauge of which `read` returns the series at each scrape; no series before it is set."""
+
+    def __init__(self, name: str, documentation: str, labelnames: Sequence[str] = ()) -> None:
+        self.name, self.documentation = name, documentation
+        self.labelnames = tuple(labelnames)
+        self.read: Read | None = None
+        REGISTRY.register(self)
+
+    def collect(self) -> Iterable[Metric]:
+        """Returns the gauge for a scrape."""
+        family = GaugeMetricFamily(self.name, self.documentation, labels=self.labelnames)
+        for labels, value in () if self.read is None else self.read():
+            family.add_metric(labels, value)
+        yield family
+
+
+class BatchHistogram(Collector):
+    """Histogram that counts all numbers of a batch at once.
+
+    `prometheus_client.Histogram` takes one number at a time, under a lock; a batch has thousands.
+    """
+
+    def __init__(self, name: str, documentation: str, buckets: Sequence[float]) -> None:
+        self.name, self.documentation = name, documentation
+        self.labelnames: Labels = ()
+        self._edges = tuple(map(float, buckets))
+        self._counts = [0] * (len(self._edges) + 1)
+        self._sum = 0.0
+        REGISTRY.register(self)
+
+    def observe(self, values: Iterable[float]) -> None:
+        """Counts all values."""
+        ordered = sorted(values)
+        below = [bisect_right(ordered, edge) for edge in self._edges]
+        ends = zip([0, *below], [*below, len(ordered)], strict=True)
+        self._counts = [n + end - at for n, (at, end) in zip(self._counts, ends, strict=True)]
+        self._sum += sum(ordered)
+
+    def collect(self) -> Iterable[Metric]:
+        """Returns the histogram for a scrape."""
+        names = [*map(str, self._edges), "+Inf"]
+        buckets = list(zip(names, map(float, accumulate(self._counts)), strict=True))
+        yield HistogramMetricFamily(self.name, self.documentation, buckets, self._sum)
