@@ -179,6 +179,7 @@ class Alerts:
             transactions=self.transactions("activity"),
             clock=self.clock,
             deliveries_queued=self.deliveries_queued,
+            live=self.settings.clock != "replay",
         )
 
     def enter(self) -> HandleSegmentEntries:

@@ -37,6 +37,7 @@ from shared.http.erasures import add_erasure_routes
 from shared.http.export_routes import EXPORTS, add_export_routes
 from shared.kafka.fenced import FencedConsumer
 from shared.kafka.settings import KafkaSettings
+from shared.observability.collectors import begin
 from shared.postgres.audit import Audit, AuditRetention
 from shared.postgres.engine import create_engine, unit_of_work
 from shared.postgres.ledger import TopicPartition as Tp
@@ -53,6 +54,8 @@ async def run() -> int:
     engine = create_engine(postgres, "alerts")
     alerts = Alerts(settings, kafka, engine)
     consumers = _consumers(alerts)
+    read = (settings.risk_topic, settings.activity_topic, settings.changes_topic)
+    begin(metrics.QUARANTINED, read)
     dependencies = Dependencies(
         alerts.health,
         postgres,
@@ -61,7 +64,7 @@ async def run() -> int:
         metrics.SERVICE,
         Reads(
             schema=SCHEMA,
-            topics=lambda: (settings.risk_topic, settings.activity_topic, settings.changes_topic),
+            topics=lambda: read,
             owned=lambda: set[Tp]().union(*(each.assigned for each in consumers.values())),
         ),
     )
@@ -161,6 +164,7 @@ async def _run(
         "measure": UpdateGauges(
             waiting=log.waiting,
             open_tasks=OpenTasks(alerts.engine),
+            endpoints=admin.ids,
             clock=alerts.clock,
             health=health,
         ),

@@ -57,6 +57,7 @@ from shared.kafka.quarantine import PassOver, Quarantine
 from shared.kafka.settings import KafkaSettings
 from shared.kafka.worker import work
 from shared.kernel.errors import Invalid
+from shared.observability.collectors import begin
 from shared.postgres.audit import Audit, AuditRetention
 from shared.postgres.engine import create_engine, unit_of_work
 from shared.postgres.erasures import Erasures
@@ -272,6 +273,7 @@ def _dependencies(
     letters: FencedConsumer,
 ) -> Dependencies:
     """Builds the checks of the servers and the watch on the lag."""
+    begin(metrics.QUARANTINED, [*settings.raw_topics, settings.dead_letter_topic])
     reads = Reads(
         schema=SCHEMA,
         topics=lambda: (*reader.topics, settings.dead_letter_topic),

@@ -12,7 +12,8 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from services.ingest.core.accept import Event
 from services.ingest.core.source_clocks import SourceReport
-from shared.contracts.events import DATA_BY_TYPE
+from shared.contracts.events import CONTROL_TYPES, DATA_BY_TYPE
+from shared.observability.collectors import begin
 from shared.observability.service_metrics import ServiceMetrics
 
 SERVICE = ServiceMetrics(
@@ -132,3 +133,11 @@ def http_records(source: str, outcome: str, count: int) -> None:
     """Counts records of an HTTP source; its name is bounded, since it has a mapping."""
     if count:
         HTTP_RECORDS.labels(source, outcome).inc(count)
+
+
+begin(ACCEPTED, (*DATA_BY_TYPE, *sorted(CONTROL_TYPES)))
+begin(NOTED, sorted({*FIELDS, OTHER}))
+begin(DEAD_LETTERS, ["ingest"], sorted({*FIELDS, OTHER}))
+begin(HTTP_EVENTS, ["accepted", "ignored", "refused", "noted"])
+begin(HTTP_REFUSED, ["kept", "known", "dropped"])
+begin(INDEXED, sorted({*STAGES, OTHER}))

@@ -25,21 +25,11 @@ SILENCES_S = 5.0
 
 
 async def show(
-    lanes: Sequence[ConsumerLane],
-    serving: ModelServing,
-    valuing: ValuePolicyCache,
-    imports: ImportWatch,
+    lanes: Sequence[ConsumerLane], valuing: ValuePolicyCache, imports: ImportWatch
 ) -> None:
     """Updates the gauges, also while no batch succeeds."""
-    model, consumers = serving.current(), [lane.consumer for lane in lanes]
+    consumers = [lane.consumer for lane in lanes]
     claims = [claim for c in consumers for claim in c.claims.values()]
-    metrics.MODEL.info(
-        {
-            "version": model.version,
-            "method": model.method,
-            "family": model.version.partition("-")[0],
-        }
-    )
     metrics.SEGMENTS_UNUSABLE.set(len(valuing.unusable))
     metrics.PARTITIONS.set(len(claims))
     metrics.PARTITIONS_STOPPED.set(sum(len(c.stopped) for c in consumers))
@@ -48,7 +38,7 @@ async def show(
 
 
 def read_ages(lanes: Sequence[ConsumerLane], serving: ModelServing, clock: Clock) -> None:
-    """Sets what the gauges of ages read at each scrape."""
+    """Sets what the gauges of ages, and of the serving model, read at each scrape."""
 
     def looked() -> list[tuple[tuple[str, ...], float]]:
         reading = [lane.looked_s for lane in lanes if lane.consumer.claims]
@@ -62,6 +52,11 @@ def read_ages(lanes: Sequence[ConsumerLane], serving: ModelServing, clock: Clock
         at = serving.made_at
         return [((), 0.0 if at is None else (clock.now() - at).total_seconds())]
 
+    def serves() -> list[tuple[tuple[str, ...], float]]:
+        model = serving.current()
+        return [((model.version, model.method, model.version.partition("-")[0]), 1.0)]
+
+    metrics.MODEL.read = serves
     metrics.LAST_LOOK_AGE.read = looked
     metrics.FEATURE_AGE.read = newest
     metrics.MODEL_AGE.read = made

@@ -55,6 +55,7 @@ from shared.kafka.relay import Relay
 from shared.kafka.settings import KafkaSettings
 from shared.kafka.transaction import BatchTransactions
 from shared.kafka.worker import work
+from shared.observability.collectors import begin
 from shared.postgres.audit import Audit, AuditRetention
 from shared.postgres.engine import create_engine
 from shared.postgres.erasures import Erasures
@@ -104,7 +105,7 @@ async def run() -> int:
     housekeeping = _housekeeping(settings, engine, clock)
     read_ages(lanes, serving, clock)
     silences = Silences(settings, engine, clock)
-    gauges = partial(show, lanes, serving, value.valuing, imports)
+    gauges = partial(show, lanes, value.valuing, imports)
 
     async def prepare() -> None:
         await serving.refresh()
@@ -167,14 +168,13 @@ def _dependencies(
 ) -> Dependencies:
     """Builds the checks of the servers and the watch on the lag."""
 
+    topics = (settings.activity_topic, settings.treatment_topic)
+    begin(metrics.QUARANTINED, topics)
+
     def owned() -> set[Tp]:
         return set[Tp]().union(treatments.assigned, *(lane.consumer.assigned for lane in lanes))
 
-    reads = Reads(
-        schema=SCHEMA,
-        topics=lambda: (settings.activity_topic, settings.treatment_topic),
-        owned=owned,
-    )
+    reads = Reads(schema=SCHEMA, topics=lambda: topics, owned=owned)
     return Dependencies(health, PostgresSettings(), kafka, engine, metrics.SERVICE, reads)
 
 
@@ -330,10 +330,10 @@ def _add_checks(
         return None if settled else "partitions are not claimed yet"
 
     async def model() -> str | None:
-        return None if serving.checked else "the model registry was not read yet"
+        return serving.damaged if serving.checked else "the model registry was not read yet"
 
     async def unusable() -> str | None:
-        return serving.unusable
+        return None if serving.damaged else serving.unusable
 
     async def disabled() -> str | None:
         names = ", ".join(sorted(valuing.unusable))

@@ -1,9 +1,14 @@
 """Declares every metric of scoring. No label contains a customer or an owner."""
 
-from prometheus_client import Counter, Gauge, Histogram, Info
+from typing import get_args
+
+from prometheus_client import Counter, Gauge, Histogram
 
 from services.scoring.core.value.quality import MEANINGS
-from shared.observability.collectors import BatchHistogram, ScrapeGauge
+from shared.contracts.events import CONTROL_TYPES, DATA_BY_TYPE
+from shared.contracts.risk import BANDS
+from shared.contracts.treatment import TreatmentKind
+from shared.observability.collectors import BatchHistogram, ScrapeGauge, begin
 from shared.observability.service_metrics import (
     LATENCY_BUCKETS_S,
     SHARED_BY_ALL,
@@ -22,8 +27,6 @@ QUALITY_FLAGS = Counter(
     "Assessments that found this flag; over all assessments: the share of flawed data",
     ["flag"],
 )
-for _flag in MEANINGS:  # from the first scrape: a rate over a missing series is undefined
-    QUALITY_FLAGS.labels(_flag)
 PUBLISHED = Counter("ebbwatch_scoring_risk_messages", "Assessments published to the risk topic")
 DEAD_LETTERS = Counter("ebbwatch_scoring_dead_letters", "Events refused by scoring")
 ERASURES = Counter("ebbwatch_scoring_erasures", "Requests to erase a customer, carried out")
@@ -69,9 +72,11 @@ HISTORY_REST = Gauge(
 HISTORY_DROPPED = Counter(
     "ebbwatch_scoring_history_dropped_partitions", "Partitions past their retention", ["table"]
 )
-MODEL = Info(
-    "ebbwatch_scoring_model",
-    "The model that serves: its version, how it scores (method), and its family",
+MODEL = ScrapeGauge(
+    "ebbwatch_scoring_model_info",
+    "1, with the model that serves: its version, how it scores (method: model, pooled or rule) and "
+    "its family",
+    ("version", "method", "family"),
 )
 MODEL_AGE = ScrapeGauge(
     "ebbwatch_scoring_model_age_seconds",
@@ -167,3 +172,9 @@ SET_ASIDE = Gauge(
     "Customers whose sweep is set aside after three faults in a row, by kind: alert on it",
     ["kind"],
 )
+
+begin(EVENTS, (*DATA_BY_TYPE, *sorted(CONTROL_TYPES)))
+begin(ASSESSMENTS, BANDS)
+begin(QUALITY_FLAGS, MEANINGS)
+begin(IDENTITIES, ["linked", "unlinked", "contact", "refused"])
+begin(TREATMENTS, get_args(TreatmentKind))

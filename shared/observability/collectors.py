@@ -6,9 +6,9 @@ what is true then.
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from itertools import accumulate
+from itertools import accumulate, product
 
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, Counter
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -61,3 +61,12 @@ class BatchHistogram(Collector):
         names = [*map(str, self._edges), "+Inf"]
         buckets = list(zip(names, map(float, accumulate(self._counts)), strict=True))
         yield HistogramMetricFamily(self.name, self.documentation, buckets, self._sum)
+
+
+def begin(counter: Counter, *labels: Iterable[str]) -> None:
+    """Creates the series of every combination of label values, at 0.
+
+    A rate over a series that does not exist is undefined, and the first increase is not seen.
+    """
+    for values in product(*labels):
+        counter.labels(*values)

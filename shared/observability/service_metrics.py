@@ -113,13 +113,13 @@ class ServiceMetrics:
             f"From the time of a live event, as its source states it, to {handled}",
             LATENCY_BUCKETS_S,
         )
-        batch_stage = Histogram(
+        self.batch_stage = Histogram(
             f"{prefix}_batch_stage_seconds",
             f"Duration of the parts of a batch: {', '.join(stages)}",
             ["stage"],
             buckets=STAGE_BUCKETS_S,
         )
-        self._stages = {stage: batch_stage.labels(stage) for stage in stages}
+        self._stages = {stage: self.batch_stage.labels(stage) for stage in stages}
         self._last_stage = stages[-1]
         self.rebalances = Counter(
             f"{prefix}_rebalances", "Times that Kafka assigned partitions to a consumer anew"

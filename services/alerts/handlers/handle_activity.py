@@ -43,6 +43,8 @@ class HandleActivity:
     clock: Clock
     deliveries_queued: asyncio.Event
     """Set once deliveries are committed: wakes the delivery sender of this process."""
+    live: bool = True
+    """False in a replay, where an event's time is long past."""
 
     async def __call__(self, batch: Batch) -> Sequence[Move]:
         """Process a batch; return the offsets that were committed with the effects."""
@@ -67,6 +69,10 @@ class HandleActivity:
             transaction.messages += [*seen.dead, *messages]
         if changes:
             self.deliveries_queued.set()
+        if self.live:
+            now_s = self.clock.now().timestamp()
+            ages = (now_s - at.timestamp() for _, _, at in seen.purchases)
+            metrics.SERVICE.event_latency.observe(ages)
         metrics.ACTIVITY.labels("purchase").inc(len(seen.purchases))
         metrics.ACTIVITY.labels("profile").inc(len(seen.profiles))
         metrics.ACTIVITY.labels("feedback").inc(len(seen.feedback))

@@ -1,16 +1,14 @@
 """Updates the gauges: pending deliveries, table partitions, items set aside."""
 
 import math
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, get_args
 
 from services.alerts import metrics
 from services.alerts.core.playbook import Queue
 from services.alerts.core.realised import Realised
-from services.alerts.core.signs import CHURNED, POLICY_RULE
-from shared.contracts.signs import URGENCY
 from shared.observability.collectors import ScrapeGauge
 from shared.postgres.housekeeping import Kept
 from shared.runtime.clock import Clock
@@ -23,10 +21,8 @@ INTERVAL_S = 5.0
 
 NAME = "measure"
 
-NO_TASKS: Final = {
-    (queue, cause): 0 for queue in get_args(Queue) for cause in (*URGENCY, CHURNED, POLICY_RULE)
-}
-"""Queues and causes that are shown from the start; those of schedules and segments join them."""
+NO_TASKS: Final = {(queue, cause): 0 for queue in get_args(Queue) for cause in metrics.CAUSES}
+"""Queues and causes that are shown from the start."""
 
 
 def observe_kept(kept: Kept) -> None:
@@ -60,13 +56,15 @@ class UpdateGauges:
     """The loop of the gauges.
 
     `waiting` returns the count and the oldest of pending deliveries; `open_tasks` the number of
-    open tasks by queue and cause.
+    open tasks by queue and cause; `endpoints` the ids of the endpoints that are not deleted.
     """
 
     waiting: Callable[[], Awaitable[tuple[int, datetime | None]]]
     open_tasks: Callable[[], Awaitable[Mapping[tuple[str, str], int]]]
+    endpoints: Callable[[], Awaitable[Collection[str]]]
     clock: Clock
     health: Health
+    series: metrics.EndpointSeries = field(default_factory=metrics.EndpointSeries)
 
     async def __call__(self, stop: Stop) -> None:
         """Run until `stop`."""
@@ -75,6 +73,7 @@ class UpdateGauges:
     async def _update(self) -> None:
         count, oldest = await self.waiting()
         age = (self.clock.now() - oldest).total_seconds() if oldest else 0.0
+        self.series(await self.endpoints())
         tasks = dict(await self.open_tasks())
         shown = NO_TASKS | tasks
         metrics.OPEN_TASKS.read = lambda: [(labels, float(n)) for labels, n in shown.items()]

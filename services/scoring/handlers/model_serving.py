@@ -74,6 +74,12 @@ class ModelServing:
         self.unusable: str | None = None
         """Why the promoted model does not serve; None while it serves or no model is promoted."""
 
+    @property
+    def damaged(self) -> str | None:
+        """Why the promoted model cannot be read, where it was made for this release; else None."""
+        other_release = self.unusable in self._refused.values()
+        return None if other_release else self.unusable
+
     def current(self) -> Predictor:
         """Returns the predictor to use now."""
         return self._predictor
