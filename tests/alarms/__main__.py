@@ -27,7 +27,7 @@ from deploy.demo.services import NAMES
 from deploy.local.stack import DATA
 from tests.alarms import rules
 from tests.alarms.faults import FAULTS, Fault, feeding
-from tests.alarms.monitoring import Monitoring, missing, monitoring
+from tests.alarms.monitoring import Monitoring, Notice, missing, monitoring
 from tests.e2e.services_on_history import World
 
 FIRES_S_MAX: Final = 60.0
@@ -48,7 +48,10 @@ class Outcome:
     alarm: str
     fires_s: float | None = None
     ends_s: float | None = None
+    text: str = ""
+    """What the notification says."""
     also: list[str] = field(default_factory=list)
+    """Other alarms that fired meanwhile."""
     wrong: list[str] = field(default_factory=list)
 
     def line(self) -> str:
@@ -106,35 +109,41 @@ class Trial:
     async def play(self, fault: Fault) -> Outcome:
         """Play one fault until its alarm has ended."""
         outcome = Outcome(fault.name, fault.alarm)
+        before = await asyncio.to_thread(self._firing)
         begin, notices = time.monotonic(), len(self._seen.notices)
         async with fault.play(self._world):
-            outcome.fires_s = await self._noticed(fault, begin, FIRES_S_MAX, firing=True)
-            outcome.also = await asyncio.to_thread(self._others, fault)
+            fired = await self._noticed(fault, begin, FIRES_S_MAX, firing=True)
         end = time.monotonic()
-        if outcome.fires_s is None:
+        if fired is None:
             outcome.wrong.append(f"no alarm within {FIRES_S_MAX:.0f} s")
             return outcome
-        outcome.ends_s = await self._noticed(fault, end, ENDS_S_MAX, firing=False)
-        if outcome.ends_s is None:
+        outcome.fires_s, outcome.text = round(fired.at_s - begin, 1), fired.text
+        if (ended := await self._noticed(fault, end, ENDS_S_MAX, firing=False)) is None:
             outcome.wrong.append(f"the alarm did not end within {ENDS_S_MAX:.0f} s")
+            return outcome
+        outcome.ends_s = round(ended.at_s - end, 1)
         came = {each.name for each in self._seen.notices[notices:] if each.firing}
-        outcome.also = sorted({*outcome.also, *came} - {fault.alarm})
+        outcome.also = sorted(came - before - {fault.alarm})
+        outcome.wrong += [
+            f"{name} does not belong to this fault"
+            for name in outcome.also
+            if not name.startswith(fault.also)
+        ]
         return outcome
 
-    def _others(self, fault: Fault) -> list[str]:
-        names = {each["labels"]["alertname"] for each in self._seen.firing()}
-        return sorted(names - {fault.alarm})
+    def _firing(self) -> set[str]:
+        return {each["labels"]["alertname"] for each in self._seen.firing()}
 
     async def _noticed(
         self, fault: Fault, since_s: float, limit_s: float, *, firing: bool
-    ) -> float | None:
-        """Return the seconds until a notification of the fault's alarm; None: there was none."""
+    ) -> Notice | None:
+        """Return the first notification of the fault's alarm since then; None: there was none."""
         wanted = {"alertname": fault.alarm, **fault.labels}
         while time.monotonic() < since_s + limit_s:
             for notice in self._seen.notices:
                 fits = wanted.items() <= notice.labels.items() and notice.firing is firing
                 if fits and notice.at_s > since_s:
-                    return notice.at_s - since_s
+                    return notice
             await asyncio.sleep(LOOK_S)
         return None
 

@@ -50,6 +50,11 @@ class Notice:
         """The alarm's name."""
         return self.labels["alertname"]
 
+    @property
+    def text(self) -> str:
+        """What a person reads."""
+        return f"{self.annotations['summary']}. {self.annotations['description']}"
+
 
 @dataclass(slots=True)
 class Monitoring:
