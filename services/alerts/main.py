@@ -66,6 +66,7 @@ async def run() -> int:
             schema=SCHEMA,
             topics=lambda: read,
             owned=lambda: set[Tp]().union(*(each.assigned for each in consumers.values())),
+            sent=lambda: [n for relay in alerts.relays.values() for n in relay.acknowledged],
         ),
     )
     async with AsyncExitStack() as closing:

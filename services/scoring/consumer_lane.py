@@ -110,6 +110,11 @@ class ConsumerLane:
         await work(self.consumer, self._handle, self._quarantine, stop, health, self.name)
 
     @property
+    def sent(self) -> list[int]:
+        """Ids of the outbox's rows that were sent and not yet deleted."""
+        return self._relay.acknowledged
+
+    @property
     def looked_s(self) -> float:
         """Monotonic time at which due customers were last assessed, or none was found."""
         return self._sweeping.looked_s

@@ -174,7 +174,10 @@ def _dependencies(
     def owned() -> set[Tp]:
         return set[Tp]().union(treatments.assigned, *(lane.consumer.assigned for lane in lanes))
 
-    reads = Reads(schema=SCHEMA, topics=lambda: topics, owned=owned)
+    def sent() -> list[int]:
+        return [*treatments.sent, *(number for lane in lanes for number in lane.sent)]
+
+    reads = Reads(schema=SCHEMA, topics=lambda: topics, owned=owned, sent=sent)
     return Dependencies(health, PostgresSettings(), kafka, engine, metrics.SERVICE, reads)
 
 
@@ -239,6 +242,11 @@ class _Treatments:
 
     async def __call__(self, stop: service.Stop, health: Health) -> None:
         await work(self._consumer, self._handle, self._quarantine, stop, health, "treatment")
+
+    @property
+    def sent(self) -> list[int]:
+        """Ids of the outbox's rows that were sent and not yet deleted."""
+        return self._relay.acknowledged
 
     @property
     def assigned(self) -> set[Tp]:

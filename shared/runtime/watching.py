@@ -56,6 +56,8 @@ class Reads:
     topics: Callable[[], Collection[str]]
     owned: Callable[[], Collection[Tp]]
     """The partitions that this process has to read now."""
+    sent: Callable[[], Collection[int]] = tuple
+    """Ids of the outbox's rows that this process has sent, and not yet deleted."""
     group: str | None = None
     """The consumer group whose positions Kafka keeps, of topics that are not in the ledger."""
 
@@ -110,7 +112,9 @@ class Watch:
     async def _read(self) -> None:
         try:
             async with asyncio.timeout(READ_S_MAX):
-                await self._database.read()
+                await self._database.read(
+                    self._reads.topics(), self._reads.owned(), self._reads.sent()
+                )
                 positions = {
                     tp: Position(offset, mark)
                     for tp, (offset, mark) in self._database.figures.offsets.items()
