@@ -182,7 +182,11 @@ async def live(chosen: Sequence[Fault], show: Callable[[str], None]) -> list[Out
 async def run(given: argparse.Namespace) -> int:
     """Run everything that was asked for; returns the exit status."""
     if absent := missing():
-        print(f"not installed: {', '.join(absent)} (docs/alarms.md)", file=sys.stderr)
+        print(
+            f"not installed: {', '.join(absent)}; on Debian they are in the packages prometheus and "
+            "prometheus-alertmanager",
+            file=sys.stderr,
+        )
         return 1
     if refused := check_rules():
         print("\n".join(refused), file=sys.stderr)
@@ -192,6 +196,10 @@ async def run(given: argparse.Namespace) -> int:
         return 0
     words = [word for word in given.only.split(",") if word] or [""]
     chosen = [fault for fault in FAULTS if any(word in fault.name for word in words)]
+    if not chosen:
+        names = ", ".join(fault.name for fault in FAULTS)
+        print(f"no fault has {given.only!r} in its name; there are: {names}", file=sys.stderr)
+        return 2
     print(HEAD, flush=True)
     outcomes = await live(chosen, lambda line: print(line, flush=True))
     given.output.parent.mkdir(parents=True, exist_ok=True)
