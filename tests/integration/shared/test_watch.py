@@ -39,9 +39,13 @@ async def test_messages_are_counted_and_the_oldest_row_ages(
         monotonic=lambda: now_s[0],
         unix=lambda: 0.0,
     )
+
+    def nothing_waits() -> bool:
+        return watch.figures.outbox_messages == 0 and watch.figures.outbox_since_s is None
+
     try:
         await read()
-        assert (watch.figures.outbox_messages, watch.figures.outbox_since_s) == (0, None)
+        assert nothing_waits()
         async with unit_of_work(engine) as work:
             first = await OUTBOX.add(work, messages("risk", 3))
             rest = await OUTBOX.add(work, [*messages("verdicts", 300), *messages("b", 70_000)])
@@ -59,7 +63,7 @@ async def test_messages_are_counted_and_the_oldest_row_ages(
             await OUTBOX.delete(work, [each.id for each in rest])
         assert len(other) == 1, "of a partition of another process"
         await read()
-        assert (watch.figures.outbox_messages, watch.figures.outbox_since_s) == (0, None)
+        assert nothing_waits()
         assert (watch.figures.size_bytes or 0) > 0
         assert watch.figures.skew_s is not None
         assert watch.figures.skew_s > 0, "ours is the year 1970"
