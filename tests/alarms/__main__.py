@@ -183,8 +183,8 @@ async def run(given: argparse.Namespace) -> int:
     """Run everything that was asked for; returns the exit status."""
     if absent := missing():
         print(
-            f"not installed: {', '.join(absent)}; on Debian they are in the packages prometheus and "
-            "prometheus-alertmanager",
+            f"not installed: {', '.join(absent)}; on Debian: "
+            "apt-get install prometheus prometheus-alertmanager",
             file=sys.stderr,
         )
         return 1
