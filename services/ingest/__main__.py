@@ -13,6 +13,7 @@ with ended_by_interrupt():  # importing takes a second
 
     from services.ingest.commands import dead_letters, erase, import_files, mappings, sources
     from services.ingest.main import run
+    from services.ingest.store.audited import COMMANDS
     from services.ingest.store.held import kinds
     from services.ingest.store.stops import Stops
     from services.ingest.store.tables import SCHEMA, api_token
@@ -28,6 +29,7 @@ SPEC = ServiceSpec(
     versions=Path(__file__).parent / "store" / "versions",
     token_table=api_token,
     run=run,
+    states=COMMANDS,
 )
 
 

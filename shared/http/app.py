@@ -48,7 +48,7 @@ class App(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document with the answers that every route may give."""
         if self.openapi_schema is None:
-            self.openapi_schema = described(super().openapi())
+            self.openapi_schema = described(super().openapi(), self.routes)
         return self.openapi_schema
 
 

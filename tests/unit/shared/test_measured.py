@@ -18,8 +18,8 @@ METRICS = ServiceMetrics("measured", "its end", ("all",))
 class Refusing:
     """A guard that knows no token."""
 
-    async def holder_of(self, token: str) -> None:
-        del token
+    async def holder_of(self, token: str, claim: str | None = None) -> None:
+        del token, claim
 
 
 @pytest.fixture
