@@ -131,6 +131,10 @@ chaos: $(READY) $(JARS) ## Every fault on real processes, judged (PROFILE=short|
 	$(PY) -m tests.chaos $(if $(PROFILE),--profile $(PROFILE)) $(if $(ONLY),--only "$(ONLY)") \
 		$(if $(TIMES),--times $(TIMES))
 
+.PHONY: alarms-check
+alarms-check: $(READY) $(JARS) ## The alarm rules, and real faults under a real Prometheus (3 min; ONLY=word)
+	$(PY) -m tests.alarms $(if $(ONLY),--only "$(ONLY)")
+
 .PHONY: hostile
 hostile: $(READY) $(JARS) ## Everything that should not come in, against the real services (PROFILE=short|long)
 	$(PY) -m tests.hostile $(if $(PROFILE),--profile $(PROFILE))

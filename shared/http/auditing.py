@@ -124,7 +124,7 @@ def _content(body: bytes | None) -> Any:
         return f"({len(body):,} bytes)"
     try:
         return msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return f"({len(body):,} bytes, no JSON)"
 
 

@@ -1,5 +1,6 @@
 """Errors over HTTP: RFC 9457 problem details, with what to correct."""
 
+from collections import defaultdict
 from typing import Final
 
 from fastapi import FastAPI, Request
@@ -65,12 +66,12 @@ def install(app: FastAPI) -> None:
 
 
 def _methods_of(app: FastAPI, request: Request) -> list[str]:
-    """Returns the path's methods: the router names those of only one of its routes."""
-    found: set[str] = set()
-    for route in app.router.routes:
-        if route.matches(request.scope)[0] is not Match.NONE:
-            found |= getattr(route, "methods", None) or set()
-    return sorted(found)
+    """Returns the methods of the path's first template: the router names those of one route."""
+    routes = [r for r in app.router.routes if r.matches(request.scope)[0] is not Match.NONE]
+    of_path: dict[str, set[str]] = defaultdict(set)
+    for route in routes:
+        of_path[getattr(route, "path", "")] |= getattr(route, "methods", None) or set()
+    return sorted(next(iter(of_path.values()), ()))
 
 
 def _whole(detail: str) -> str:

@@ -83,9 +83,13 @@ class Reader:
 
     def follow(self, page: Path) -> None:
         """Do what the page asks for, in order; raise AssertionError where it shows otherwise."""
-        found = pages.blocks(self._local(page.read_text()))
+        found = self.blocks(page)
         assert any(block.kind == "text" for block in found), "a page shows some output"
         self.do(found)
+
+    def blocks(self, page: Path) -> list[pages.Block]:
+        """Return the blocks of a page with the ports of this run."""
+        return pages.blocks(self._local(page.read_text()))
 
     def do(self, found: Sequence[pages.Block]) -> None:
         """Do what these blocks ask for, in order; AssertionError where one shows otherwise."""
