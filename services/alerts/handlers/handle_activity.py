@@ -4,15 +4,19 @@ Feedback is stored for the people who read it, and unsubscriptions for messages 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from msgspec.structs import replace
 
 from services.alerts import metrics
+from services.alerts.core.consent import not_profiled_since
+from services.alerts.core.consent_history import Statement, stated
 from services.alerts.core.policy import purchased, settle
 from services.alerts.handlers.erase_customers import EraseCustomers
+from services.alerts.handlers.give_verdict import CAUSE
+from services.alerts.handlers.heed_wishes import HeedWishes
 from services.alerts.handlers.record_task_changes import BatchDecisions, RecordTaskChanges, count
 from services.alerts.handlers.update_gauges import note_lag
 from services.alerts.ports import TICK, ActivitySeen, KnownCustomer, ProfileSeen
@@ -20,6 +24,7 @@ from services.alerts.store.consents import Consents
 from services.alerts.store.customers import Customers
 from services.alerts.store.feedback import Feedback
 from services.alerts.store.trials import Trials
+from shared.contracts.events import Profile
 from shared.kafka.batch import Batch
 from shared.kafka.transaction import BatchTransactions
 from shared.postgres.engine import UnitOfWork
@@ -40,6 +45,7 @@ class HandleActivity:
     consents: Consents
     feedback: Feedback
     recorder: RecordTaskChanges
+    heed: HeedWishes
     erase: EraseCustomers
     clock: Clock
     deliveries_queued: asyncio.Event
@@ -59,15 +65,21 @@ class HandleActivity:
             seen.drop_older(await self.erase.erasures.of_older(work, seen.times()))
             known = await self._known(work, seen)
             await self.trials.note_purchases(work, seen.money)
-            decisions, profiles = _take_in(seen, known)
+            await self.consents.note(work, seen.subscriptions)
+            await self.consents.keep(work, _history(seen, known), now)
+            wished = {each.customer_id for each in seen.subscriptions}
+            found = await self.consents.subscriptions(work, list(wished))
+            refused = {one: not_profiled_since(found.get(one, ())) for one in wished}
+            decisions, profiles = _take_in(seen, known, refused)
             await self.customers.write_profiles(work, profiles)
             await self.consents.state(work, _of_consent(profiles, known))
-            await self.consents.note(work, seen.subscriptions)
             await self.feedback.add(work, seen.feedback)
             changes, messages = await self.recorder.write(work, decisions, now)
             changes = [*ended, *changes]
+            concerned = wished | profiles.keys()
+            heeded = concerned and await self.heed(work, concerned, seen.newest(concerned), now)
             transaction.messages += [*seen.dead, *messages]
-        if changes:
+        if changes or heeded:
             self.deliveries_queued.set()
         metrics.ACTIVITY.labels("purchase").inc(len(seen.purchases))
         metrics.ACTIVITY.labels("profile").inc(len(seen.profiles))
@@ -86,10 +98,11 @@ class HandleActivity:
         bought: dict[str, datetime] = {}
         for _, customer, at in seen.purchases:
             bought[customer] = max(at, bought.get(customer, at))
-        if seen.profiles:
+        said = seen.profiles.keys() | {each.customer_id for each in seen.subscriptions}
+        if said:
             # Lock all of them in one order: two rounds of locks could deadlock with a batch of
             # assessments.
-            known = await self.customers.lock(work, bought.keys() | seen.profiles.keys())
+            known = await self.customers.lock(work, bought.keys() | said)
             if bought:
                 await self.customers.note_purchases(work, bought)
             return known
@@ -118,11 +131,31 @@ def _of_consent(
     }
 
 
+def _history(seen: ActivitySeen, known: dict[str, KnownCustomer]) -> list[Statement]:
+    """Return what the batch says of wishes otherwise than what was known, in the log's order."""
+    made = [each.stated() for each in seen.subscriptions]
+    newest = {customer: found.profile for customer, found in known.items()}
+    for customer, found in seen.all_profiles:
+        before = newest[customer]
+        late = not found.replaces(before)
+        if not late:
+            newest[customer] = found
+        earlier = Profile() if before is None else before.profile
+        made += [
+            Statement(customer, found.at, found.source, found.event_id, about, said, late)
+            for about, said in stated(earlier, found.profile)
+            if not (late and said == "no_statement")
+        ]
+    return made
+
+
 def _take_in(
-    seen: ActivitySeen, known: dict[str, KnownCustomer]
+    seen: ActivitySeen, known: dict[str, KnownCustomer], refused: Mapping[str, datetime | None]
 ) -> tuple[BatchDecisions, dict[str, ProfileSeen]]:
     page = BatchDecisions()
     states = {customer: found.state for customer, found in known.items()}
+    for customer, since in refused.items():
+        states[customer] = replace(states[customer], not_profiled_at=since)
     for tp, customer, at in seen.purchases:
         if customer not in states:
             continue  # no open task, and the time is stored already
@@ -138,4 +171,8 @@ def _take_in(
         states[customer], ended = settle(replace(states[customer], do_not_contact_at=since))
         for closed in ended:
             page.close(closed, tp)
+    for each in seen.subscriptions:
+        states[each.customer_id], ended = settle(states[each.customer_id])
+        for closed in ended:
+            page.close(closed, each.tp or CAUSE)
     return page, profiles

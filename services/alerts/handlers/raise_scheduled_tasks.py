@@ -136,7 +136,7 @@ class RaiseScheduledTasks:
         tasks = [
             planned_task(
                 known[each.customer_id].state,
-                each.profile,
+                known[each.customer_id].wishes,
                 ground,
                 kind="care",
                 name=schedule.name,
@@ -146,6 +146,7 @@ class RaiseScheduledTasks:
                 at=now,
             )
             for each in found
+            if known[each.customer_id].state.left_alone is None
         ]
         decisions = BatchDecisions()
         for task in await self.rows.new_only(work, tasks):

@@ -23,6 +23,7 @@ def kinds() -> Sequence[Kind]:
         Kind("feedback", "feedback", "at", said),
         Kind("messages to customers", "customer_message", "caused_at", UNTIL_ERASED),
         Kind("unsubscriptions", "subscription", "unsubscribed_at", UNTIL_ERASED),
+        Kind("wishes: consents, refusals", "wish", "at", UNTIL_ERASED),
         Kind("messages to endpoints", "delivery", "created_at", log),
         Kind("attempts to send them", "attempt", "started_at", log),
         Kind("audit", "audit", "at", audit),

@@ -1,6 +1,6 @@
 """Stores the retention tasks: written in batches, read page by page."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,7 +22,7 @@ _CHANGING = (
     "escalations", "escalated_to", "waiting", "tell_at", "allocated_at", "changed_at", "causes",
     "reasons", "band", "probability", "horizon_days", "days_silent", "last_purchase_at",
     "expected_value", "value_at_risk", "worth", "due_at", "lapse_probability", "lapse_days",
-    "currency", "grade", "grade_rank",
+    "currency", "grade", "grade_rank", "plan",
 )  # fmt: skip
 _SET = ", ".join(f"{name} = n.{name}" for name in _CHANGING)
 
@@ -114,6 +114,15 @@ class Tasks:
             f"SELECT {_COLUMNS} FROM alerts.task WHERE id = ANY($1::text[]) "  # noqa: S608
             "ORDER BY customer_id, id",
             list(task_ids),
+        )
+        return [msgspec.convert(dict(row), Task) for row in rows]
+
+    async def open_of(self, work: UnitOfWork, customers: Collection[str]) -> list[Task]:
+        """Return the open tasks of these customers, sorted by customer and id."""
+        rows = await work.driver.fetch(
+            f"SELECT {_COLUMNS} FROM alerts.task WHERE customer_id = ANY($1::text[]) "  # noqa: S608
+            "AND status = 'open' ORDER BY customer_id, id",
+            list(customers),
         )
         return [msgspec.convert(dict(row), Task) for row in rows]
 
