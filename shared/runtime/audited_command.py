@@ -44,6 +44,7 @@ READING: Final = frozenset({
     "mappings show",
     "messages list",
     "messages unsubscriptions",
+    "wishes",
     "models list",
     "models show",
     "owners list",
