@@ -10,6 +10,7 @@ from services.scoring import metrics
 from services.scoring.handlers.assess_customers import Assessor
 from services.scoring.handlers.classify_customers import ClassificationTables
 from services.scoring.handlers.erase_customers import DropErased, EraseCustomers
+from services.scoring.handlers.heed_profiling import HeedProfiling
 from services.scoring.handlers.link_customers import LinkCustomers
 from services.scoring.handlers.micro_batch import MicroBatch
 from services.scoring.handlers.model_serving import ModelServing
@@ -97,6 +98,7 @@ class ConsumerLane:
             blameless=self._quarantine.survived,
             link=_link(settings, transactions, decode, isolation.clock),
             without_erased=DropErased(erasure.erasures),
+            leave_out=HeedProfiling(settings.risk_topic),
         )
         self._handle = EraseCustomers(
             transactions=transactions,

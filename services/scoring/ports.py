@@ -95,6 +95,8 @@ class EventRows:
     """False for events of a backfill."""
     profile: list[Profile | None] = field(default_factory=list)
     identity: list[Identity | None] = field(default_factory=list)
+    refuses: list[bool | None] = field(default_factory=list)
+    """Whether the customer refuses to be assessed, or allows it (False); None: another event."""
     record: list[ConsumedRecord] = field(default_factory=list)
     """The record as read: its value is kept as history, its origin identifies a dead letter."""
 
@@ -110,6 +112,16 @@ class EventRows:
         """Returns the rows at these indices, in their order."""
         columns = {n: [getattr(self, n)[i] for i in rows] for n in self.__slots__}
         return EventRows(**columns)
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Customers of a batch who do not want to be assessed."""
+
+    customers: Collection[str] = frozenset()
+    fresh: Collection[str] = ()
+    """Those who refuse from this batch on: what was known of them has changed."""
+    messages: Sequence[Message] = ()
 
 
 @dataclass(slots=True)

@@ -1,6 +1,6 @@
 """Customers of one batch, with the inputs of the arithmetic."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,9 +53,17 @@ class BatchCustomers:
         """float64[n], Unix seconds UTC: when each customer is assessed; NaN: not now."""
         self.sweeping = self.of_part(lambda t: t.sweeping) > 0
         """bool[n]: timers of the customer's partition may fire now."""
+        self.left_out = np.zeros(len(self), np.bool_)
+        """bool[n]: the customer does not want to be assessed."""
 
     def __len__(self) -> int:
         return len(self.customers)
+
+    def leave_out(self, customers: Collection[str]) -> None:
+        """Mark these customers as not to be assessed."""
+        if customers:
+            flags = [customer in customers for customer in self.customers]
+            self.left_out = np.array(flags, np.bool_)
 
     def of_part(self, value: Callable[[PartitionBatch], float]) -> Floats:
         """Returns float64[n]: a number of each customer's partition."""

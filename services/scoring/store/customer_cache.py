@@ -106,8 +106,9 @@ class CachingStore:
         return await self._inner.own_states(work, ids)
 
     def drop(self, customers: Iterable[str]) -> None:
-        """Removes customers that another transaction of this worker has changed."""
+        """Removes customers whose stored rows were changed otherwise than by `write`."""
         self._slots.drop(customers)
+        self._customers, self._customer_slots = (), np.zeros(0, np.int64)
 
     async def record(self, work: UnitOfWork, events: EventRows, recorded_at: datetime) -> None:
         """Passes on to the inner store."""
