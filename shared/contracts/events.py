@@ -28,8 +28,8 @@ ERASURE = "io.ebbwatch.erasure"
 """The customer is to be forgotten: `id` identifies the request. Only ingest's API sends it."""
 
 PROFILING = "profiling"
-"""As the channel of an interaction `unsubscribed`: the customer does not want to be assessed, and by
-`subscribed` allows it again."""
+"""As the channel of an interaction `unsubscribed`: the customer does not want to be assessed; of
+`subscribed`: allows it again."""
 
 ID_LENGTH_MAX = 256
 """Characters in an event, source or customer id. A longer text is a fault, not an id."""

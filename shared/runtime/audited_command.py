@@ -23,6 +23,7 @@ READING: Final = frozenset({
     "aside list",
     "assessments replay",
     "audit list",
+    "database roles",
     "dead-letters list",
     "dead-letters show",
     "deliveries list",

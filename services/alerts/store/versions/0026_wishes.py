@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from shared.postgres import roles
+
 revision = "alerts_0026"
 down_revision = "alerts_0023"
 branch_labels = None
@@ -35,6 +37,7 @@ def upgrade() -> None:
         "CREATE TRIGGER wish_is_final BEFORE UPDATE ON alerts.wish "
         "FOR EACH ROW EXECUTE FUNCTION alerts.wish_is_final()"
     )
+    roles.upgrade(SCHEMA)
     op.execute(
         "CREATE INDEX ix_subscription_profiling ON alerts.subscription (customer_id) "
         "WHERE channel = 'profiling'"

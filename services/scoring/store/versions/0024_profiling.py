@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from shared.postgres import roles
+
 revision = "scoring_0024"
 down_revision = "scoring_0021"
 branch_labels = None
@@ -27,6 +29,7 @@ def upgrade() -> None:
         sa.Column("stated_by", sa.Text, nullable=False),
         schema=SCHEMA,
     )
+    roles.upgrade(SCHEMA)
     op.execute(
         "CREATE VIEW scoring.not_profiled AS "  # noqa: S608 (a constant of ours)
         "SELECT p.customer_id, p.refused_at AS since FROM scoring.profiling p "
