@@ -53,6 +53,7 @@ READING: Final = frozenset({
     "policies list",
     "policies show",
     "policies try",
+    "profiling show",
     "report",
     "segments discover",
     "segments list",

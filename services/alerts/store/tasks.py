@@ -7,13 +7,14 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.core.playbook import Queue
 from services.alerts.core.policy import Closed
 from services.alerts.core.task import Status, Task
 from services.alerts.store.tables import task as t
 from shared.contracts.customer_message import SEND
-from shared.postgres.engine import UnitOfWork
+from shared.postgres.engine import UnitOfWork, unit_of_work
 
 _COLUMNS = ", ".join(Task.__struct_fields__)
 _CHANGING = (
@@ -202,3 +203,26 @@ class Tasks:
 def _tasks(rows: Iterable[Sequence[Any]]) -> list[Task]:
     names = Task.__struct_fields__
     return [msgspec.convert(dict(zip(names, row, strict=True)), Task) for row in rows]
+
+
+async def forget_tasks(engine: AsyncEngine, before: datetime, most: int) -> int:
+    """Delete at most `most` closed tasks that were opened before then, with their history.
+
+    Returns how many were deleted.
+    """
+    async with unit_of_work(engine) as work:
+        rows = await work.driver.fetch(
+            "DELETE FROM alerts.task t USING (SELECT customer_id, id FROM alerts.task "
+            "WHERE opened_at < $1 AND status = 'closed' ORDER BY opened_at, id LIMIT $2) o "
+            "WHERE t.customer_id = o.customer_id AND t.id = o.id RETURNING t.customer_id, t.id",
+            before,
+            most,
+        )
+        for table in ("task_event", "remote_task") if rows else ():
+            await work.driver.execute(
+                f"DELETE FROM alerts.{table} d USING unnest($1::text[], $2::text[]) "  # noqa: S608
+                "AS u(customer_id, id) WHERE d.customer_id = u.customer_id AND d.task_id = u.id",
+                [row["customer_id"] for row in rows],
+                [row["id"] for row in rows],
+            )
+    return len(rows)
