@@ -1,6 +1,6 @@
 """Protocols that the handlers depend on, and the values that they exchange."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Generic, TypeVar
@@ -59,6 +59,10 @@ class KnownCustomer(msgspec.Struct, frozen=True, gc=False):
     profile: ProfileSeen | None
     part_of: str | None = None
     """The customer that this id is part of (docs/identity.md); None: one of its own."""
+    grouped: bool = False
+    """Whether it is a customer with several ids: `profile` is then made of those of all."""
+    own: ProfileSeen | None = None
+    """The profile that came with this id alone."""
 
     subscriptions: tuple[Subscription, ...] = ()
 
@@ -100,6 +104,8 @@ class PurchaseSeen(msgspec.Struct, frozen=True, gc=False):
     amount: float
     """Reporting currency; 0 where the source has no amounts."""
     refund: bool
+    came_with: str | None = None
+    """The id that it came with, where that is part of the customer."""
 
 
 class FeedbackSeen(msgspec.Struct, kw_only=True, frozen=True, gc=False):
@@ -192,11 +198,10 @@ class ActivitySeen:
     erasures: list[ErasureSeen] = field(default_factory=list)
     """Requests to erase a customer; what the batch had of the customer before is left out."""
 
-    def newest(self, customers: Collection[str]) -> datetime:
-        """Return the time of the newest wish or profile of these customers, at least one."""
-        of_wishes = (each.at for each in self.subscriptions if each.customer_id in customers)
-        of_profiles = (found.at for customer, found in self.all_profiles if customer in customers)
-        return max((*of_wishes, *of_profiles))
+    def newest(self) -> datetime:
+        """Return the time of the newest wish or profile, of which there is at least one."""
+        of_wishes = (each.at for each in self.subscriptions)
+        return max((*of_wishes, *(found.at for _, found in self.all_profiles)))
 
     def times(self) -> Iterator[tuple[str, datetime]]:
         """Return the customer and time of each event."""

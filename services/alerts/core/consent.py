@@ -36,6 +36,8 @@ class Subscription:
     being assessed."""
     unsubscribed_at: datetime | None
     subscribed_at: datetime | None
+    came_with: str = ""
+    """The id that it is of, where a customer has several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +86,17 @@ def allowed(channels: Sequence[str], wishes: Wishes, required: Sequence[str]) ->
 def unsubscribed(found: Iterable[Subscription], channel: str) -> bool:
     """Return whether the customer is unsubscribed from a channel, whatever order events came in.
 
-    A return counts if it is later than every unsubscription that concerns the channel.
+    A return counts if it is later than every unsubscription that concerns the channel. Of a
+    customer with several ids, each decides for all: one that is unsubscribed is enough.
     """
-    own = [s for s in found if s.channel in {spelled(channel), ALL_CHANNELS}]
+    own: dict[str, list[Subscription]] = {}
+    for one in found:
+        if one.channel in {spelled(channel), ALL_CHANNELS}:
+            own.setdefault(one.came_with, []).append(one)
+    return any(map(_away, own.values()))
+
+
+def _away(own: Sequence[Subscription]) -> bool:
     away = max((s.unsubscribed_at for s in own if s.unsubscribed_at), default=None)
     back = max((s.subscribed_at for s in own if s.subscribed_at), default=None)
     return away is not None and (back is None or back <= away)

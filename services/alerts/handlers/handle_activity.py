@@ -1,11 +1,12 @@
 """Handles activity: purchases end tasks, profiles give a customer's owner, language and consent.
 
 Feedback is stored for the people who read it, and unsubscriptions for messages to the customer.
+The profile of a customer with several ids is made anew whenever one of them has a new one.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from msgspec.structs import replace
@@ -23,10 +24,12 @@ from services.alerts.ports import TICK, ActivitySeen, KnownCustomer, ProfileSeen
 from services.alerts.store.consents import Consents
 from services.alerts.store.customers import Customers
 from services.alerts.store.feedback import Feedback
+from services.alerts.store.merges import Merges
 from services.alerts.store.trials import Trials
 from shared.contracts.events import Profile
 from shared.kafka.batch import Batch
 from shared.kafka.transaction import BatchTransactions
+from shared.kernel.errors import Transient
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.ledger import Move
 from shared.runtime.clock import Clock
@@ -50,6 +53,7 @@ class HandleActivity:
     clock: Clock
     deliveries_queued: asyncio.Event
     """Set once deliveries are committed: wakes the delivery sender of this process."""
+    merges: Merges = field(default_factory=Merges)
 
     async def __call__(self, batch: Batch) -> Sequence[Move]:
         """Process a batch; return the offsets that were committed with the effects."""
@@ -65,19 +69,22 @@ class HandleActivity:
             seen.drop_older(await self.erase.erasures.of_older(work, seen.times()))
             known = await self._known(work, seen)
             await self.trials.note_purchases(work, seen.money)
+            profiles = _newer(seen, known)
             await self.consents.note(work, seen.subscriptions)
             await self.consents.keep(work, _history(seen, known), now)
-            wished = {each.customer_id for each in seen.subscriptions}
+            made = await self._write_profiles(work, profiles, known)
+            wished = {
+                known[each.customer_id].part_of or each.customer_id for each in seen.subscriptions
+            }
             found = await self.consents.subscriptions(work, list(wished))
             refused = {one: not_profiled_since(found.get(one, ())) for one in wished}
-            decisions, profiles = _take_in(seen, known, refused)
-            await self.customers.write_profiles(work, profiles)
+            decisions = _take_in(seen, known, made, refused)
             await self.consents.state(work, _of_consent(profiles, known))
             await self.feedback.add(work, seen.feedback)
             changes, messages = await self.recorder.write(work, decisions, now)
             changes = [*ended, *changes]
-            concerned = wished | profiles.keys()
-            heeded = concerned and await self.heed(work, concerned, seen.newest(concerned), now)
+            concerned = wished | made.keys()
+            heeded = concerned and await self.heed(work, concerned, seen.newest(), now)
             transaction.messages += [*seen.dead, *messages]
         if changes or heeded:
             self.deliveries_queued.set()
@@ -102,12 +109,32 @@ class HandleActivity:
         if said:
             # Lock all of them in one order: two rounds of locks could deadlock with a batch of
             # assessments.
-            known = await self.customers.lock(work, bought.keys() | said)
+            primary = await self.merges.primaries(work, said)
+            ids = {*bought, *said, *primary.values()}
+            known = await self.customers.lock(work, ids)
+            if any(found.part_of not in (None, *ids) for found in known.values()):
+                raise Transient("a customer has become part of another meanwhile")
             if bought:
                 await self.customers.note_purchases(work, bought)
             return known
         at_risk = await self.customers.note_purchases(work, bought) if bought else set()
         return await self.customers.lock(work, at_risk) if at_risk else {}
+
+    async def _write_profiles(
+        self,
+        work: UnitOfWork,
+        profiles: dict[str, ProfileSeen],
+        known: dict[str, KnownCustomer],
+    ) -> dict[str, ProfileSeen]:
+        """Store profiles by the id that they came with; return those of customers that follow."""
+        own = {c: seen for c, seen in profiles.items() if known[c].grouped}
+        alone = {c: seen for c, seen in profiles.items() if not known[c].grouped}
+        await self.customers.write_profiles(work, alone)
+        await self.customers.write_own(work, own)
+        several = {known[c].part_of or c for c in profiles if known[c].part_of or c in own}
+        made = await self.merges.remade(work, several)
+        await self.customers.write_profiles(work, made)
+        return {c: seen for c, seen in alone.items() if known[c].part_of is None} | made
 
 
 def _moves(batch: Batch, seen: ActivitySeen) -> list[Move]:
@@ -127,14 +154,27 @@ def _of_consent(
     return {
         customer: seen
         for customer, seen in profiles.items()
-        if seen.renewed or seen.profile.consent != known[customer].contact.consent
+        if seen.renewed or seen.profile.consent != _consent(known[customer].own)
+    }
+
+
+def _consent(seen: ProfileSeen | None) -> dict[str, bool]:
+    return {} if seen is None else seen.profile.consent
+
+
+def _newer(seen: ActivitySeen, known: dict[str, KnownCustomer]) -> dict[str, ProfileSeen]:
+    """Return the profiles that are newer than the one stored of their id."""
+    return {
+        customer: found
+        for customer, (_, found) in seen.profiles.items()
+        if found.replaces(known[customer].own)
     }
 
 
 def _history(seen: ActivitySeen, known: dict[str, KnownCustomer]) -> list[Statement]:
     """Return what the batch says of wishes otherwise than what was known, in the log's order."""
     made = [each.stated() for each in seen.subscriptions]
-    newest = {customer: found.profile for customer, found in known.items()}
+    newest = {customer: found.own for customer, found in known.items()}
     for customer, found in seen.all_profiles:
         before = newest[customer]
         late = not found.replaces(before)
@@ -150,8 +190,12 @@ def _history(seen: ActivitySeen, known: dict[str, KnownCustomer]) -> list[Statem
 
 
 def _take_in(
-    seen: ActivitySeen, known: dict[str, KnownCustomer], refused: Mapping[str, datetime | None]
-) -> tuple[BatchDecisions, dict[str, ProfileSeen]]:
+    seen: ActivitySeen,
+    known: dict[str, KnownCustomer],
+    profiles: dict[str, ProfileSeen],
+    refused: Mapping[str, datetime | None],
+) -> BatchDecisions:
+    """Return what follows for tasks; `profiles`: of customers, as they are from now on."""
     page = BatchDecisions()
     states = {customer: found.state for customer, found in known.items()}
     for customer, since in refused.items():
@@ -162,17 +206,15 @@ def _take_in(
         states[customer], ended = purchased(states[customer], at)
         for closed in ended:
             page.close(closed, tp)
-    profiles = {}
-    for customer, (tp, found) in seen.profiles.items():
-        if not found.replaces(known[customer].profile):
-            continue
-        profiles[customer] = found
+    causes = {known[c].part_of or c: tp for c, (tp, _) in seen.profiles.items()}
+    for customer, found in profiles.items():
         since = found.at if found.profile.do_not_contact else None
         states[customer], ended = settle(replace(states[customer], do_not_contact_at=since))
         for closed in ended:
-            page.close(closed, tp)
+            page.close(closed, causes[customer])
     for each in seen.subscriptions:
-        states[each.customer_id], ended = settle(states[each.customer_id])
+        one = known[each.customer_id].part_of or each.customer_id
+        states[one], ended = settle(states[one])
         for closed in ended:
             page.close(closed, each.tp or CAUSE)
-    return page, profiles
+    return page

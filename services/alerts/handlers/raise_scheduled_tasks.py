@@ -146,7 +146,9 @@ class RaiseScheduledTasks:
                 at=now,
             )
             for each in found
-            if known[each.customer_id].state.left_alone is None
+            # Since they were read, one may be part of another customer, or to be left alone.
+            if known[each.customer_id].part_of is None
+            and known[each.customer_id].state.left_alone is None
         ]
         decisions = BatchDecisions()
         for task in await self.rows.new_only(work, tasks):

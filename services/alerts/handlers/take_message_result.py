@@ -104,18 +104,23 @@ class TakeMessageResult:
         endpoint_id: str,
         message_id: str | None = None,
     ) -> None:
+        """Unsubscribe all ids of a customer: each stays so if they come apart."""
         at, now = await self.business_clock.now(work), self.clock.now()
-        seen = SubscriptionSeen(
-            customer_id=customer_id,
-            channel=spelled(channel),
-            at=at,
-            ended=True,
-            reported_by=f"endpoint:{endpoint_id}",
-            event_id=message_id or f"{at.isoformat()}",
-        )
-        await self.consents.note(work, [seen])
-        await self.consents.keep(work, [seen.stated()], now)
-        await self.heed(work, [customer_id], at, now)
+        ids = await self.consents.ids(work, customer_id)
+        seen = [
+            SubscriptionSeen(
+                customer_id=each,
+                channel=spelled(channel),
+                at=at,
+                ended=True,
+                reported_by=f"endpoint:{endpoint_id}",
+                event_id=message_id or at.isoformat(),
+            )
+            for each in ids
+        ]
+        await self.consents.note(work, seen)
+        await self.consents.keep(work, [each.stated() for each in seen], now)
+        await self.heed(work, ids, at, now)
 
     async def _store(
         self, work: UnitOfWork, message: StoredMessage, outcome: Result, reason: str | None

@@ -20,6 +20,8 @@ class FeedbackView(BaseModel):
 
     id: str
     customer_id: str
+    came_with: str
+    """The id that it came with: `customer_id`, or another of the customer's ids."""
     customer_name: str | None
     owner_id: str | None
     grade: str | None

@@ -6,11 +6,16 @@ from alembic import op
 from shared.postgres import roles
 
 revision = "alerts_0026"
-down_revision = "alerts_0023"
+down_revision = "alerts_0024"
 branch_labels = None
 depends_on = None
 
 SCHEMA = "alerts"
+
+_REFUSED = (
+    "s.channel = 'profiling' AND s.unsubscribed_at IS NOT NULL "
+    "AND (s.subscribed_at IS NULL OR s.subscribed_at <= s.unsubscribed_at)"
+)
 
 
 def upgrade() -> None:
@@ -43,7 +48,8 @@ def upgrade() -> None:
         "WHERE channel = 'profiling'"
     )
     op.execute(
-        "CREATE VIEW alerts.not_profiled AS SELECT customer_id FROM alerts.subscription "
-        "WHERE channel = 'profiling' AND unsubscribed_at IS NOT NULL "
-        "AND (subscribed_at IS NULL OR subscribed_at <= unsubscribed_at)"
+        "CREATE VIEW alerts.not_profiled AS SELECT s.customer_id FROM alerts.subscription s "  # noqa: S608 (a constant of ours)
+        f"WHERE {_REFUSED} UNION SELECT c.part_of FROM alerts.subscription s "
+        f"JOIN alerts.customer c USING (customer_id) WHERE {_REFUSED} "
+        "AND c.part_of IS NOT NULL AND NOT coalesce(c.contact, false)"
     )
