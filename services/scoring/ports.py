@@ -114,16 +114,6 @@ class EventRows:
         return EventRows(**columns)
 
 
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """Customers of a batch who do not want to be assessed."""
-
-    customers: Collection[str] = frozenset()
-    fresh: Collection[str] = ()
-    """Those who refuse from this batch on: what was known of them has changed."""
-    messages: Sequence[Message] = ()
-
-
 @dataclass(slots=True)
 class PartitionBatch:
     """Part of one partition in a batch; in a replay it ends at most with one tick."""

@@ -1,15 +1,27 @@
 """Customers of one batch, with the inputs of the arithmetic."""
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.scoring.ports import Due, EventRows, PartitionBatch
+from shared.postgres.outbox import Message
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Customers of a batch who do not want to be assessed."""
+
+    customers: Collection[str] = frozenset()
+    fresh: Collection[str] = ()
+    """Those who refuse from this batch on: what was known of them has changed."""
+    messages: Sequence[Message] = ()
 
 
 class BatchCustomers:

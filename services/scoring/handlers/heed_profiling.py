@@ -6,8 +6,7 @@ as if they had never refused.
 
 from dataclasses import dataclass, field
 
-from services.scoring.handlers.batch import BatchCustomers
-from services.scoring.ports import LeftOut
+from services.scoring.handlers.batch import BatchCustomers, LeftOut
 from services.scoring.store.profiling import ProfilingTable, Wish
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.outbox import Message

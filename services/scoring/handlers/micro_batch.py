@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 import structlog
 
 from services.scoring.handlers.assess_customers import Assessor
-from services.scoring.handlers.batch import BatchCustomers
+from services.scoring.handlers.batch import BatchCustomers, LeftOut
 from services.scoring.handlers.classify_customers import ClassificationTables
 from services.scoring.handlers.link_customers import bounded
 from services.scoring.handlers.member_states import fold_own_states
@@ -32,7 +32,6 @@ from services.scoring.ports import (
     Decode,
     Due,
     EventRows,
-    LeftOut,
     PartitionBatch,
     Predictor,
     Recorded,
