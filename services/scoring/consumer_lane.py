@@ -61,7 +61,7 @@ class ConsumerLane:
     ) -> None:
         self.name = f"activity-{number}"
         ledger, outbox = Ledger(engine, SCHEMA), Outbox(SCHEMA)
-        self._relay = _relay(number, settings, kafka, engine, outbox)
+        self._relay = relay = _relay(number, settings, kafka, engine, outbox)
         cached_max = settings.cache_customers_max // settings.lanes
         self._store = CachingStore(BatchStore(engine, ledger, outbox), cached_max)
         self._shadow, self._dead_letter_topic = shadow, settings.dead_letter_topic
@@ -75,7 +75,6 @@ class ConsumerLane:
             batch_records_max=settings.batch_records_max,
             on_claim=self._claimed,
         )
-        relay = self._relay
         transactions = BatchTransactions(engine=engine, ledger=ledger, outbox=outbox, relay=relay)
         self._quarantine = quarantine_of(settings, transactions)
         classifications = CachingClassifications(ClassificationTable(), self._store)

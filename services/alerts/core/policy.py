@@ -93,8 +93,7 @@ def decide(
     | the customer is held out                                            | held_out       |
     | otherwise                                                           | raised         |
 
-    `effects`: what the playbooks do for a customer, as far as it was measured; they are asked about
-    statistical signs and win-back only.
+    `effects`: what was measured of playbooks; asked about statistical signs and win-back only.
 
     A rule that raises lets every sign pass. Where none holds, or none may be raised and no task
     is open, the rule raises a task of its own, and no further one until it has not held for an

@@ -158,10 +158,9 @@ class Ground:
 
 def new_task(raised: Raised, message: RiskAssessed, wishes: Wishes, ground: Ground) -> Task:
     """Return the new task of the step `raised`, by the profile and the wishes of the customer."""
-    profile = wishes.profile
     policy, cause, opened_at = ground.policy, raised.task.cause, raised.task.opened_at
     playbook = choose(policy, message.standing, cause, raised.leaving)
-    owner = profile.owner
+    profile, owner = wishes.profile, wishes.profile.owner
     queue = queue_of(playbook.service, owner.id if owner else None)
     calendar = ground.calendar(owner.id if owner and queue == "owner" else None)
     days = playbook.due_working_days
