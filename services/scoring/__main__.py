@@ -17,6 +17,7 @@ with ended_by_interrupt():  # importing takes a second
         partitions,
         profiling,
         rebuild,
+        restored,
         training,
         value,
     )
@@ -35,6 +36,7 @@ def _add_commands(commands: Any) -> None:
         profiling,
         imports,
         rebuild,
+        restored,
         assessments,
         evaluate,
         features,

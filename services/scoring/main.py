@@ -48,7 +48,9 @@ from shared.http.app import create_app, limits_of
 from shared.http.audit_routes import add_audit_routes
 from shared.http.auditing import Auditing
 from shared.http.erasures import add_erasure_routes
-from shared.http.export_routes import EXPORTS, add_export_routes
+from shared.http.export_routes import add_export_routes
+from shared.http.me_route import add_me_route
+from shared.http.token_routes import add_token_routes
 from shared.kafka.fenced import FencedConsumer
 from shared.kafka.producer import Producer
 from shared.kafka.relay import Relay
@@ -96,9 +98,7 @@ async def run() -> int:
         for n in range(settings.lanes)
     ]
     tokens, audit = Tokens(engine, api_token, clock), Audit(engine, SCHEMA)
-    limits = limits_of(
-        settings, guard=tokens, audit=Auditing(entries=audit, clock=clock, also=(EXPORTS,))
-    )
+    limits = limits_of(settings, guard=tokens, audit=Auditing(entries=audit, clock=clock))
     app = create_app("Ebbwatch scoring", health, limits, settings.instance)
     _add_routes(app, engine, tokens, clock)
     imports = ImportWatch(clock)
@@ -211,6 +211,8 @@ def _add_routes(app: FastAPI, engine: AsyncEngine, tokens: Tokens, clock: Clock)
     add_absence_routes(app, decisions, identity, tokens, clock)
     add_routes(app, HistoryReader(engine), identity, tokens)
     add_audit_routes(app, Audit(engine, SCHEMA), tokens)
+    add_me_route(app, tokens)
+    add_token_routes(app, tokens, SCHEMA, clock)
     add_export_routes(app, export_of(engine), MEANINGS, tokens, clock)
 
 

@@ -6,7 +6,7 @@ from alembic import op
 from shared.postgres import roles
 
 revision = "alerts_0026"
-down_revision = "alerts_0024"
+down_revision = "alerts_0025"
 branch_labels = None
 depends_on = None
 

@@ -6,7 +6,7 @@ from alembic import op
 from shared.postgres import roles
 
 revision = "scoring_0024"
-down_revision = "scoring_0022"
+down_revision = "scoring_0023"
 branch_labels = None
 depends_on = None
 
