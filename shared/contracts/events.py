@@ -207,8 +207,8 @@ class Profile(msgspec.Struct, kw_only=True, omit_defaults=True):
     consent: dict[ShortText, bool] = {}
     do_not_contact: bool = False
     no_profiling: bool | None = None
-    """True: the customer does not want to be assessed; False: allows it. None: this profile says
-    nothing about it, and what was said before stands."""
+    """True: the customer does not want to be assessed; False: allows it. None: this profile does
+    not state it, and an earlier statement stands."""
     attributes: Annotated[dict[ShortText, ShortText], Meta(max_length=100)] = {}
     """Demographics or anything else that segments may use."""
 

@@ -57,7 +57,7 @@ STEPS = st.lists(
 
 
 class World:
-    """What a customer has said so far: as it is stored, and event by event as a person reads it."""
+    """A customer's wishes so far: as they are stored, and event by event as a person reads them."""
 
     def __init__(self) -> None:
         self.profile = Profile()
@@ -71,7 +71,7 @@ class World:
         return Wishes(self.profile, tuple(self.stored.values()))
 
     def say(self, number: int, kind: str, value: object) -> None:
-        """Let the customer say something on this day."""
+        """Let the customer state something on this day."""
         if isinstance(value, Profile):
             self.profile = value
             return
@@ -91,7 +91,7 @@ class World:
             self.away -= set(CHANNELS) if name == "*" else {name}
 
     def allows(self, channel: str, *, asks: bool) -> bool:
-        """Return whether what was said allows contact on a channel."""
+        """Return whether the statements allow contact on a channel."""
         said = [v for k, v in self.profile.consent.items() if k.strip().lower() == channel]
         consents = all(said) if said else not asks
         contact = self.profiled and not self.profile.do_not_contact
@@ -169,7 +169,7 @@ def test_no_message_is_sent_to_the_customer_against_a_wish(
 
 
 def test_nothing_is_queued_but_where_the_wishes_are_asked() -> None:
-    """Whoever adds a way to send must ask for the wishes, and name it here."""
+    """A new way to send must ask for the wishes, and be named here."""
     makers = {
         path.relative_to(ALERTS).as_posix()
         for path in ALERTS.rglob("*.py")

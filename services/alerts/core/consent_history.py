@@ -1,4 +1,4 @@
-"""What of a customer's wishes an event states anew, for the history of wishes. No I/O."""
+"""The wishes that an event states anew, for the history of wishes. No I/O."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ Said = Literal[
     "consent", "refusal", "no_statement", "do_not_contact", "may_contact", "unsubscribed",
     "subscribed",
 ]  # fmt: skip
-"""`no_statement`: a newer profile no longer says anything about a channel, which ends a consent."""
+"""`no_statement`: a newer profile no longer contains a channel, which ends a consent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Statement:
 
     customer_id: str
     at: datetime
-    """When it was said, by the source's clock."""
+    """Time of the statement, by the source's clock."""
     source: str
     """The event's source, or the provider's endpoint."""
     event_id: str
@@ -33,7 +33,7 @@ class Statement:
 
 
 def stated(before: Profile, after: Profile) -> Iterator[tuple[str, Said]]:
-    """Return what a profile says otherwise than the one before it: (about, said).
+    """Return how a profile differs from the one before it: (about, said).
 
     >>> list(stated(Profile(consent={"sms": True}), Profile(consent={"email": False})))
     [('email', 'refusal'), ('sms', 'no_statement')]

@@ -93,7 +93,7 @@ class CustomerState(msgspec.Struct, frozen=True, gc=False):
     do_not_contact_at: datetime | None = None
     """Time of the profile by which the customer must not be contacted; None: no such profile."""
     not_profiled_at: datetime | None = None
-    """When the customer said that they do not want to be assessed; None: they may be."""
+    """Time of the customer's refusal to be assessed; None: they may be."""
     open: tuple[OpenTask, ...] = ()
 
     @property

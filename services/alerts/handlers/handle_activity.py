@@ -172,7 +172,7 @@ def _newer(seen: ActivitySeen, known: dict[str, KnownCustomer]) -> dict[str, Pro
 
 
 def _history(seen: ActivitySeen, known: dict[str, KnownCustomer]) -> list[Statement]:
-    """Return what the batch says of wishes otherwise than what was known, in the log's order."""
+    """Return the wishes of the batch that differ from the known ones, in the log's order."""
     made = [each.stated() for each in seen.subscriptions]
     newest = {customer: found.own for customer, found in known.items()}
     for customer, found in seen.all_profiles:

@@ -1,4 +1,4 @@
-"""Adapts the open tasks of customers whose wishes have changed: the channel that they name."""
+"""Adapts the open tasks of customers with changed wishes: the channel that they name."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field

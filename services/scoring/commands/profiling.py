@@ -1,6 +1,6 @@
 """Operator commands: whether a customer may be assessed.
 
-`refuse` and `allow` send what the customer said to the activity topic, as any source may: an
+`refuse` and `allow` send the customer's statement to the activity topic, as any source may: an
 interaction `unsubscribed` or `subscribed` with the channel `profiling`. Scoring and alerts take it
 in at its place in the log.
 """

@@ -1,7 +1,7 @@
 """Leaves customers out of assessment who do not want to be assessed.
 
-Their events are folded into their states as anybody's, so that whoever allows it again is assessed
-as if they had never refused.
+Their events are folded into their states like all others, so that a customer who allows it again is
+assessed as if there had been no refusal.
 """
 
 from dataclasses import dataclass, field

@@ -75,7 +75,7 @@ LeaveOut = Callable[[UnitOfWork, BatchCustomers], Awaitable[LeftOut]]
 
 
 async def nobody(_: UnitOfWork, __: BatchCustomers) -> LeftOut:
-    """Leaves nobody out."""
+    """Leaves no customer out."""
     return LeftOut()
 
 

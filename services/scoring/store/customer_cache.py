@@ -110,7 +110,7 @@ class CachingStore:
         return await self._inner.own_states(work, ids)
 
     def drop(self, customers: Iterable[str]) -> None:
-        """Removes customers whose stored rows were changed otherwise than by `write`."""
+        """Removes customers with stored rows that something else than `write` has changed."""
         self._slots.drop(customers)
         self._customers, self._customer_slots = (), np.zeros(0, np.int64)
 

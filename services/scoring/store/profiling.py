@@ -1,4 +1,4 @@
-"""SQL of customers who do not want to be assessed: what they said, and what is withdrawn then."""
+"""SQL of customers who do not want to be assessed: their statements, and what is withdrawn then."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -47,7 +47,7 @@ _WITHDRAW = (
 
 
 class Wish(NamedTuple):
-    """What an event says about being assessed."""
+    """Statement of an event about being assessed."""
 
     customer_id: str
     """The id that it came with."""
@@ -62,7 +62,7 @@ class ProfilingTable:
     async def refused(self, work: UnitOfWork, customers: Collection[str]) -> set[str]:
         """Return which of these customers do not want to be assessed, by any of their ids.
 
-        While nobody refuses, this is one tiny query.
+        Without any refusal this is one tiny query.
         """
         if not customers or not await work.driver.fetchval(
             "SELECT EXISTS (SELECT 1 FROM scoring.profiling)"
@@ -75,7 +75,7 @@ class ProfilingTable:
         return {row["customer_id"] for row in rows}
 
     async def note(self, work: UnitOfWork, wishes: Sequence[Wish]) -> None:
-        """Store what was said; the newest counts, in whatever order it comes."""
+        """Store the statements; the newest counts, in whatever order it comes."""
         await work.driver.execute(_NOTE, *map(list, zip(*wishes, strict=True)))
 
     async def still_assessed(self, work: UnitOfWork, customers: Collection[str]) -> list[str]:

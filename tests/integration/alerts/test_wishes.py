@@ -128,7 +128,7 @@ async def test_who_refuses_profiling_has_no_tasks_until_they_allow_it(
     await bench.read_activity(said(True, 0.5))
     ended = await rows(bench.engine, "SELECT status, close_reason FROM alerts.task")
     assert ended == [("closed", "not_profiled")] * 3
-    await bench.read_activity(profile(Profile(birthday=BORN), day(0.6)))  # says nothing about it
+    await bench.read_activity(profile(Profile(birthday=BORN), day(0.6)))  # without the field
     await bench.read_risk(assessed(2, 1))
     await bench.read_changes(entered("web", 2, 1.1))
     await bench.take_care()(day(1.2))

@@ -36,13 +36,13 @@ def worker(engine: AsyncEngine, store: PostgresStore, *, replay: bool = False) -
 
 
 def said(kind: str, customer: str, at: datetime) -> bytes:
-    """Return what a customer says about profiling, as an interaction."""
+    """Return a customer's statement about profiling, as an interaction."""
     data = ActivityData(kind=kind, channel="Profiling")
     return activity.event(f"{kind}-{at}", customer, at, kind=types.INTERACTION, data=data)
 
 
 def marked(customer: str, at: datetime, *, refuses: bool) -> bytes:
-    """Return a profile that says it."""
+    """Return a profile with the statement."""
     data = ActivityData(profile=Profile(name="Vera", no_profiling=refuses))
     return activity.event(f"p-{at}", customer, at, kind=types.PROFILE, data=data)
 

@@ -73,7 +73,7 @@ class WishView(BaseModel):
     """A channel in lower case; `*`: any contact, or all channels; `profiling`: being assessed."""
     said: Said
     at: datetime
-    """When it was said, by the source's clock."""
+    """Time of the statement, by the source's clock."""
     source: str
     event_id: str
     late: bool
@@ -136,7 +136,7 @@ def add_messages(app: FastAPI, parts: Parts) -> None:
 
     @app.get("/v1/wishes", dependencies=reads, tags=["messages"])
     async def list_wishes(customer_id: str, cursor: Cursor = None, limit: Limit = 50) -> WishPage:
-        """List what a customer allowed and refused, and who said so, the last read first."""
+        """List what a customer allowed and refused, with the source, the last read first."""
         before = None if cursor is None else serial(decoded(cursor))
         async with unit_of_work(parts.engine) as work:
             found = await Consents().history(work, customer_id, before, limit + 1)

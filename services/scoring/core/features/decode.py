@@ -75,7 +75,7 @@ def kind_of(activity: Activity) -> int:
 
 
 def refuses_profiling(activity: Activity) -> bool | None:
-    """Return whether the customer refuses to be assessed, or allows it; None: says neither."""
+    """Return whether the customer refuses to be assessed, or allows it; None: neither."""
     data = activity.data
     if data.profile is not None:
         return data.profile.no_profiling

@@ -16,9 +16,9 @@ _REFUSED = "p.refused_at IS NOT NULL AND (p.allowed_at IS NULL OR p.allowed_at <
 
 
 def upgrade() -> None:
-    """A table of what was said by id, and a view of all ids of the customers who refuse.
+    """A table of statements by id, and a view of all ids of the customers who refuse.
 
-    A contact of an account is a person of its own: what a contact says does not count for it.
+    A contact of an account is a person of its own: a refusal does not count for the account.
     """
     time = sa.DateTime(timezone=True)
     op.create_table(
