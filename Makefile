@@ -150,16 +150,18 @@ $(DATASETS): requirements/datasets.txt | $(READY)
 	@touch $@
 
 .PHONY: check
-check: $(READY) ## Format, lint, types, import rules, drift of the JSON Schemas
+check: $(READY) ## Format, lint, types, import rules, drift of the generated files
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(PY) -m deploy.schemas --check
+	$(PY) -m deploy.metrics --check
 
 .PHONY: schemas
-schemas: $(READY) ## Write the JSON Schemas of the contracts anew
+schemas: $(READY) ## Write the generated files anew: JSON Schemas of the contracts, docs/metrics.md
 	$(PY) -m deploy.schemas
+	$(PY) -m deploy.metrics
 
 .PHONY: requirements
 requirements: $(READY) ## Pin the requirement files anew from the .in files (UPGRADE=1: newest versions)

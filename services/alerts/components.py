@@ -5,6 +5,7 @@ from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.alerts import metrics
 from services.alerts.connectors.check_remote import Described
 from services.alerts.connectors.context import ConnectorContext
 from services.alerts.connectors.poll_changes import PollChanges
@@ -39,11 +40,12 @@ from services.alerts.handlers.handle_assessments import HandleAssessments
 from services.alerts.handlers.handle_segment_entries import HandleSegmentEntries
 from services.alerts.handlers.heed_wishes import HeedWishes
 from services.alerts.handlers.measure_effect import MeasureEffect
+from services.alerts.handlers.measure_warnings import MeasureWarnings
 from services.alerts.handlers.merge_customers import MergeCustomers
 from services.alerts.handlers.record_task_changes import RecordTaskChanges
 from services.alerts.handlers.send_customer_messages import SendCustomerMessages
 from services.alerts.handlers.take_message_result import TakeMessageResult
-from services.alerts.handlers.update_gauges import observe_aside, observe_kept
+from services.alerts.handlers.update_gauges import observe_aside, observe_kept, observe_realised
 from services.alerts.inbound.activity import ActivityDecoder
 from services.alerts.inbound.changes import ChangesDecoder
 from services.alerts.inbound.http.callbacks import Returning
@@ -138,7 +140,11 @@ class Alerts:
     def transactions(self, name: str) -> BatchTransactions:
         """Return what opens the transactions of one consumer loop."""
         return BatchTransactions(
-            engine=self.engine, ledger=self.ledger, outbox=self.outbox, relay=self.relays[name]
+            engine=self.engine,
+            ledger=self.ledger,
+            outbox=self.outbox,
+            relay=self.relays[name],
+            timed=metrics.SERVICE.timed,
         )
 
     def assess(self) -> HandleAssessments:
@@ -175,6 +181,7 @@ class Alerts:
             transactions=self.transactions("activity"),
             clock=self.clock,
             deliveries_queued=self.deliveries_queued,
+            live=self.settings.clock != "replay",
         )
 
     def enter(self) -> HandleSegmentEntries:
@@ -236,6 +243,17 @@ class Alerts:
             effect_page=effect_page,
             business_clock=self.business_clock,
             clock=self.clock,
+        )
+
+    def measure_warnings(self) -> MeasureWarnings:
+        """Return the loop that measures what became of the warnings."""
+        return MeasureWarnings(
+            engine=self.engine,
+            rules=self.rules,
+            trials=self.trials,
+            stored=DryRunPolicy(engine=self.engine, assessments=Assessments()),
+            business_clock=self.business_clock,
+            observe=observe_realised,
         )
 
     def endpoint_admin(self) -> EndpointAdmin:

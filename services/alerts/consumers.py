@@ -21,6 +21,7 @@ def consumer(alerts: Alerts, name: str, topic: str, batch_records_max: int) -> F
         batch_records_max=batch_records_max,
         compacted=frozenset({alerts.settings.risk_topic}),
         on_claim=alerts.relays[name].recover,
+        metrics=metrics.SERVICE,
     )
 
 

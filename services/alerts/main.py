@@ -1,11 +1,13 @@
 """Wires alerts together: settings -> adapters -> handlers -> loops. No decisions in here."""
 
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from functools import partial
 
 from fastapi import FastAPI
 
+from services.alerts import metrics
 from services.alerts.components import Alerts
 from services.alerts.connectors.registry import Connectors, refused
 from services.alerts.connectors.routes import add_crm_callbacks
@@ -23,6 +25,7 @@ from services.alerts.inbound.http.endpoints import add_endpoints
 from services.alerts.inbound.http.visible import owners_now
 from services.alerts.inbound.policy_file import read_policy
 from services.alerts.settings import AlertsSettings
+from services.alerts.store.due_tasks import OpenTasks
 from services.alerts.store.export import MEANINGS, export_of
 from services.alerts.store.tables import SCHEMA
 from services.alerts.timers import tend
@@ -34,12 +37,16 @@ from shared.http.erasures import add_erasure_routes
 from shared.http.export_routes import add_export_routes
 from shared.http.me_route import add_me_route
 from shared.http.token_routes import add_token_routes
+from shared.kafka.fenced import FencedConsumer
 from shared.kafka.settings import KafkaSettings
+from shared.observability.collectors import begin
 from shared.postgres.audit import Audit, AuditRetention
 from shared.postgres.engine import create_engine, unit_of_work
+from shared.postgres.ledger import TopicPartition as Tp
 from shared.postgres.settings import PostgresSettings
 from shared.runtime import service
 from shared.runtime.dependencies import Dependencies
+from shared.runtime.watching import Reads
 
 
 async def run() -> int:
@@ -48,7 +55,22 @@ async def run() -> int:
     postgres, kafka = PostgresSettings(), KafkaSettings()
     engine = create_engine(postgres, "alerts")
     alerts = Alerts(settings, kafka, engine)
-    dependencies = Dependencies(alerts.health, "alerts", postgres, kafka)
+    consumers = _consumers(alerts)
+    read = (settings.risk_topic, settings.activity_topic, settings.changes_topic)
+    begin(metrics.QUARANTINED, read)
+    dependencies = Dependencies(
+        alerts.health,
+        postgres,
+        kafka,
+        engine,
+        metrics.SERVICE,
+        Reads(
+            schema=SCHEMA,
+            topics=lambda: read,
+            owned=lambda: set[Tp]().union(*(each.assigned for each in consumers.values())),
+            sent=lambda: [n for relay in alerts.relays.values() for n in relay.acknowledged],
+        ),
+    )
     async with AsyncExitStack() as closing:
         closing.push_async_callback(engine.dispose)
         closing.push_async_callback(dependencies.close)
@@ -57,7 +79,7 @@ async def run() -> int:
         http = await closing.enter_async_context(alerts.http())
         connectors = alerts.connectors(http)
         closing.push_async_callback(connectors.close)
-        return await _run(alerts, connectors)
+        return await _run(alerts, connectors, consumers, dependencies.watch)
 
 
 def _application(
@@ -69,7 +91,7 @@ def _application(
     limits = limits_of(
         settings, guard=parts.tokens, open=(CALLBACKS,), bodies=BODIES, audit=auditing
     )
-    app = create_app("Ebbwatch alerts", alerts.health, limits, settings.instance)
+    app = create_app("Ebbwatch alerts", alerts.health, limits, settings.instance, metrics.SERVICE)
     add_routes(app, parts)
     managing = alerts.managing(admin, connectors)
     add_endpoints(app, parts.tokens, managing)
@@ -81,10 +103,27 @@ def _application(
     add_export_routes(app, export_of(alerts.engine), MEANINGS, parts.tokens, alerts.clock)
     add_callbacks(app, alerts.returning(DeliveryLog(alerts.engine)))
     add_crm_callbacks(app, alerts.crm_callbacks(connectors))
+    app.measure()
     return app
 
 
-async def _run(alerts: Alerts, connectors: Connectors) -> int:
+def _consumers(alerts: Alerts) -> dict[str, FencedConsumer]:
+    """Build the consumers of the topics, by the name of their loop."""
+    settings = alerts.settings
+    read = {
+        "risk": (settings.risk_topic, settings.risk_batch_records_max),
+        "activity": (settings.activity_topic, settings.activity_batch_records_max),
+        "changes": (settings.changes_topic, settings.changes_batch_records_max),
+    }
+    return {name: consumer(alerts, name, *what) for name, what in read.items()}
+
+
+async def _run(
+    alerts: Alerts,
+    connectors: Connectors,
+    consumers: Mapping[str, FencedConsumer],
+    watch: service.Loop,
+) -> int:
     settings, health = alerts.settings, alerts.health
     log = DeliveryLog(alerts.engine)
     admin = alerts.endpoint_admin()
@@ -97,27 +136,20 @@ async def _run(alerts: Alerts, connectors: Connectors) -> int:
         async with unit_of_work(alerts.engine) as unit:
             await alerts.rules.begin_with(unit, first, alerts.clock.now())
 
-    risk = consumer(alerts, "risk", settings.risk_topic, settings.risk_batch_records_max)
-    activity = consumer(
-        alerts, "activity", settings.activity_topic, settings.activity_batch_records_max
-    )
-    changes = consumer(
-        alerts, "changes", settings.changes_topic, settings.changes_batch_records_max
-    )
     audit = Audit(alerts.engine, SCHEMA)
     app = _application(alerts, connectors, admin, audit)
 
     async def assigned() -> str | None:
-        settled = all(consumer.settled for consumer in (risk, activity, changes))
+        settled = all(each.settled for each in consumers.values())
         return None if settled else "partitions are not claimed yet"
 
     health.add_check("partitions", assigned)
     health.add_note("set_aside", alerts.isolation.note)
 
     loops: dict[str, service.Loop] = {
-        "risk": reading(alerts, "risk", risk, alerts.assess()),
-        "activity": reading(alerts, "activity", activity, alerts.observe()),
-        "changes": reading(alerts, "changes", changes, alerts.enter()),
+        "risk": reading(alerts, "risk", consumers["risk"], alerts.assess()),
+        "activity": reading(alerts, "activity", consumers["activity"], alerts.observe()),
+        "changes": reading(alerts, "changes", consumers["changes"], alerts.enter()),
         "deliver": alerts.deliver(connectors),
         "looks": alerts.poll_changes(connectors),
         "verdicts": PublishVerdicts(
@@ -133,6 +165,14 @@ async def _run(alerts: Alerts, connectors: Connectors) -> int:
         "erasures": alerts.erase_messages(),
         "audit": AuditRetention(audit, alerts.clock, settings.audit_retention_days),
         "housekeeping": alerts.housekeeping().watch,
-        "measure": UpdateGauges(waiting=log.waiting, clock=alerts.clock, health=health),
+        "lag": watch,
+        "measure": UpdateGauges(
+            waiting=log.waiting,
+            open_tasks=OpenTasks(alerts.engine),
+            endpoints=admin.ids,
+            clock=alerts.clock,
+            health=health,
+        ),
+        "warnings": alerts.measure_warnings(),
     }
     return await service.run(loops, app, settings, health, prepare)

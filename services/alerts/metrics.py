@@ -1,10 +1,25 @@
 """Every metric of alerts, declared once. No customer, owner or task in a label."""
 
+from collections.abc import Collection
+from typing import Final, get_args
+
 from prometheus_client import Counter, Gauge, Histogram
+
+from services.alerts.core.customer import CloseReason
+from services.alerts.core.customer_message import Suppression
+from services.alerts.core.raised_causes import Why
+from services.alerts.core.signs import CHURNED, POLICY_RULE
+from services.alerts.delivery.core.retry import Outcome
+from shared.contracts.signs import URGENCY
+from shared.contracts.treatment import Verdict
+from shared.kafka.transaction import STAGES
+from shared.observability.collectors import ScrapeGauge, begin
+from shared.observability.service_metrics import SHARED_BY_ALL, ServiceMetrics
 
 LATENCY_BUCKETS_S = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 """Bucket edges at the latency targets, 0.3 s usually and 1 s at worst; larger ones for outages."""
 
+SERVICE = ServiceMetrics("alerts", "the commit of what alerts does about it (of purchases)", STAGES)
 MESSAGES = Counter(
     "ebbwatch_alerts_assessments_total",
     "Assessments read, by the row of the decision table that applied (`stale`: an old revision)",
@@ -85,11 +100,6 @@ LOG_REST = Gauge(
     "1: rows of a table kept by time lie outside its partitions and wait for one",
     ["table"],
 )
-LAG_RECORDS = Gauge(
-    "ebbwatch_alerts_consumer_lag_records",
-    "Records between our position and the end of the log",
-    ["topic", "partition"],
-)
 POLLS = Counter(
     "ebbwatch_alerts_crm_looks_total",
     "Polls of a CRM for changes, by endpoint and outcome (done, failed)",
@@ -113,3 +123,73 @@ SET_ASIDE = Gauge(
     "a row, by kind: alert on it",
     ["kind"],
 )
+OPEN_TASKS = ScrapeGauge(
+    "ebbwatch_alerts_open_tasks",
+    "Open tasks by the group that is to do them (owner, fast_response, self_service, unowned) and "
+    f"their cause ({SHARED_BY_ALL})",
+    ["group", "cause"],
+)
+WARNINGS_PER_100 = Gauge(
+    "ebbwatch_alerts_warnings_per_100_customers",
+    "Warnings inferred from numbers, raised or held out in the last 30 days, per 100 customers "
+    f"with a rhythm of their own, measured every 6 hours ({SHARED_BY_ALL})",
+)
+BUDGET_PER_100 = Gauge(
+    "ebbwatch_alerts_warnings_budget_per_100_customers",
+    f"The budget of the policy in force for the same; +Inf: it has none ({SHARED_BY_ALL})",
+)
+REALISED_RECALL = ScrapeGauge(
+    "ebbwatch_alerts_realised_recall_ratio",
+    "Share of the lapses of the last 180 days with a warning before they were complete; no series "
+    f"without a lapse ({SHARED_BY_ALL})",
+)
+REALISED_PRECISION = ScrapeGauge(
+    "ebbwatch_alerts_realised_precision_ratio",
+    "Share of the warnings of the last 180 days with a known outcome that a lapse followed; no "
+    f"series before the first outcome ({SHARED_BY_ALL})",
+)
+
+CAUSES: Final = (*URGENCY, CHURNED, POLICY_RULE)
+"""Causes that are shown from the start; those of schedules and segments join them."""
+
+begin(MESSAGES, get_args(Why))
+begin(ACTIVITY, ["purchase", "profile", "feedback", "subscription"])
+begin(DEAD_LETTERS, ["risk", "activity", "changes"])
+begin(CUSTOMER_MESSAGES, ["handed", "waits", *get_args(Suppression)])
+begin(TASKS_RAISED, CAUSES)
+begin(TASKS_CLOSED, CAUSES, get_args(CloseReason))
+begin(VERDICTS, get_args(Verdict))
+
+_OF_ENDPOINTS: Final = (
+    MESSAGE_RESULTS,
+    DELIVERIES,
+    ATTEMPT_S,
+    ENDPOINTS_DISABLED,
+    BREAKER_OPEN,
+    DELIVERIES_QUARANTINED,
+    POLLS,
+    WAY_BACK,
+)
+
+
+class EndpointSeries:
+    """Creates the series of endpoints when they come, and removes them when they are deleted."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+        self._gone: set[str] = set()
+
+    def __call__(self, endpoints: Collection[str]) -> None:
+        """Bring the series in line with the endpoints that there are now, by id."""
+        now = set(endpoints)
+        for endpoint in now - self._known:
+            begin(DELIVERIES, [endpoint], get_args(Outcome))
+            begin(ENDPOINTS_DISABLED, [endpoint])
+            begin(DELIVERIES_QUARANTINED, [endpoint])
+            BREAKER_OPEN.labels(endpoint)
+        # Every time: an attempt that was under way may have been counted after the deletion.
+        self._gone = (self._gone | self._known) - now
+        for endpoint in self._gone:
+            for metric in _OF_ENDPOINTS:
+                metric.remove_by_labels({"endpoint": endpoint})
+        self._known = now

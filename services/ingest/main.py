@@ -59,6 +59,7 @@ from shared.kafka.quarantine import PassOver, Quarantine
 from shared.kafka.settings import KafkaSettings
 from shared.kafka.worker import work
 from shared.kernel.errors import Invalid
+from shared.observability.collectors import begin
 from shared.postgres.audit import Audit, AuditRetention
 from shared.postgres.engine import create_engine, unit_of_work
 from shared.postgres.erasures import Erasures
@@ -69,6 +70,7 @@ from shared.runtime.clock import Clock, SystemClock
 from shared.runtime.dependencies import Dependencies
 from shared.runtime.health import Health
 from shared.runtime.service import Stop
+from shared.runtime.watching import Reads
 
 LETTERS_RECORDS_MAX = 500
 """Dead letters stored in one transaction; they are rare, and large ones have megabytes."""
@@ -95,23 +97,26 @@ def _registry(settings: IngestSettings) -> SchemaRegistry | None:
     )
 
 
-def _letters(
-    settings: IngestSettings,
-    kafka: KafkaSettings,
-    engine: AsyncEngine,
-    clock: Clock,
-    health: Health,
-) -> service.Loop:
-    """Builds the loop that indexes dead letters."""
-    ledger = Ledger(engine, SCHEMA)
-    letters = FencedConsumer(
+def _letter_consumer(
+    settings: IngestSettings, kafka: KafkaSettings, engine: AsyncEngine
+) -> FencedConsumer:
+    """Builds the consumer of dead letters."""
+    return FencedConsumer(
         settings=kafka,
-        ledger=ledger,
+        ledger=Ledger(engine, SCHEMA),
         topics=(settings.dead_letter_topic,),
         group=f"{settings.group}-dead-letters",
         worker=socket.gethostname(),
         batch_records_max=LETTERS_RECORDS_MAX,
+        metrics=metrics.SERVICE,
     )
+
+
+def _letters(
+    letters: FencedConsumer, engine: AsyncEngine, clock: Clock, health: Health
+) -> service.Loop:
+    """Builds the loop that indexes dead letters."""
+    ledger = Ledger(engine, SCHEMA)
     passed = PassOver(
         engine=engine,
         ledger=ledger,
@@ -248,26 +253,47 @@ def _application(
     limits = limits_of(
         settings, guard=tokens, bodies=BODIES, open=OPEN, basic=BASIC, audit=auditing
     )
-    app = create_app("Ebbwatch ingest", health, limits, settings.instance)
+    app = create_app("Ebbwatch ingest", health, limits, settings.instance, metrics.SERVICE)
     add_routes(app, parts)
     add_audit_routes(app, audit, tokens)
     add_me_route(app, tokens)
     add_token_routes(app, tokens, SCHEMA, clock)
     given = (settings, engine, outlet, clock, app, tokens)
-    return app, {
+    loops: dict[str, service.Loop] = {
         "contents": _dead_letters(*given),
         "erasures": _add_erasures(*given),
         "audit": AuditRetention(audit, clock, settings.audit_retention_days),
     }
+    app.measure()
+    return app, loops
+
+
+def _dependencies(
+    settings: IngestSettings,
+    kafka: KafkaSettings,
+    engine: AsyncEngine,
+    health: Health,
+    reader: RawConsumer,
+    letters: FencedConsumer,
+) -> Dependencies:
+    """Builds the checks of the servers and the watch on the lag."""
+    begin(metrics.QUARANTINED, [*settings.raw_topics, settings.dead_letter_topic])
+    reads = Reads(
+        schema=SCHEMA,
+        topics=lambda: (*reader.topics, settings.dead_letter_topic),
+        owned=lambda: reader.assigned | letters.assigned,
+        group=settings.group,
+    )
+    return Dependencies(health, PostgresSettings(), kafka, engine, metrics.SERVICE, reads)
 
 
 async def run() -> int:
     """Runs the ingest service until SIGTERM; returns the exit status."""
-    settings, kafka, postgres = IngestSettings(), KafkaSettings(), PostgresSettings()
+    settings, kafka = IngestSettings(), KafkaSettings()
     clock = SystemClock()
     health = Health(clock)
     rates = read_rates(settings)
-    engine = create_engine(postgres, "ingest")
+    engine = create_engine(PostgresSettings(), "ingest")
     outlet, raw_outlet = Producer(kafka, "ingest"), Producer(kafka, "ingest-http")
     refused_outlet, replay_outlet = (Producer(kafka, f"ingest-{n}") for n in ("refused", "replay"))
     outlets = (outlet, raw_outlet, refused_outlet, replay_outlet)
@@ -280,8 +306,11 @@ async def run() -> int:
     registry = _registry(settings)
     frames = OpenFrames(registry, clock, settings.registry_topics)
     health.add_check("registry", frames.trouble)
+    reader = RawConsumer(
+        kafka, settings.raw_topics, settings.group, settings.batch_records_max, metrics.SERVICE
+    )
     raw = RawTopics(
-        RawConsumer(kafka, settings.raw_topics, settings.group, settings.batch_records_max),
+        reader,
         _accept(settings, outlet, rates, mappings, sources, clocks, frames),
         FloodWatch(Stops(engine), settings.flood_share_max, clock),
         health,
@@ -289,22 +318,22 @@ async def run() -> int:
         UnfinishedRecords(engine),
         mappings,
     )
-    index_letters = _letters(settings, kafka, engine, clock, health)
+    letters = _letter_consumer(settings, kafka, engine)
+    index_letters = _letters(letters, engine, clock, health)
     keep = _keep(settings, refused_outlet, clock)
     refused = _both(clocks, keep)
     parts = _parts(settings, engine, raw_outlet, rates, refused, sources, clock)
     app, of_routes = _application(settings, engine, replay_outlet, health, parts)
-    dependencies = Dependencies(health, "ingest", postgres, kafka)
+    dependencies = _dependencies(settings, kafka, engine, health, reader, letters)
     closing: list[Producer | Dependencies | SchemaRegistry] = [*outlets, dependencies]
     if registry is not None:
         closing.append(registry)
-    loops: dict[str, service.Loop] = {
+    loops = of_routes | {
         "raw": raw.consume,
-        "lag": raw.measure_lag,
+        "lag": dependencies.watch,
         "dead-letters": index_letters,
         "refused": keep.watch,
         "clocks": clocks.watch,
-        **of_routes,
     }
     try:
         return await service.run(loops, app, settings, health)

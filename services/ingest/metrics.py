@@ -12,8 +12,16 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from services.ingest.core.accept import Event
 from services.ingest.core.source_clocks import SourceReport
-from shared.contracts.events import DATA_BY_TYPE
+from shared.contracts.events import CONTROL_TYPES, DATA_BY_TYPE
+from shared.observability.collectors import begin
+from shared.observability.service_metrics import ServiceMetrics
 
+SERVICE = ServiceMetrics(
+    "ingest",
+    "its acknowledgement on the activity topic",
+    ("decide", "wait", "send", "commit"),
+    outbox=False,
+)
 ACCEPTED = Counter("ebbwatch_ingest_events", "Events accepted", ["type"])
 NOTED = Counter(
     "ebbwatch_ingest_noted",
@@ -26,14 +34,6 @@ BATCH_SECONDS = Histogram(
     "One batch from its reading on: decide, wait for the one before, send, commit",
     # Ingest's share of the promised second from event to task.
     buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
-)
-LAG_RECORDS = Gauge(
-    "ebbwatch_ingest_lag_records", "Raw records not yet handled", ["topic", "partition"]
-)
-LAG_SECONDS = Gauge(
-    "ebbwatch_ingest_lag_seconds",
-    "Age of the last handled record while more wait; 0 when none do",
-    ["topic", "partition"],
 )
 IGNORED = Counter("ebbwatch_ingest_ignored", "Records that a mapping's rule ignores", ["mapping"])
 VERSION = Gauge("ebbwatch_ingest_mapping_version", "Version in force", ["mapping"])
@@ -133,3 +133,11 @@ def http_records(source: str, outcome: str, count: int) -> None:
     """Counts records of an HTTP source; its name is bounded, since it has a mapping."""
     if count:
         HTTP_RECORDS.labels(source, outcome).inc(count)
+
+
+begin(ACCEPTED, (*DATA_BY_TYPE, *sorted(CONTROL_TYPES)))
+begin(NOTED, sorted({*FIELDS, OTHER}))
+begin(DEAD_LETTERS, ["ingest"], sorted({*FIELDS, OTHER}))
+begin(HTTP_EVENTS, ["accepted", "ignored", "refused", "noted"])
+begin(HTTP_REFUSED, ["kept", "known", "dropped"])
+begin(INDEXED, sorted({*STAGES, OTHER}))

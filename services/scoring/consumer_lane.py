@@ -1,9 +1,12 @@
 """Consumer lane: a member of the consumer group with stores and messages of its own."""
 
+import math
 import socket
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from functools import partial
 
+import numpy as np
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring import metrics
@@ -60,27 +63,22 @@ class ConsumerLane:
         isolation: ItemIsolation,
     ) -> None:
         self.name = f"activity-{number}"
+        self.newest_s = -math.inf
+        """Time of the newest event that was folded, Unix seconds UTC; -inf before the first."""
+        self._clock, self._live_clock = isolation.clock, settings.clock != "replay"
         ledger, outbox = Ledger(engine, SCHEMA), Outbox(SCHEMA)
         self._relay = relay = _relay(number, settings, kafka, engine, outbox)
         cached_max = settings.cache_customers_max // settings.lanes
         self._store = CachingStore(BatchStore(engine, ledger, outbox), cached_max)
         self._shadow, self._dead_letter_topic = shadow, settings.dead_letter_topic
         self._alarm = SourceAlarm(self.name)
-        self.consumer = FencedConsumer(
-            settings=kafka,
-            ledger=ledger,
-            topics=(settings.activity_topic,),
-            group=settings.group,
-            worker=f"{socket.gethostname()}/{number}",
-            batch_records_max=settings.batch_records_max,
-            on_claim=self._claimed,
-        )
+        self.consumer = _consumer(number, settings, kafka, ledger, self._claimed)
         transactions = BatchTransactions(engine=engine, ledger=ledger, outbox=outbox, relay=relay)
         self._quarantine = quarantine_of(settings, transactions)
         classifications = CachingClassifications(ClassificationTable(), self._store)
         erasure = CustomerErasure(engine)
         decode = ActivityDecoder(settings.dead_letter_topic, replay=settings.clock == "replay")
-        handle = MicroBatch(
+        self._sweeping = handle = MicroBatch(
             decode=decode,
             store=self._store,
             sender=self._relay,
@@ -112,6 +110,16 @@ class ConsumerLane:
     async def __call__(self, stop: service.Stop, health: Health) -> None:
         await work(self.consumer, self._handle, self._quarantine, stop, health, self.name)
 
+    @property
+    def sent(self) -> list[int]:
+        """Ids of the outbox's rows that were sent and not yet deleted."""
+        return self._relay.acknowledged
+
+    @property
+    def looked_s(self) -> float:
+        """Monotonic time at which due customers were last assessed, or none was found."""
+        return self._sweeping.looked_s
+
     async def close(self) -> None:
         await self._relay.close()
 
@@ -122,8 +130,30 @@ class ConsumerLane:
 
     def _observe(self, effects: BatchEffects, seconds: float) -> None:
         observe_batch(effects, seconds, self._dead_letter_topic)
+        self.newest_s = max(self.newest_s, newest_of(effects))
+        if self._live_clock:
+            observe_latency(effects, self._clock.now().timestamp())
         self._alarm(effects.moves)
         self._shadow.offer(effects)
+
+
+def _consumer(
+    number: int,
+    settings: ScoringSettings,
+    kafka: KafkaSettings,
+    ledger: Ledger,
+    on_claim: Callable[[Claim], Awaitable[None]],
+) -> FencedConsumer:
+    return FencedConsumer(
+        settings=kafka,
+        ledger=ledger,
+        topics=(settings.activity_topic,),
+        group=settings.group,
+        worker=f"{socket.gethostname()}/{number}",
+        batch_records_max=settings.batch_records_max,
+        on_claim=on_claim,
+        metrics=metrics.SERVICE,
+    )
 
 
 def _relay(
@@ -162,6 +192,22 @@ def quarantine_of(settings: ScoringSettings, transactions: BatchTransactions) ->
         observe=lambda topic: metrics.QUARANTINED.labels(topic).inc(),
     )
     return park.quarantine()
+
+
+def newest_of(effects: BatchEffects) -> float:
+    """Returns the time of a batch's newest event, Unix seconds UTC; -inf without one."""
+    times = effects.events.time
+    return max(times).timestamp() if times else -math.inf
+
+
+def observe_latency(effects: BatchEffects, now_s: float) -> None:
+    """Counts how long a batch's live events took; `now_s` is Unix seconds UTC."""
+    events = effects.events
+    live = np.array(events.live, bool)
+    if live.any():
+        times = np.array([at.timestamp() for at in events.time])
+        metrics.SERVICE.event_latency.observe(now_s - times[live])
+        metrics.ASSESSMENT_LATENCY.observe(now_s - np.array(events.received_ms)[live] / 1000)
 
 
 def observe_batch(effects: BatchEffects, seconds: float, dead_letter_topic: str) -> None:

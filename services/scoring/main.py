@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from fastapi import FastAPI
@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring import metrics
 from services.scoring.consumer_lane import ConsumerLane, quarantine_of
-from services.scoring.core.imports import under_way
+from services.scoring.gauges import Silences, observe_aside, read_ages, show
 from services.scoring.handlers.import_watch import ImportWatch
 from services.scoring.handlers.model_serving import ModelServing
 from services.scoring.handlers.monitor_model import MonitorModel
@@ -57,11 +57,13 @@ from shared.kafka.relay import Relay
 from shared.kafka.settings import KafkaSettings
 from shared.kafka.transaction import BatchTransactions
 from shared.kafka.worker import work
+from shared.observability.collectors import begin
 from shared.postgres.audit import Audit, AuditRetention
 from shared.postgres.engine import create_engine
 from shared.postgres.erasures import Erasures
 from shared.postgres.housekeeping import Housekeeping, Kept, TimeTable
 from shared.postgres.ledger import Ledger
+from shared.postgres.ledger import TopicPartition as Tp
 from shared.postgres.outbox import Outbox
 from shared.postgres.settings import PostgresSettings
 from shared.postgres.suspects import Suspects
@@ -71,6 +73,7 @@ from shared.runtime.dependencies import Dependencies
 from shared.runtime.health import Health
 from shared.runtime.isolation import ItemIsolation
 from shared.runtime.loop import repeat
+from shared.runtime.watching import Reads
 
 ERASURES_S = 60.0
 """Seconds between scans for the stored events of erased customers: one serves all that wait."""
@@ -85,28 +88,26 @@ async def run() -> int:
     kafka = KafkaSettings()
     clock = SystemClock()
     health = Health(clock)
-    postgres = PostgresSettings()
-    engine = create_engine(postgres, "scoring")
+    engine = create_engine(PostgresSettings(), "scoring")
     serving = serving_of(settings, engine)
     shadow = ShadowScoring(serving.challenger, Shadows(engine))
     treatments = _Treatments(settings, kafka, engine)
-    isolation = ItemIsolation(Suspects(engine, SCHEMA), clock, _observe_aside)
+    isolation = ItemIsolation(Suspects(engine, SCHEMA), clock, observe_aside)
     value = _Value(settings, engine, isolation)
     health.add_note("set_aside", isolation.note)
     lanes = [
         ConsumerLane(n, settings, kafka, engine, serving, value.valuing, shadow, isolation)
         for n in range(settings.lanes)
     ]
-    tokens, audit = Tokens(engine, api_token, clock), Audit(engine, SCHEMA)
-    limits = limits_of(settings, guard=tokens, audit=Auditing(entries=audit, clock=clock))
-    app = create_app("Ebbwatch scoring", health, limits, settings.instance)
-    _add_routes(app, engine, tokens, clock)
+    app, of_routes = _application(settings, engine, health, clock)
     imports = ImportWatch(clock)
     _add_checks(health, lanes, serving, value.valuing)
     health.add_note("imports", imports.note)
-    dependencies = Dependencies(health, "scoring", postgres, kafka)
+    dependencies = _dependencies(settings, kafka, engine, health, lanes, treatments)
     housekeeping = _housekeeping(settings, engine, clock)
-    gauges = partial(_show, lanes, serving, value.valuing, imports)
+    read_ages(lanes, serving, clock)
+    silences = Silences(settings, engine, clock)
+    gauges = partial(show, lanes, value.valuing, imports)
 
     async def prepare() -> None:
         await serving.refresh()
@@ -121,9 +122,10 @@ async def run() -> int:
                 "shadow": shadow.watch,
                 "watch": watch_of(settings, engine, serving, clock).watch,
                 "housekeeping": housekeeping.watch,
-                "erasures": _erasing(app, engine, tokens, clock),
-                "audit": AuditRetention(audit, clock, settings.audit_retention_days),
+                **of_routes,
                 **value.loops,
+                "lag": dependencies.watch,
+                "silences": silences.watch,
                 "gauges": lambda stop: repeat(gauges, stop, "gauges", GAUGES_S),
             },
             app,
@@ -133,9 +135,50 @@ async def run() -> int:
         )
     finally:
         await asyncio.gather(
-            *(lane.close() for lane in lanes), treatments.close(), dependencies.close()
+            *(lane.close() for lane in lanes),
+            treatments.close(),
+            dependencies.close(),
         )
         await engine.dispose()
+
+
+def _application(
+    settings: ScoringSettings, engine: AsyncEngine, health: Health, clock: Clock
+) -> tuple[FastAPI, dict[str, service.Loop]]:
+    """Builds the HTTP application, and the loops that finish what its routes begin."""
+    tokens, audit = Tokens(engine, api_token, clock), Audit(engine, SCHEMA)
+    limits = limits_of(settings, guard=tokens, audit=Auditing(entries=audit, clock=clock))
+    app = create_app("Ebbwatch scoring", health, limits, settings.instance, metrics.SERVICE)
+    _add_routes(app, engine, tokens, clock)
+    loops: dict[str, service.Loop] = {
+        "erasures": _erasing(app, engine, tokens, clock),
+        "audit": AuditRetention(audit, clock, settings.audit_retention_days),
+    }
+    app.measure()
+    return app, loops
+
+
+def _dependencies(
+    settings: ScoringSettings,
+    kafka: KafkaSettings,
+    engine: AsyncEngine,
+    health: Health,
+    lanes: Sequence[ConsumerLane],
+    treatments: "_Treatments",
+) -> Dependencies:
+    """Builds the checks of the servers and the watch on the lag."""
+
+    topics = (settings.activity_topic, settings.treatment_topic)
+    begin(metrics.QUARANTINED, topics)
+
+    def owned() -> set[Tp]:
+        return set[Tp]().union(treatments.assigned, *(lane.consumer.assigned for lane in lanes))
+
+    def sent() -> list[int]:
+        return [*treatments.sent, *(number for lane in lanes for number in lane.sent)]
+
+    reads = Reads(schema=SCHEMA, topics=lambda: topics, owned=owned, sent=sent)
+    return Dependencies(health, PostgresSettings(), kafka, engine, metrics.SERVICE, reads)
 
 
 def watch_of(
@@ -184,6 +227,7 @@ class _Treatments:
             worker=socket.gethostname(),
             batch_records_max=settings.treatment_batch_records_max,
             on_claim=self._relay.recover,
+            metrics=metrics.SERVICE,
         )
         transactions = BatchTransactions(
             engine=engine, ledger=ledger, outbox=outbox, relay=self._relay
@@ -198,6 +242,16 @@ class _Treatments:
 
     async def __call__(self, stop: service.Stop, health: Health) -> None:
         await work(self._consumer, self._handle, self._quarantine, stop, health, "treatment")
+
+    @property
+    def sent(self) -> list[int]:
+        """Ids of the outbox's rows that were sent and not yet deleted."""
+        return self._relay.acknowledged
+
+    @property
+    def assigned(self) -> set[Tp]:
+        """The partitions of the topic that this process has to read."""
+        return self._consumer.assigned
 
     async def close(self) -> None:
         await self._relay.close()
@@ -286,10 +340,10 @@ def _add_checks(
         return None if settled else "partitions are not claimed yet"
 
     async def model() -> str | None:
-        return None if serving.checked else "the model registry was not read yet"
+        return serving.damaged if serving.checked else "the model registry was not read yet"
 
     async def unusable() -> str | None:
-        return serving.unusable
+        return None if serving.damaged else serving.unusable
 
     async def disabled() -> str | None:
         names = ", ".join(sorted(valuing.unusable))
@@ -299,30 +353,3 @@ def _add_checks(
     health.add_check("model", model)
     health.add_note("model_unusable", unusable)
     health.add_note("segments", disabled)
-
-
-async def _show(
-    lanes: Sequence[ConsumerLane],
-    serving: ModelServing,
-    valuing: ValuePolicyCache,
-    imports: ImportWatch,
-) -> None:
-    """Updates the gauges, also while no batch succeeds."""
-    model, consumers = serving.current(), [lane.consumer for lane in lanes]
-    claims = [claim for c in consumers for claim in c.claims.values()]
-    metrics.MODEL.info({"version": model.version, "method": model.method})
-    metrics.SEGMENTS_UNUSABLE.set(len(valuing.unusable))
-    metrics.PARTITIONS.set(len(claims))
-    metrics.PARTITIONS_STOPPED.set(sum(len(c.stopped) for c in consumers))
-    metrics.BACKFILLS.set(sum(under_way(claim.progress) is not None for claim in claims))
-    imports(claims)
-    metrics.LAG_RECORDS.clear()  # removes partitions that went to another worker
-    for consumer in consumers:
-        for (_, partition), records in consumer.lag().items():
-            metrics.LAG_RECORDS.labels(str(partition)).set(records)
-
-
-def _observe_aside(aside: Mapping[str, int]) -> None:
-    metrics.SET_ASIDE.clear()
-    for kind, count in aside.items():
-        metrics.SET_ASIDE.labels(kind).set(count)

@@ -1,46 +1,25 @@
 """Declares every metric of scoring. No label contains a customer or an owner."""
 
-from collections.abc import Iterable
-from itertools import accumulate
-from typing import Any, Final
+from typing import get_args
 
-import numpy as np
-from prometheus_client import REGISTRY, Counter, Gauge, Histogram, Info
-from prometheus_client.core import HistogramMetricFamily, Metric
-from prometheus_client.registry import Collector
+from prometheus_client import Counter, Gauge, Histogram
 
 from services.scoring.core.value.quality import MEANINGS
-from shared.kernel.arrays import Floats
+from shared.contracts.events import CONTROL_TYPES, DATA_BY_TYPE
+from shared.contracts.risk import BANDS
+from shared.contracts.treatment import TreatmentKind
+from shared.observability.collectors import BatchHistogram, ScrapeGauge, begin
+from shared.observability.service_metrics import (
+    LATENCY_BUCKETS_S,
+    SHARED_BY_ALL,
+    ServiceMetrics,
+)
 
-
-class Shares(Collector):
-    """Histogram of numbers from 0 to 1, in tenths, that counts a whole array at once.
-
-    `prometheus_client.Histogram` takes one number at a time, under a lock; a batch has
-    thousands."""
-
-    _BOUNDS: Final = tuple(tenth / 10 for tenth in range(1, 11))
-
-    def __init__(self, name: str, documentation: str) -> None:
-        self._name, self._documentation = name, documentation
-        self._counts = np.zeros(len(self._BOUNDS) + 1, np.int64)
-        self._sum = 0.0
-        REGISTRY.register(self)
-
-    def observe(self, values: Floats) -> None:
-        """Counts all values."""
-        found = np.searchsorted(self._BOUNDS, values)
-        self._counts = self._counts + np.bincount(found, minlength=len(self._counts))
-        self._sum += float(values.sum())
-
-    def collect(self) -> Iterable[Metric]:
-        """Returns the histogram for a scrape."""
-        counts: list[Any] = list(accumulate(self._counts.tolist()))
-        names = [*map(str, self._BOUNDS), "+Inf"]
-        buckets = list(zip(names, counts, strict=True))
-        yield HistogramMetricFamily(self._name, self._documentation, buckets, self._sum)
-
-
+SERVICE = ServiceMetrics(
+    "scoring",
+    "the committed assessment",
+    ("decode", "load", "assess", "write", "commit", "send"),
+)
 EVENTS = Counter("ebbwatch_scoring_events", "Events that changed a customer's state", ["type"])
 ASSESSMENTS = Counter("ebbwatch_scoring_assessments", "Assessments made", ["band"])
 QUALITY_FLAGS = Counter(
@@ -48,8 +27,6 @@ QUALITY_FLAGS = Counter(
     "Assessments that found this flag; over all assessments: the share of flawed data",
     ["flag"],
 )
-for _flag in MEANINGS:  # from the first scrape: a rate over a missing series is undefined
-    QUALITY_FLAGS.labels(_flag)
 PUBLISHED = Counter("ebbwatch_scoring_risk_messages", "Assessments published to the risk topic")
 DEAD_LETTERS = Counter("ebbwatch_scoring_dead_letters", "Events refused by scoring")
 ERASURES = Counter("ebbwatch_scoring_erasures", "Requests to erase a customer, carried out")
@@ -63,11 +40,10 @@ BATCH_SECONDS = Histogram(
     # Around the promised second from event to task.
     buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5),
 )
-PROBABILITY = Shares(
-    "ebbwatch_scoring_probability_ratio", "Distribution of the assessed churn probability"
-)
-LAG_RECORDS = Gauge(
-    "ebbwatch_scoring_lag_records", "Activity records not yet folded", ["partition"]
+PROBABILITY = BatchHistogram(
+    "ebbwatch_scoring_probability_ratio",
+    "Distribution of the assessed churn probability",
+    [tenth / 10 for tenth in range(1, 11)],
 )
 PARTITIONS = Gauge("ebbwatch_scoring_partitions", "Partitions that this process owns")
 PARTITIONS_STOPPED = Gauge(
@@ -96,7 +72,40 @@ HISTORY_REST = Gauge(
 HISTORY_DROPPED = Counter(
     "ebbwatch_scoring_history_dropped_partitions", "Partitions past their retention", ["table"]
 )
-MODEL = Info("ebbwatch_scoring_model", "The model that serves")
+MODEL = ScrapeGauge(
+    "ebbwatch_scoring_model_info",
+    "1, with the model that serves: its version, how it scores (method: model, pooled or rule) and "
+    "its family",
+    ("version", "method", "family"),
+)
+MODEL_AGE = ScrapeGauge(
+    "ebbwatch_scoring_model_age_seconds",
+    "Since the serving model was made; 0 while the rule serves, which learns nothing",
+)
+FEATURE_AGE = ScrapeGauge(
+    "ebbwatch_scoring_feature_age_seconds",
+    "Since the newest event that this process has folded into features happened; no series before "
+    "its first",
+)
+SILENCE_DUE = Gauge(
+    "ebbwatch_scoring_silence_due_customers",
+    f"Customers whose time to be assessed without an event has come ({SHARED_BY_ALL})",
+)
+SILENCE_OLDEST_DUE = Gauge(
+    "ebbwatch_scoring_silence_oldest_due_seconds",
+    "How long ago the time of the first of these customers came; 0 while none is due "
+    f"({SHARED_BY_ALL})",
+)
+LAST_LOOK_AGE = ScrapeGauge(
+    "ebbwatch_scoring_last_look_age_seconds",
+    "Since this process last assessed the due customers of its partitions, or found none; without "
+    "partitions no series",
+)
+ASSESSMENT_LATENCY = BatchHistogram(
+    "ebbwatch_scoring_assessment_latency_seconds",
+    "From the arrival of a live event in its raw topic to the committed assessment",
+    LATENCY_BUCKETS_S,
+)
 MODEL_UNUSABLE = Gauge(
     "ebbwatch_scoring_model_unusable",
     "1 while the promoted model cannot be loaded and another one serves in its place",
@@ -163,3 +172,9 @@ SET_ASIDE = Gauge(
     "Customers whose sweep is set aside after three faults in a row, by kind: alert on it",
     ["kind"],
 )
+
+begin(EVENTS, (*DATA_BY_TYPE, *sorted(CONTROL_TYPES)))
+begin(ASSESSMENTS, BANDS)
+begin(QUALITY_FLAGS, MEANINGS)
+begin(IDENTITIES, ["linked", "unlinked", "contact", "refused"])
+begin(TREATMENTS, get_args(TreatmentKind))

@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+TreatmentKind = Literal["task_raised", "task_closed", "held_out", "verdict"]
 Verdict = Literal["reached", "action_taken", "leaving", "wrong_alarm"]
 """The owner's finding: spoke to the customer; did something; the customer leaves; the warning was
 wrong."""
@@ -25,7 +26,7 @@ class TreatmentRecorded(msgspec.Struct, kw_only=True, frozen=True, omit_defaults
     """
 
     customer_id: str
-    kind: Literal["task_raised", "task_closed", "held_out", "verdict"]
+    kind: TreatmentKind
     at: datetime
     """Business time, UTC."""
     task_id: str | None = None

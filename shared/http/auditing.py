@@ -4,20 +4,20 @@ The entry is stored before the route runs; without it the request is refused (50
 change is made unseen.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import msgspec
 import structlog
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.http.borders import ENTITY, HOLDER, ROUTES
+from shared.http.borders import ENTITY, HOLDER
 from shared.http.declared import UNDECLARED, declared
 from shared.http.holder import Holder
 from shared.http.problems import problem
+from shared.http.route_of import route_of
 from shared.kernel.errors import Transient
 from shared.kernel.text import unkeepable
 from shared.postgres.audit import Change
@@ -73,7 +73,7 @@ class Auditing:
         holder: Holder | None = scope.get(HOLDER)
         if holder is None:
             return None
-        route, values = _route(scope)
+        route, values = route_of(scope)
         if route is None:
             return None
         what = declared(route.endpoint)
@@ -108,19 +108,6 @@ class _Status:
         if message["type"] == "http.response.start":
             self.outcome = str(message["status"])
         await self._send(message)
-
-
-def _route(scope: Scope) -> tuple[Route | None, dict[str, Any]]:
-    """Returns the route and the path's values; None where no route takes the request."""
-    routes: Sequence[BaseRoute] = scope[ROUTES]
-    for route in routes:
-        match, found = route.matches(scope)
-        if match is Match.FULL:
-            if not isinstance(route, Route):
-                # Such as an included router: what is inside would change things unseen.
-                raise TypeError(f"add the route itself to the application, not {route!r:.80}")
-            return route, dict(found.get("path_params", {}))
-    return None, {}
 
 
 def _text(name: str, *given: Mapping[str, Any]) -> str | None:

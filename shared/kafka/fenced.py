@@ -11,18 +11,19 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from shared.kafka.batch import Batch, ConsumedRecord
 from shared.kafka.log_check import asked, misfit
-from shared.kafka.membership import POLL_TIMEOUT_MS, member_kwargs
+from shared.kafka.membership import POLL_TIMEOUT_MS, Assignments, member_kwargs
 from shared.kafka.offset_commits import OffsetDisplay
 from shared.kafka.partition_ends import PartitionEnds
 from shared.kafka.partition_growth import admit
 from shared.kafka.settings import KafkaSettings
 from shared.kafka.unpacking import install_safe_unpacking
 from shared.kernel.errors import Transient
+from shared.observability.service_metrics import ServiceMetrics
 from shared.postgres.ledger import Claim, Ledger, Move
 from shared.postgres.ledger import TopicPartition as Tp
 
@@ -39,19 +40,6 @@ CLOSE_S = 2.0
 session); without it the broker notices by timeout."""
 
 log = structlog.get_logger(__name__)
-
-
-class _Assignment(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is untyped
-    """Notes what changed. Does not await: an exception in here would only be logged."""
-
-    def __init__(self, owner: "FencedConsumer") -> None:
-        self._owner = owner
-
-    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        self._owner.lose({(tp.topic, tp.partition) for tp in revoked})
-
-    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        self._owner.assign({(tp.topic, tp.partition) for tp in assigned})
 
 
 @dataclass(slots=True)
@@ -72,6 +60,8 @@ class FencedConsumer:
     on_claim: Callable[[Claim], Awaitable[None]] | None = None
     """Awaited once a partition is claimed, before its first record is handed out: sends what a
     former owner left in the outbox."""
+    metrics: ServiceMetrics | None = None
+    """Where rebalances, take-overs and fence losses are counted."""
     _inner: AIOKafkaConsumer | None = None
     _joined: bool = False
     _claims: dict[Tp, Claim] = field(default_factory=dict)
@@ -98,7 +88,8 @@ class FencedConsumer:
         self._inner = inner
         # Subscribed after the start: otherwise the start would last until the whole group has
         # rejoined, and partitions would be assigned that we cannot pause yet.
-        inner.subscribe(topics=list(self.topics), listener=_Assignment(self))
+        listener = Assignments(self.metrics, self.assign, self.lose)
+        inner.subscribe(topics=list(self.topics), listener=listener)
         self._display = OffsetDisplay(inner, self._offsets)
         self._checked_at = asyncio.get_running_loop().time()
 
@@ -120,6 +111,11 @@ class FencedConsumer:
     def claims(self) -> dict[Tp, Claim]:
         """The partitions that this worker owns now."""
         return self._claims
+
+    @property
+    def assigned(self) -> set[Tp]:
+        """The partitions that this worker has to read: its claims, and those it is to claim."""
+        return self._unclaimed | set(self._claims)
 
     @property
     def stopped(self) -> dict[Tp, str]:
@@ -155,6 +151,8 @@ class FencedConsumer:
         """The batch was refused because of `lost`: drop those, keep the rest for the next batch."""
         for tp in lost:
             self._set_aside(tp)
+            if self.metrics is not None:
+                self.metrics.fence_losses.inc()
         self._held = {tp: r for tp, r in batch.records.items() if tp in self._claims}
 
     def reclaim(self) -> None:
@@ -261,13 +259,6 @@ class FencedConsumer:
             rest = [r for r in records if r.offset >= (claim.next_offset or 0)]
             if rest:
                 self._held[tp] = rest
-
-    def lag(self) -> dict[Tp, int]:
-        """Return offsets between ours and the end of what can be read, per claimed partition."""
-        return {
-            tp: max(0, end - (self._claims[tp].next_offset or 0))
-            for tp, end in self._ends().items()
-        }
 
     def _ends(self) -> dict[Tp, int]:
         """Return the ends as of the last fetch. The library reports none of a partition that the
@@ -384,6 +375,8 @@ class FencedConsumer:
         if problem is not None:
             await self._stop(tp, problem)
         else:
+            if self.metrics is not None:
+                self.metrics.take_overs.inc()
             log.info("claimed", tp=tp, epoch=claim.epoch, offset=start)
 
     async def _stop(self, tp: Tp, reason: str) -> None:

@@ -1,9 +1,14 @@
-"""Settings of every member of a consumer group: its name, isolation level and time-outs."""
+"""Every member of a consumer group: its name, isolation level, time-outs, and its assignments."""
 
+from collections.abc import Callable, Iterable
 from typing import Any
+
+from aiokafka import ConsumerRebalanceListener, TopicPartition
 
 from shared.contracts.topics import RAW_MESSAGE_BYTES_MAX
 from shared.kafka.settings import KafkaSettings
+from shared.observability.service_metrics import ServiceMetrics
+from shared.postgres.ledger import TopicPartition as Tp
 
 POLL_TIMEOUT_MS = 100
 """How long a poll waits for records: bounds how late a sweep or a shutdown starts."""
@@ -42,3 +47,26 @@ def member_kwargs(settings: KafkaSettings, group: str) -> dict[str, Any]:
         "max_partition_fetch_bytes": FETCH_BYTES_MAX,
         "fetch_max_wait_ms": FETCH_WAIT_MS_MAX,
     }
+
+
+class Assignments(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is untyped
+    """Notes what changed. Does not await: an exception in here would only be logged."""
+
+    def __init__(
+        self,
+        metrics: ServiceMetrics | None,
+        assign: Callable[[set[Tp]], None] | None = None,
+        lose: Callable[[set[Tp]], None] | None = None,
+    ) -> None:
+        """`assign` and `lose` are called with the partitions that came and went."""
+        self._metrics, self._assign, self._lose = metrics, assign, lose
+
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        if self._lose is not None:
+            self._lose({(tp.topic, tp.partition) for tp in revoked})
+
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        if self._metrics is not None:
+            self._metrics.rebalances.inc()
+        if self._assign is not None:
+            self._assign({(tp.topic, tp.partition) for tp in assigned})

@@ -1,15 +1,18 @@
 """The transaction of a consumed batch: offsets, effects and messages, and the sending after it."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.postgres.ledger import Ledger, Move
 from shared.postgres.outbox import Message, Outbox, Pending
+
+STAGES: Final = ("fence", "handle", "commit", "send")
+"""The stages of a batch that is handled in one transaction, in order."""
 
 
 class Sender(Protocol):
@@ -28,10 +31,13 @@ class BatchTransaction:
     messages: list[Message] = field(default_factory=list)
     """What to send, in order; complete before the commit."""
     pending: Sequence[Pending] = ()
+    done: Callable[[str], None] = lambda _: None
+    """Called after each stage of the batch (`STAGES`)."""
 
     async def send(self) -> None:
         """Send the messages; call it after every commit. Raises Transient without Kafka."""
         await self.relay.flush(self.pending)
+        self.done("send")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +48,8 @@ class BatchTransactions:
     ledger: Ledger
     outbox: Outbox
     relay: Sender
+    timed: Callable[[], Callable[[str], None]] | None = None
+    """Begins to time the stages of a batch (`ServiceMetrics.timed`)."""
 
     @asynccontextmanager
     async def open(self, moves: Sequence[Move]) -> AsyncIterator[BatchTransaction]:
@@ -49,9 +57,13 @@ class BatchTransactions:
 
         Raises Fenced where another worker owns a partition, and Transient.
         """
+        done = (lambda _: None) if self.timed is None else self.timed()
         async with unit_of_work(self.engine) as work:
             await self.ledger.advance(work, moves)
             await self.relay.forget(work)
-            batch = BatchTransaction(work, self.relay)
+            done("fence")
+            batch = BatchTransaction(work, self.relay, done=done)
             yield batch
+            done("handle")
             batch.pending = await self.outbox.add(work, batch.messages)
+        done("commit")

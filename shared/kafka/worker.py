@@ -39,8 +39,6 @@ async def work(
                 batch = await _unless(stop, _read(consumer))
                 if batch is None or not batch.claims:
                     continue
-                if batch.records:
-                    health.behind(name)
                 try:
                     moves = await quarantine(batch, handle)
                 except Fenced as fenced:
@@ -49,8 +47,6 @@ async def work(
                     consumer.fenced(batch, fenced.lost)
                     continue
                 consumer.moved(batch, moves)
-                if moves or not batch.records:
-                    health.committed(name)
                 backoff.reset()
             except Transient as trouble:
                 wait = backoff.next()

@@ -18,8 +18,11 @@ ANSWER_S_MAX = 3.0
 """How long a check may take before it counts as failed. All run at once, so that the probe answers
 within it, and a freeze is reported within the promised 10 s."""
 
-COMMIT_S_MAX = 30.0
-"""Records that wait so long without any commit: the work is stuck."""
+CHECK_S = 5.0
+"""Seconds between two runs of the checks for the metrics: one that fails shows at a scrape soon."""
+
+STARTUP = "startup"
+"""Name of the check that passes once the loops have begun."""
 
 Check = Callable[[], Awaitable[str | None]]
 """Returns None when well, else a description of what is missing."""
@@ -42,7 +45,7 @@ class Health:
         self._checks: dict[str, Check] = {}
         self._notes: dict[str, Check] = {}
         self._results: dict[str, _CheckResult] = {}
-        self._behind: dict[str, float] = {}
+        self._missing: dict[str, str] | None = None
         self.started = False
 
     def beat(self, loop: str) -> None:
@@ -52,16 +55,6 @@ class Health:
     def ended(self, loop: str) -> None:
         """A loop ended on purpose: stop watching it."""
         self._beats.pop(loop, None)
-        self._behind.pop(loop, None)
-
-    def behind(self, loop: str) -> None:
-        """Note that records wait for a loop; the time counts from the first call since its last
-        commit."""
-        self._behind.setdefault(loop, self._clock.monotonic())
-
-    def committed(self, loop: str) -> None:
-        """Note that a loop committed, or that nothing waits for it."""
-        self._behind.pop(loop, None)
 
     def add_check(self, name: str, check: Check) -> None:
         """Register a readiness check."""
@@ -81,15 +74,17 @@ class Health:
         """Return what keeps the service from being ready, by check, within `ANSWER_S_MAX`."""
         found: dict[str, str] = {}
         if not self.started:
-            found["startup"] = "still starting"
+            found[STARTUP] = "still starting"
         found |= await self._answers(self._checks)
-        now = self._clock.monotonic()
-        for loop, since in sorted(self._behind.items()):
-            if now - since > COMMIT_S_MAX:
-                found[f"commits of {loop}"] = (
-                    f"records wait and none was committed for {now - since:.0f} s"
-                )
+        self._missing = found
         return found
+
+    def passing(self) -> dict[str, bool]:
+        """Return whether each check passed when it was last made; False before."""
+        missing = self._missing
+        return {
+            name: missing is not None and name not in missing for name in (STARTUP, *self._checks)
+        }
 
     async def notes(self) -> dict[str, str]:
         """Return the notes, by name."""

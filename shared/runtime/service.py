@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from shared.kernel.errors import Invalid, Transient
 from shared.runtime.backoff import Backoff
 from shared.runtime.gc_tuning import spare_collector
-from shared.runtime.health import Health
+from shared.runtime.health import CHECK_S, Health
 from shared.runtime.protocol import HEAD_BYTES_MAX, KEEP_ALIVE_S, BoundedProtocol
 from shared.runtime.settings import HttpSettings
 
@@ -120,8 +120,9 @@ async def run(
     await asyncio.wait({stopping, serving, *tasks}, return_when=asyncio.FIRST_COMPLETED)
     if all(task.done() and not task.exception() for task in tasks) and not stop:
         spare_collector()  # everything that stays is loaded
-        tasks = {asyncio.create_task(_as_coroutine(fn, stop), name=n) for n, fn in loops.items()}
         health.started = True
+        loops = loops | {"checks": lambda stop: _check(health, stop)}
+        tasks = {asyncio.create_task(_as_coroutine(fn, stop), name=n) for n, fn in loops.items()}
         await asyncio.wait({stopping, serving, *tasks}, return_when=asyncio.FIRST_COMPLETED)
     stop.set()
     log.info("draining", loops=[t.get_name() for t in tasks if not t.done()])
@@ -151,6 +152,13 @@ async def _prepared(prepare: Prepare | None, stop: Stop) -> None:
             await stop.wait(wait)
         else:
             return
+
+
+async def _check(health: Health, stop: Stop) -> None:
+    """Makes the readiness checks for the metrics, also while no probe asks for them."""
+    while not stop:
+        await health.missing()
+        await stop.wait(CHECK_S)
 
 
 async def _as_coroutine(fn: Loop, stop: Stop) -> None:

@@ -54,8 +54,8 @@ def find(
         profile = profiles.get(customer, Profile())
         if profile.owner is not None:
             found.owners.add(profile.owner.id)
-        found.customers += any(_own_rhythm(each) and not is_gone(each) for each in messages)
-        found.lapses += _lapses(messages)
+        found.customers += any(own_rhythm(each) and not is_gone(each) for each in messages)
+        found.lapses += lapses_of(messages)
         if profile.do_not_contact:
             continue
         bought = purchases.get(customer, ())
@@ -72,7 +72,7 @@ def _candidates(
 ) -> list[CandidateWarning]:
     made: list[CandidateWarning] = []
     for message, decision in decisions(policy, CustomerState(customer), messages, effects):
-        if _own_rhythm(message):
+        if own_rhythm(message):
             right = judged(message, bought, end)
             made += [
                 CandidateWarning(customer, value, message.assessed_at, right)
@@ -84,7 +84,8 @@ def _candidates(
     return made
 
 
-def _own_rhythm(message: RiskAssessed) -> bool:
+def own_rhythm(message: RiskAssessed) -> bool:
+    """Return whether the customer has a rhythm of their own."""
     return message.lapse is not None and message.lapse.own_rhythm
 
 
@@ -97,7 +98,7 @@ def _causes(step: Raised | Joined) -> tuple[str, ...]:
     return step.causes if isinstance(step, Joined) else step.task.causes
 
 
-def _lapses(messages: Sequence[RiskAssessed]) -> list[PastLapse]:
+def lapses_of(messages: Sequence[RiskAssessed]) -> list[PastLapse]:
     """Return the silences that became lapses within the history: seen before and after."""
     seen: set[datetime] = set()
     made: dict[datetime, PastLapse] = {}

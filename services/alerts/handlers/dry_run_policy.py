@@ -25,7 +25,7 @@ PAGE: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
-class _Page:
+class HistoryPage:
     """The data of some customers."""
 
     histories: Mapping[str, Sequence[RiskAssessed]]
@@ -50,7 +50,7 @@ class DryRunPolicy:
         """
         found = [DryRunResult() for _ in policies]
         effects = [await self._effects(policy) for policy in policies]
-        async for page in self._pages(begin, end, customers):
+        async for page in self.pages(begin, end, customers):
             for tried, policy, known in zip(found, policies, effects, strict=True):
                 await asyncio.to_thread(
                     try_customers, tried, policy, page.histories, page.bought, page.profiles, end,
@@ -64,7 +64,7 @@ class DryRunPolicy:
         """Return the warnings of a policy without a budget, over the same customers."""
         found = TuningResult()
         effects = await self._effects(policy)
-        async for page in self._pages(begin, end, customers):
+        async for page in self.pages(begin, end, customers):
             await asyncio.to_thread(
                 find, found, policy, page.histories, page.bought, page.profiles, end, effects
             )
@@ -74,14 +74,17 @@ class DryRunPolicy:
         async with unit_of_work(self.engine) as work:
             return await self.fits.current(work, policy.name)
 
-    async def _pages(self, begin: datetime, end: datetime, customers: int) -> AsyncIterator[_Page]:
+    async def pages(
+        self, begin: datetime, end: datetime, customers: int
+    ) -> AsyncIterator[HistoryPage]:
+        """Yield what is stored of the first customers by id, at most `customers` of them."""
         after, left = "", min(customers, CUSTOMERS_MAX)
         while left > 0:
             async with unit_of_work(self.engine) as work:
                 histories = await self.assessments.between(work, begin, end, after, min(PAGE, left))
                 bought = await self.assessments.purchases(work, list(histories), begin)
                 profiles = await self.assessments.profiles(work, list(histories))
-            yield _Page(histories, bought, profiles)
+            yield HistoryPage(histories, bought, profiles)
             if len(histories) < min(PAGE, left):
                 break
             left -= len(histories)

@@ -19,7 +19,6 @@ from services.alerts.handlers.erase_customers import EraseCustomers
 from services.alerts.handlers.give_verdict import CAUSE
 from services.alerts.handlers.heed_wishes import HeedWishes
 from services.alerts.handlers.record_task_changes import BatchDecisions, RecordTaskChanges, count
-from services.alerts.handlers.update_gauges import note_lag
 from services.alerts.ports import TICK, ActivitySeen, KnownCustomer, ProfileSeen
 from services.alerts.store.consents import Consents
 from services.alerts.store.customers import Customers
@@ -53,11 +52,12 @@ class HandleActivity:
     clock: Clock
     deliveries_queued: asyncio.Event
     """Set once deliveries are committed: wakes the delivery sender of this process."""
+    live: bool = True
+    """False in a replay, where an event's time is long past."""
     merges: Merges = field(default_factory=Merges)
 
     async def __call__(self, batch: Batch) -> Sequence[Move]:
         """Process a batch; return the offsets that were committed with the effects."""
-        note_lag(batch)
         if not batch:
             return []
         seen = self.decode(batch)
@@ -88,6 +88,10 @@ class HandleActivity:
             transaction.messages += [*seen.dead, *messages]
         if changes or heeded:
             self.deliveries_queued.set()
+        if self.live:
+            now_s = self.clock.now().timestamp()
+            ages = [now_s - at.timestamp() for _, _, at in seen.purchases]
+            metrics.SERVICE.event_latency.observe(ages)
         metrics.ACTIVITY.labels("purchase").inc(len(seen.purchases))
         metrics.ACTIVITY.labels("profile").inc(len(seen.profiles))
         metrics.ACTIVITY.labels("feedback").inc(len(seen.feedback))

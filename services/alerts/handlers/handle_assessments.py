@@ -32,7 +32,6 @@ from services.alerts.handlers.record_task_changes import (
     TaskUpdate,
     count,
 )
-from services.alerts.handlers.update_gauges import note_lag
 from services.alerts.ports import AssessmentSeen, Decoded, KnownCustomer
 from services.alerts.store.assessments import Assessments
 from services.alerts.store.customers import Customers
@@ -70,7 +69,6 @@ class HandleAssessments:
 
     async def __call__(self, batch: Batch) -> Sequence[Move]:
         """Process a batch; return the offsets that were committed with the effects."""
-        note_lag(batch)
         if not batch:
             return []
         decoded = self.decode(batch)

@@ -26,7 +26,6 @@ from services.alerts.core.task import Ground, Task
 from services.alerts.handlers.drop_erased import drop_erased
 from services.alerts.handlers.merge_customers import MergeCustomers
 from services.alerts.handlers.record_task_changes import BatchDecisions, RecordTaskChanges, count
-from services.alerts.handlers.update_gauges import note_lag
 from services.alerts.ports import ClassificationChanged, Decoded, KnownCustomer
 from services.alerts.store.customers import Customers
 from services.alerts.store.policies import Policies
@@ -135,7 +134,6 @@ class HandleSegmentEntries:
 
     async def __call__(self, batch: Batch) -> Sequence[Move]:
         """Process a batch; return the offsets that were committed with the effects."""
-        note_lag(batch)
         if not batch:
             return []
         decoded = self.decode(batch)

@@ -1,11 +1,15 @@
-"""Updates the gauges: pending deliveries, consumer lag, table partitions, items set aside."""
+"""Updates the gauges: pending deliveries, table partitions, items set aside."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final, get_args
 
 from services.alerts import metrics
-from shared.kafka.batch import Batch
+from services.alerts.core.playbook import Queue
+from services.alerts.core.realised import Realised
+from shared.observability.collectors import ScrapeGauge
 from shared.postgres.housekeeping import Kept
 from shared.runtime.clock import Clock
 from shared.runtime.health import Health
@@ -17,13 +21,8 @@ INTERVAL_S = 5.0
 
 NAME = "measure"
 
-
-def note_lag(batch: Batch) -> None:
-    """Set the lag of each claimed partition: records in the log after this batch."""
-    for tp, end in batch.ends.items():
-        records = batch.records.get(tp)
-        at = records[-1].offset + 1 if records else batch.claims[tp].next_offset or 0
-        metrics.LAG_RECORDS.labels(*tp).set(max(0, end - at))
+NO_TASKS: Final = {(queue, cause): 0 for queue in get_args(Queue) for cause in metrics.CAUSES}
+"""Queues and causes that are shown from the start."""
 
 
 def observe_kept(kept: Kept) -> None:
@@ -40,13 +39,32 @@ def observe_aside(aside: Mapping[str, int]) -> None:
         metrics.SET_ASIDE.labels(kind).set(count)
 
 
+def observe_realised(found: Realised, budget: float | None) -> None:
+    """Set how many warnings there were, the budget, and what became of them."""
+    metrics.WARNINGS_PER_100.set(found.per_100 or 0.0)
+    metrics.BUDGET_PER_100.set(math.inf if budget is None else budget)
+    _show(metrics.REALISED_RECALL, found.recall)
+    _show(metrics.REALISED_PRECISION, found.precision)
+
+
+def _show(gauge: ScrapeGauge, value: float | None) -> None:
+    gauge.read = None if value is None else lambda: [((), value)]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateGauges:
-    """The loop of the gauges. `waiting` returns the count and the oldest of pending deliveries."""
+    """The loop of the gauges.
+
+    `waiting` returns the count and the oldest of pending deliveries; `open_tasks` the number of
+    open tasks by queue and cause; `endpoints` the ids of the endpoints that are not deleted.
+    """
 
     waiting: Callable[[], Awaitable[tuple[int, datetime | None]]]
+    open_tasks: Callable[[], Awaitable[Mapping[tuple[str, str], int]]]
+    endpoints: Callable[[], Awaitable[Collection[str]]]
     clock: Clock
     health: Health
+    series: metrics.EndpointSeries = field(default_factory=metrics.EndpointSeries)
 
     async def __call__(self, stop: Stop) -> None:
         """Run until `stop`."""
@@ -55,5 +73,9 @@ class UpdateGauges:
     async def _update(self) -> None:
         count, oldest = await self.waiting()
         age = (self.clock.now() - oldest).total_seconds() if oldest else 0.0
+        self.series(await self.endpoints())
+        tasks = dict(await self.open_tasks())
+        shown = NO_TASKS | tasks
+        metrics.OPEN_TASKS.read = lambda: [(labels, float(n)) for labels, n in shown.items()]
         metrics.UNDELIVERED.set(count)
         metrics.UNDELIVERED_OLDEST_S.set(max(age, 0.0))

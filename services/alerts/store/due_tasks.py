@@ -5,10 +5,12 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.core.allocation import Load
 from services.alerts.core.task_lifecycle import TaskEvent
 from shared.postgres.engine import UnitOfWork
+from shared.postgres.statements import fetch
 
 
 class DueTasks:
@@ -111,3 +113,19 @@ class TaskLog:
             most,
         )
         return [dict(row) for row in rows]
+
+
+class OpenTasks:
+    """Counts the open tasks."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def __call__(self) -> dict[tuple[str, str], int]:
+        """Return the number of open tasks by queue and cause; raises Transient."""
+        rows = await fetch(
+            self._engine,
+            "SELECT queue, cause, count(*) AS n FROM alerts.task WHERE status = 'open' "
+            "GROUP BY queue, cause",
+        )
+        return {(row["queue"], row["cause"]): row["n"] for row in rows}

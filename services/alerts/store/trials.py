@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from services.alerts.core.experiment_subject import ExperimentSubject
+from services.alerts.core.realised import RaisedWarning
 from services.alerts.ports import PurchaseSeen
 from services.alerts.store.bulk_insert import copied
 from shared.postgres.engine import UnitOfWork
@@ -27,6 +28,22 @@ class Trials:
                 "FROM json_populate_recordset(NULL::alerts.trial, $1::json)",
                 msgspec.json.encode(trials).decode(),
             )
+
+    async def raised(
+        self, work: UnitOfWork, customers: Sequence[str], begin: datetime
+    ) -> dict[str, list[RaisedWarning]]:
+        """Return the warnings about these customers after `begin`, of both arms, by customer."""
+        rows = await work.driver.fetch(
+            "SELECT customer_id, at, revision, cause FROM alerts.trial "
+            "WHERE customer_id = ANY($1::text[]) AND at > $2",
+            list(customers),
+            begin,
+        )
+        found: dict[str, list[RaisedWarning]] = {}
+        for row in rows:
+            warning = RaisedWarning(row["at"], row["revision"], row["cause"])
+            found.setdefault(row["customer_id"], []).append(warning)
+        return found
 
     async def note_purchases(self, work: UnitOfWork, seen: Sequence[PurchaseSeen]) -> None:
         """Store purchases and refunds, each once even if it is delivered twice."""

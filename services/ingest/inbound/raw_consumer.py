@@ -15,10 +15,11 @@ from aiokafka.errors import KafkaError
 from services.ingest.core.faults import fault
 from services.ingest.ports import Unreadable
 from shared.kafka.batch import ConsumedRecord
-from shared.kafka.membership import member_kwargs
+from shared.kafka.membership import Assignments, member_kwargs
 from shared.kafka.settings import KafkaSettings
 from shared.kafka.unpacking import Unread, install_safe_unpacking
 from shared.kernel.errors import Transient
+from shared.observability.service_metrics import ServiceMetrics
 
 IDLE_MS = 100
 """How long a poll waits for a first record, which ends the wait: bounds how late a stop starts."""
@@ -52,12 +53,18 @@ class RawConsumer:
     """
 
     def __init__(
-        self, settings: KafkaSettings, topics: Sequence[str], group: str, batch_records_max: int
+        self,
+        settings: KafkaSettings,
+        topics: Sequence[str],
+        group: str,
+        batch_records_max: int,
+        metrics: ServiceMetrics | None = None,
     ) -> None:
         self._settings = settings
         self._topics = list(topics)
         self._group = group
         self._batch_records_max = batch_records_max
+        self._metrics = metrics
         self._inner: AIOKafkaConsumer | None = None
         self._held = False
         self._spent = False
@@ -121,10 +128,9 @@ class RawConsumer:
         await self.close()
         install_safe_unpacking()
         inner = AIOKafkaConsumer(
-            *self._topics,
-            **member_kwargs(self._settings, self._group),
-            auto_offset_reset="earliest",
+            **member_kwargs(self._settings, self._group), auto_offset_reset="earliest"
         )
+        inner.subscribe(topics=self._topics, listener=Assignments(self._metrics))
         try:
             await inner.start()
         except (KafkaError, OSError) as error:
@@ -212,24 +218,6 @@ class RawConsumer:
         if self._held and self._inner is not None:
             self._held = False
             self._inner.resume(*self._inner.assignment())
-
-    async def lag(self) -> dict[tuple[str, int], int]:
-        """Return the records between our position and the log's end; empty when unknown.
-
-        The member may be replaced meanwhile, when topics change: the old one is asked to the end.
-        """
-        inner = self._inner
-        if inner is None or not self.started:
-            return {}
-        with contextlib.suppress(KafkaError, OSError, TimeoutError):
-            async with asyncio.timeout(PROBE_S):
-                ours = list(inner.assignment())
-                ends = await inner.end_offsets(ours) if ours else {}
-                return {
-                    (tp.topic, tp.partition): max(0, end - await inner.position(tp))
-                    for tp, end in ends.items()
-                }
-        return {}
 
     async def unreachable(self) -> str | None:
         """Return None when the broker answers, else the fault; for the readiness probe."""

@@ -8,7 +8,7 @@ another and noted (`RawQuarantine`): a process that restarts after a crash finds
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -23,7 +23,6 @@ from shared.kernel.errors import Transient
 from shared.runtime.backoff import Backoff
 from shared.runtime.clock import Clock
 from shared.runtime.health import Health
-from shared.runtime.loop import repeat
 from shared.runtime.service import Stop
 
 log = structlog.get_logger(__name__)
@@ -32,9 +31,6 @@ NAME = "raw"
 
 HOLD_S = 1.0
 """Seconds between checks of whether an operator has ended the stop after a flood."""
-
-LAG_S = 5.0
-"""How often the lag is measured: finer than any scrape interval needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +43,7 @@ class _Flight:
 
 
 class RawTopics:
-    """The loops `consume` and `measure_lag`, and the readiness checks of the raw topics."""
+    """The loop `consume`, and the readiness checks of the raw topics."""
 
     def __init__(
         self,
@@ -72,8 +68,6 @@ class RawTopics:
         self._flight: _Flight | None = None
         """At most one, beside the batch that is being decided on. A second would have to be sent
         before the first is acknowledged, and only one wait is to be saved, not two."""
-        self._handled_ms: dict[tuple[str, int], int] = {}
-        """Timestamp of the last handled record, by partition."""
         self._care = (
             None
             if marks is None
@@ -104,23 +98,6 @@ class RawTopics:
             self._health.ended(NAME)
             await self._consumer.close()
 
-    async def measure_lag(self, stop: Stop) -> None:
-        """Update the lag's metrics until `stop`."""
-        await repeat(self._measure_lag, stop, "lag", LAG_S)
-
-    async def _measure_lag(self) -> None:
-        lags = await self._consumer.lag()
-        metrics.LAG_RECORDS.clear()
-        metrics.LAG_SECONDS.clear()
-        for (topic, partition), records in lags.items():
-            metrics.LAG_RECORDS.labels(topic, partition).set(records)
-            handled_ms = self._handled_ms.get((topic, partition))
-            if not records:
-                metrics.LAG_SECONDS.labels(topic, partition).set(0)
-            elif handled_ms is not None:
-                age_s = self._now_ms() / 1000 - handled_ms / 1000
-                metrics.LAG_SECONDS.labels(topic, partition).set(max(0.0, age_s))
-
     async def _turn(self, stop: Stop) -> None:
         if self._mappings is not None:
             topics = await self._mappings.topics(self._consumer.missing)
@@ -132,19 +109,17 @@ class RawTopics:
             await self._consumer.start()
         if await self._flood.blocked():
             metrics.STOPPED.set(1)
-            self._health.committed(NAME)  # the check `intake` reports it
             await self._consumer.hold()
             await stop.wait(HOLD_S)
             return
         metrics.STOPPED.set(0)
         self._consumer.release()
         records = await self._consumer.poll()
-        began_s = self._clock.monotonic()
+        began_s, stage = self._clock.monotonic(), metrics.SERVICE.timed()
         if not records:
             await self._landed()
             await self._consumer.commit_read()
             return
-        self._health.behind(NAME)
         if self._care is not None and self._care.watches(records):
             await self._landed(records)
             await self._care.work(records, lambda: bool(stop) or self._flood.reason is not None)
@@ -154,17 +129,28 @@ class RawTopics:
         except Transient:
             self._consumer.rewind(records)
             raise
+        stage("decide")
         await self._landed(records)
+        stage("wait")
         if self._flood.reason is not None:
             self._consumer.rewind(records)
             return
-        self._health.behind(NAME)  # the commit of the batch before has ended it
-        task = asyncio.create_task(self._finish(records, done, began_s), name=f"{NAME}-flight")
+        task = asyncio.create_task(
+            self._finish(records, done, began_s, stage), name=f"{NAME}-flight"
+        )
         self._flight = _Flight(records, done, task)
 
-    async def _finish(self, records: list[AnyRecord], done: Sorted, began_s: float) -> None:
+    async def _finish(
+        self,
+        records: list[AnyRecord],
+        done: Sorted,
+        began_s: float,
+        stage: Callable[[str], None],
+    ) -> None:
         await self._accept.deliver(done)
+        stage("send")
         await self._consumer.commit(records)
+        stage("commit")
         metrics.BATCH_SECONDS.observe(self._clock.monotonic() - began_s)
 
     async def _landed(self, behind: Sequence[AnyRecord] = ()) -> None:
@@ -189,8 +175,10 @@ class RawTopics:
     def _done(self, records: Sequence[AnyRecord], done: Sorted) -> None:
         """Record that these were committed: health, flood window, metrics."""
         self._health.beat(NAME)
-        self._health.committed(NAME)
         self._flood.note(done.refused)
+        now_s = self._clock.now().timestamp()
+        ages = [now_s - timing.at_s for timing in done.timings]
+        metrics.SERVICE.event_latency.observe(ages)
         for event_type, count in done.accepted.items():
             metrics.ACCEPTED.labels(event_type).inc(count)
         for note in done.notes:
@@ -201,8 +189,6 @@ class RawTopics:
             label = metrics.field_label(letter.field)
             metrics.DEAD_LETTERS.labels(letter.stage, label).inc()
             log.info("refused", origin=str(letter.origin), field=letter.field)
-        for record in records:
-            self._handled_ms[record.topic, record.partition] = record.timestamp
 
     def _now_ms(self) -> int:
         return int(self._clock.now().timestamp() * 1000)

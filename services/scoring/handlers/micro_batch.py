@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 import structlog
 
+from services.scoring import metrics
 from services.scoring.handlers.assess_customers import Assessor
 from services.scoring.handlers.batch import BatchCustomers, LeftOut
 from services.scoring.handlers.classify_customers import ClassificationTables
@@ -125,6 +126,8 @@ class MicroBatch:
         self._swept_at = -sweep_interval_s
         self._alone_last = False
         self._look_up = LOOKED_UP_BATCHES
+        self.looked_s = clock.monotonic()
+        """Monotonic time at which due customers were last assessed, or none was found."""
 
     async def __call__(self, batch: Batch) -> Sequence[Move]:
         """Processes the batch and returns the committed moves.
@@ -192,7 +195,7 @@ class MicroBatch:
         return events, parts
 
     async def _attempt(self, batch: Batch, chosen: DueCustomers) -> Sequence[Move]:
-        began = self._clock.monotonic()
+        began, done = self._clock.monotonic(), metrics.SERVICE.timed()
         self._sweep.last = ()
         if chosen.only:
             (events, parts), sweep = self._without_events(batch), True
@@ -201,6 +204,7 @@ class MicroBatch:
             sweep = self._may_sweep(parts, began, idle=not batch, alone=batch.alone)
         if not batch and not sweep:
             return ()
+        done("decode")
         async with AsyncExitStack() as noted, self._store.open() as work:
             events = await self._without_erased(work, events)
             events, forwarded = await route(work, self._store, events)
@@ -216,6 +220,7 @@ class MicroBatch:
             loaded = await self._store.load(work, job.customers, job.due_at)
             predictor = self._predictor()
             classify = await self._classifications.load(work, job)
+            done("load")
             recorded_at = self._clock.now()
             # PostgreSQL writes the history while Python does the arithmetic.
             recording = asyncio.create_task(self._store.record(work, fresh, recorded_at))
@@ -224,6 +229,7 @@ class MicroBatch:
             finally:
                 await asyncio.wait({recording})
             await recording
+            done("assess")
             effects.recorded_at = recorded_at
             await fold_own_states(work, self._store, job, loaded, effects, repeated)
             effects.moves = [
@@ -232,17 +238,26 @@ class MicroBatch:
                 if t.consumed or t.tp[1] in job.homes
             ]
             if not effects.moves:
+                self._note_look(began, sweep=sweep)
                 return ()
             effects.messages += [m for t in parts for m in t.dead]
             effects.messages += [*conflicts, *forwarded, *left_out.messages]
             pending = await self._store.write(work, effects)
             await self._classifications.write(work, classify)
             await self._sender.forget(work)
+            done("write")
+        done("commit")
+        self._note_look(began, sweep=sweep)
         if self._clock.monotonic() - began > BATCH_S_MAX:
             raise Transient("this batch took so long that another process may own its partitions")
         await self._sender.flush(pending)
+        done("send")
         self._observe(effects, self._clock.monotonic() - began)
         return effects.moves
+
+    def _note_look(self, began: float, *, sweep: bool) -> None:
+        if sweep:
+            self.looked_s = began
 
     async def _linked(self, batch: Batch) -> tuple[EventRows, list[PartitionBatch]]:
         """Decodes a batch, up to a bounded number of statements about ids, and decides on them."""

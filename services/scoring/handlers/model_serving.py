@@ -6,6 +6,7 @@ replaced only after its successor is completely loaded.
 
 import asyncio
 from collections.abc import Callable
+from datetime import datetime
 from typing import Protocol
 
 import structlog
@@ -29,6 +30,8 @@ class Promoted(Protocol):
     def version(self) -> str: ...
     @property
     def digest(self) -> str: ...
+    @property
+    def created_at(self) -> datetime: ...
 
 
 class Registry(Protocol):
@@ -66,8 +69,16 @@ class ModelServing:
         self._refused_challengers: set[str] = set()
         self._poll_s = poll_s
         self.checked = False
+        self.made_at: datetime | None = None
+        """When the serving model was made, UTC; None while the rule serves."""
         self.unusable: str | None = None
         """Why the promoted model does not serve; None while it serves or no model is promoted."""
+
+    @property
+    def damaged(self) -> str | None:
+        """Why the promoted model cannot be read, where it was made for this release; else None."""
+        other_release = self.unusable in self._refused.values()
+        return None if other_release else self.unusable
 
     def current(self) -> Predictor:
         """Returns the predictor to use now."""
@@ -104,6 +115,9 @@ class ModelServing:
                     self._refused[row.version] = why
                     self._swap(self._fallback)
                 self._note_usable(why)
+        serves = row is not None and row.version == self._predictor.version
+        if serves or self._predictor is self._fallback:
+            self.made_at = row.created_at if row is not None and serves else None
         self.checked = True
         await self._refresh_challenger()
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from shared.runtime import health as module
-from shared.runtime.health import COMMIT_S_MAX, Health
+from shared.runtime.health import Health
 from tests.fakes.clock import SetClock
 
 
@@ -65,31 +65,6 @@ async def test_all_are_asked_at_once(health: Health, monkeypatch: pytest.MonkeyP
         health.add_check(name, frozen)
     async with asyncio.timeout(1):
         assert sorted(await health.missing()) == ["a", "b", "c"]
-
-
-async def test_records_that_wait_and_no_commit(health: Health, clock: SetClock) -> None:
-    """The delay is reported after its bound; a commit, or an empty backlog, ends it."""
-    health.behind("activity")
-    clock.seconds += COMMIT_S_MAX
-    assert await health.missing() == {}
-    health.behind("activity")  # read again after an error: it is still the same wait
-    clock.seconds += 1
-    reported = await health.missing()
-    assert reported == {
-        "commits of activity": f"records wait and none was committed for {COMMIT_S_MAX + 1:.0f} s"
-    }
-    health.committed("activity")
-    assert await health.missing() == {}
-    clock.seconds += 10 * COMMIT_S_MAX
-    assert await health.missing() == {}
-
-
-async def test_a_loop_that_ended_is_behind_nothing(health: Health, clock: SetClock) -> None:
-    """The loop ended on purpose."""
-    health.behind("activity")
-    health.ended("activity")
-    clock.seconds += 10 * COMMIT_S_MAX
-    assert await health.missing() == {}
 
 
 async def test_notes_do_not_make_it_unready(health: Health) -> None:

@@ -201,6 +201,12 @@ class EndpointAdmin:
                 )
         return off
 
+    async def ids(self) -> list[str]:
+        """Return the ids of the endpoints that are not deleted."""
+        query = sa.select(e.c.id).where(e.c.deleted_at.is_(None))
+        async with unit_of_work(self._engine) as work:
+            return list((await work.connection.execute(query)).scalars())
+
     async def delete(self, endpoint_id: str, now: datetime) -> bool:
         """Delete an endpoint and its secrets; queued messages count as failed, with the reason.
 

@@ -1,0 +1,69 @@
+"""Counts and times every request by the template of its route, so that no label holds an id."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.http.route_of import route_of
+from shared.observability.service_metrics import ServiceMetrics
+from shared.runtime.clock import SystemClock
+
+UNMATCHED: Final = "unmatched"
+OTHER: Final = "other"
+
+METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+"""Methods that are labels; a sender can name anything."""
+
+OUTCOMES: Final = ("500", "503")
+"""Statuses that every route has from the first scrape, beside that of success: a rate over a
+missing series is undefined."""
+
+
+class Measured:
+    """ASGI middleware around all others."""
+
+    def __init__(self, app: ASGIApp, metrics: ServiceMetrics) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._clock = SystemClock()
+
+    def begin(self, routes: Iterable[BaseRoute]) -> None:
+        """Create the series of these routes."""
+        for route in routes:
+            if isinstance(route, Route):
+                for method in (route.methods or set()) - {"HEAD"}:
+                    success = str(getattr(route, "status_code", None) or 200)
+                    self._metrics.http_seconds.labels(route.path, method)
+                    for status in (success, *OUTCOMES):
+                        self._metrics.http_requests.labels(route.path, method, status)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle and count one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status = self._clock.monotonic(), "500"
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = str(message["status"])
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        finally:
+            route = _template(scope)
+            method = scope["method"] if scope["method"] in METHODS else OTHER
+            self._metrics.http_requests.labels(route, method, status).inc()
+            self._metrics.http_seconds.labels(route, method).observe(
+                self._clock.monotonic() - began
+            )
+
+
+def _template(scope: Scope) -> str:
+    """Returns the route's template, also of a request that was refused before its route."""
+    taken = scope.get("route") or route_of(scope)[0]
+    return str(getattr(taken, "path", UNMATCHED))

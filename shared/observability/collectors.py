@@ -1,0 +1,73 @@
+"""Collectors beside those of `prometheus_client`: gauges read at the scrape, histograms of arrays.
+
+A gauge that is set by a loop stands still when the loop does; one that is read at the scrape shows
+what is true then.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import product
+
+import numpy as np
+from prometheus_client import REGISTRY, Counter
+from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from shared.kernel.arrays import Floats
+
+Labels = tuple[str, ...]
+Read = Callable[[], Iterable[tuple[Labels, float]]]
+"""Returns the label values and the value of each series."""
+
+
+class ScrapeGauge(Collector):
+    """Gauge of which `read` returns the series at each scrape; no series before it is set."""
+
+    def __init__(self, name: str, documentation: str, labelnames: Sequence[str] = ()) -> None:
+        self.name, self.documentation = name, documentation
+        self.labelnames = tuple(labelnames)
+        self.read: Read | None = None
+        REGISTRY.register(self)
+
+    def collect(self) -> Iterable[Metric]:
+        """Returns the gauge for a scrape."""
+        family = GaugeMetricFamily(self.name, self.documentation, labels=self.labelnames)
+        for labels, value in () if self.read is None else self.read():
+            family.add_metric(labels, value)
+        yield family
+
+
+class BatchHistogram(Collector):
+    """Histogram that counts all numbers of a batch at once.
+
+    `prometheus_client.Histogram` takes one number at a time, under a lock; a batch has thousands.
+    """
+
+    def __init__(self, name: str, documentation: str, buckets: Sequence[float]) -> None:
+        self.name, self.documentation = name, documentation
+        self.labelnames: Labels = ()
+        self._edges = np.array(buckets, np.float64)
+        self._counts = np.zeros(len(self._edges) + 1, np.int64)
+        self._sum = 0.0
+        REGISTRY.register(self)
+
+    def observe(self, values: Sequence[float] | Floats) -> None:
+        """Counts all values."""
+        ordered = np.sort(np.asarray(values, np.float64))
+        below = np.searchsorted(ordered, self._edges, "right")
+        self._counts = self._counts + np.diff(below, prepend=0, append=len(ordered))
+        self._sum += float(ordered.sum())
+
+    def collect(self) -> Iterable[Metric]:
+        """Returns the histogram for a scrape."""
+        names = [*map(str, self._edges.tolist()), "+Inf"]
+        buckets = list(zip(names, self._counts.cumsum().tolist(), strict=True))
+        yield HistogramMetricFamily(self.name, self.documentation, buckets, self._sum)
+
+
+def begin(counter: Counter, *labels: Iterable[str]) -> None:
+    """Creates the series of every combination of label values, at 0.
+
+    A rate over a series that does not exist is undefined, and the first increase is not seen.
+    """
+    for values in product(*labels):
+        counter.labels(*values)
