@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
@@ -52,6 +52,14 @@ class DemoError(RuntimeError):
     """The demo cannot go on; the message names where to find the cause."""
 
 
+class DatabaseUrls(NamedTuple):
+    """PostgreSQL's URL for each role of a service."""
+
+    owner: str
+    """For `migrate`."""
+    runtime: str
+
+
 class Services:
     """The three services and the sample CRM, configured for a replay, in the folder `data`.
 
@@ -66,10 +74,13 @@ class Services:
         *,
         clock: Literal["replay", "live"] = "replay",
         first_base_s: float = 1.0,  # a year passes in a minute: it is not waited for
+        databases: Mapping[str, DatabaseUrls] | None = None,
     ) -> None:
+        """`databases`: by service, where each has roles of its own."""
         self._data = data
         self._clock = clock
         self._first_base_s = first_base_s
+        self._databases = databases or {}
         self.logs = data / "logs"
         self._environment = {**DEFAULTS, **os.environ, **environment, "PYTHONPATH": str(ROOT)}
         self._ports: dict[str, int] = {}
@@ -115,7 +126,7 @@ class Services:
             done = subprocess.run(
                 [sys.executable, "-m", f"services.{name}", *arguments],
                 cwd=ROOT,
-                env=self._environment,
+                env=self._environment_of(name, *arguments),
                 capture_output=True,
                 text=True,
                 check=False,
@@ -235,7 +246,15 @@ class Services:
 
     def _process(self, name: str, module: str, *arguments: str) -> Server:
         command = [sys.executable, "-m", module, *arguments]
-        return Server(name, command, self.logs, self._data, self._environment, grace_s=GRACE_S)
+        environment = self._environment_of(name, *arguments)
+        return Server(name, command, self.logs, self._data, environment, grace_s=GRACE_S)
+
+    def _environment_of(self, name: str, *arguments: str) -> dict[str, str]:
+        urls = self._databases.get(name)
+        if urls is None:
+            return self._environment
+        url = urls.owner if arguments[:1] == ("migrate",) else urls.runtime
+        return self._environment | {"DATABASE_URL": url}
 
     def _configure(self) -> None:
         """Choose ports, as late as possible: a free port is free only for a while."""

@@ -31,7 +31,7 @@ def _add_commands(commands: Any) -> None:
     partitions.add_commands(SPEC, commands)
     set_aside.add_commands(SPEC, commands)
     erasures.add_commands(SPEC, (TREATMENT,), commands)
-    held.add_commands(SPEC, kinds, commands)
+    held.add_commands(SPEC, kinds, (TREATMENT,), commands)
 
 
 if __name__ == "__main__":

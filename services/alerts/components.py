@@ -38,6 +38,7 @@ from services.alerts.handlers.give_verdict import GiveVerdict
 from services.alerts.handlers.handle_activity import HandleActivity
 from services.alerts.handlers.handle_assessments import HandleAssessments
 from services.alerts.handlers.handle_segment_entries import HandleSegmentEntries
+from services.alerts.handlers.heed_wishes import HeedWishes
 from services.alerts.handlers.measure_effect import MeasureEffect
 from services.alerts.handlers.measure_warnings import MeasureWarnings
 from services.alerts.handlers.merge_customers import MergeCustomers
@@ -170,6 +171,7 @@ class Alerts:
             consents=self.consents,
             feedback=Feedback(),
             recorder=self.recorder,
+            heed=HeedWishes(recorder=self.recorder),
             erase=EraseCustomers(
                 customers=self.customers,
                 rows=Erasure(),
@@ -284,6 +286,8 @@ class Alerts:
             consents=self.consents,
             customers=self.customers,
             log=TaskLog(),
+            heed=HeedWishes(recorder=self.recorder),
+            deliveries_queued=self.deliveries_queued,
             business_clock=self.business_clock,
             clock=self.clock,
         )

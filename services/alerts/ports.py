@@ -7,6 +7,8 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from services.alerts.core.consent import Subscription, Wishes
+from services.alerts.core.consent_history import Said, Statement
 from services.alerts.core.policy import CustomerState
 from services.alerts.core.task import Task
 from shared.contracts.changes import CustomerChanged
@@ -29,6 +31,8 @@ class ProfileSeen:
     profile: Profile
     at: datetime
     event_id: str
+    source: str = ""
+    """Of the event; empty for a stored profile."""
     consented: Mapping[str, datetime] = field(default_factory=dict)
     """Channels that it consents to, each since the first of the profiles in a row of its batch."""
     renewed: frozenset[str] = frozenset()
@@ -59,6 +63,13 @@ class KnownCustomer(msgspec.Struct, frozen=True, gc=False):
     """Whether it is a customer with several ids: `profile` is then made of those of all."""
     own: ProfileSeen | None = None
     """The profile that came with this id alone."""
+
+    subscriptions: tuple[Subscription, ...] = ()
+
+    @property
+    def wishes(self) -> Wishes:
+        """What the customer allows."""
+        return Wishes(self.contact, self.subscriptions)
 
     @property
     def contact(self) -> Profile:
@@ -125,6 +136,16 @@ class SubscriptionSeen(msgspec.Struct, kw_only=True, frozen=True, gc=False):
     """True: unsubscribed."""
     reported_by: str
     """The event's source, or the provider's endpoint."""
+    event_id: str
+    """Of the event, or of the message that the provider reports on."""
+    tp: TopicPartition | None = None
+    """Where it came from; None: over HTTP."""
+
+    def stated(self) -> Statement:
+        """Return it as a statement for the history."""
+        said: Said = "unsubscribed" if self.ended else "subscribed"
+        who = (self.customer_id, self.at, self.reported_by, self.event_id)
+        return Statement(*who, self.channel, said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +193,15 @@ class ActivitySeen:
     feedback: list[FeedbackSeen] = field(default_factory=list)
     subscriptions: list[SubscriptionSeen] = field(default_factory=list)
     """Of backfills too: a wish does not age."""
+    all_profiles: list[tuple[str, ProfileSeen]] = field(default_factory=list)
+    """Every profile with its customer, in the log's order, for the history of wishes."""
     erasures: list[ErasureSeen] = field(default_factory=list)
     """Requests to erase a customer; what the batch had of the customer before is left out."""
+
+    def newest(self) -> datetime:
+        """Return the time of the newest wish or profile, of which there is at least one."""
+        of_wishes = (each.at for each in self.subscriptions)
+        return max((*of_wishes, *(found.at for _, found in self.all_profiles)))
 
     def times(self) -> Iterator[tuple[str, datetime]]:
         """Return the customer and time of each event."""
@@ -189,6 +217,7 @@ class ActivitySeen:
         self.profiles.pop(customer_id, None)
         self.feedback = [each for each in self.feedback if each.customer_id != customer_id]
         self.subscriptions = [s for s in self.subscriptions if s.customer_id != customer_id]
+        self.all_profiles = [each for each in self.all_profiles if each[0] != customer_id]
 
     def drop_older(self, erased: Mapping[str, datetime]) -> None:
         """Leave out what is older than the erasure of its customer."""
@@ -196,6 +225,11 @@ class ActivitySeen:
         self.money = _newer(self.money, erased)
         self.feedback = _newer(self.feedback, erased)
         self.subscriptions = _newer(self.subscriptions, erased)
+        self.all_profiles = [
+            (customer, found)
+            for customer, found in self.all_profiles
+            if customer not in erased or found.at >= erased[customer]
+        ]
         for customer, at in erased.items():
             if customer in self.profiles and self.profiles[customer][1].at < at:
                 del self.profiles[customer]

@@ -113,6 +113,12 @@ class AlertsSettings(HttpSettings):
     be tried. Set at least the longest horizon, since outcomes are measured from purchases."""
     feedback_days: int = Field(730, ge=1, le=3_650)
     """Days of business time for which feedback is kept: two years, to see what recurs."""
+    task_days: int = Field(1_095, ge=400, le=36_500)
+    """Days of business time from its opening for which a closed task is kept, with what was done
+    about it: three years, in which claims are usually barred. Open tasks stay."""
+    message_days: int = Field(400, ge=366, le=3_650)
+    """Days of business time for which messages to customers are kept: longer than any frequency cap
+    counts them."""
     late_days: float = Field(2.0, ge=0, le=30)
     """Days to wait for late purchases after the end of a window before it is measured."""
 

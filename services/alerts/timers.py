@@ -14,11 +14,10 @@ from services.alerts.store.due_tasks import DueTasks, TaskLog
 from services.alerts.store.effects import Effects
 from services.alerts.store.feedback import forget_feedback
 from services.alerts.store.schedules import Schedules
+from services.alerts.store.tasks import forget_tasks
 
 ROWS_MAX = 500
 """Old rows deleted in one transaction; an iteration every 5 s deletes more than ever arrive."""
-MESSAGES_KEEP = timedelta(days=400)
-"""How long messages to customers are kept: longer than any frequency cap counts them."""
 
 
 def tend(alerts: Alerts) -> RunTaskTimers:
@@ -81,11 +80,12 @@ def _measure_outcomes(alerts: Alerts) -> MeasureOutcomes:
 
 
 def _forget(alerts: Alerts) -> Callable[[datetime], Awaitable[object]]:
-    keep = timedelta(days=alerts.settings.feedback_days)
+    days = alerts.settings
 
     async def step(now: datetime) -> None:
-        await forget_feedback(alerts.engine, now - keep, ROWS_MAX)
-        await forget_messages(alerts.engine, now - MESSAGES_KEEP, ROWS_MAX)
+        await forget_feedback(alerts.engine, now - timedelta(days=days.feedback_days), ROWS_MAX)
+        await forget_messages(alerts.engine, now - timedelta(days=days.message_days), ROWS_MAX)
+        await forget_tasks(alerts.engine, now - timedelta(days=days.task_days), ROWS_MAX)
 
     return step
 

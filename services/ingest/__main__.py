@@ -41,7 +41,7 @@ def _add_commands(commands: Any) -> None:
     import_files.add(commands)
     erase.add(commands, command)
     erasures.add_commands(SPEC, (RAW, ACTIVITY, DEAD_LETTER), commands)
-    held.add_commands(SPEC, kinds, commands)
+    held.add_commands(SPEC, kinds, (RAW, ACTIVITY, DEAD_LETTER), commands)
     partitions.add_commands(SPEC, commands)
 
     intake = commands.add_parser("intake", help="the stop that a flood of refusals causes")

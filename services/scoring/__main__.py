@@ -15,6 +15,7 @@ with ended_by_interrupt():  # importing takes a second
         imports,
         models,
         partitions,
+        profiling,
         rebuild,
         restored,
         training,
@@ -22,7 +23,7 @@ with ended_by_interrupt():  # importing takes a second
     )
     from services.scoring.commands.service import SPEC
     from services.scoring.store.held import kinds
-    from shared.contracts.topics import CHANGES, TREATMENT
+    from shared.contracts.topics import CHANGES, RISK, TREATMENT
     from shared.runtime import erasures, held, set_aside
     from shared.runtime.command_line import main
 
@@ -32,6 +33,7 @@ def _add_commands(commands: Any) -> None:
         training,
         models,
         partitions,
+        profiling,
         imports,
         rebuild,
         restored,
@@ -45,7 +47,7 @@ def _add_commands(commands: Any) -> None:
         each.add_commands(commands)
     set_aside.add_commands(SPEC, commands)
     erasures.add_commands(SPEC, (TREATMENT, CHANGES), commands)
-    held.add_commands(SPEC, kinds, commands)
+    held.add_commands(SPEC, kinds, (RISK, CHANGES), commands)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from services.scoring import metrics
 from services.scoring.handlers.assess_customers import Assessor
 from services.scoring.handlers.classify_customers import ClassificationTables
 from services.scoring.handlers.erase_customers import DropErased, EraseCustomers
+from services.scoring.handlers.heed_profiling import HeedProfiling
 from services.scoring.handlers.link_customers import LinkCustomers
 from services.scoring.handlers.micro_batch import MicroBatch
 from services.scoring.handlers.model_serving import ModelServing
@@ -66,13 +67,12 @@ class ConsumerLane:
         """Time of the newest event that was folded, Unix seconds UTC; -inf before the first."""
         self._clock, self._live_clock = isolation.clock, settings.clock != "replay"
         ledger, outbox = Ledger(engine, SCHEMA), Outbox(SCHEMA)
-        self._relay = _relay(number, settings, kafka, engine, outbox)
+        self._relay = relay = _relay(number, settings, kafka, engine, outbox)
         cached_max = settings.cache_customers_max // settings.lanes
         self._store = CachingStore(BatchStore(engine, ledger, outbox), cached_max)
         self._shadow, self._dead_letter_topic = shadow, settings.dead_letter_topic
         self._alarm = SourceAlarm(self.name)
         self.consumer = _consumer(number, settings, kafka, ledger, self._claimed)
-        relay = self._relay
         transactions = BatchTransactions(engine=engine, ledger=ledger, outbox=outbox, relay=relay)
         self._quarantine = quarantine_of(settings, transactions)
         classifications = CachingClassifications(ClassificationTable(), self._store)
@@ -95,6 +95,7 @@ class ConsumerLane:
             blameless=self._quarantine.survived,
             link=_link(settings, transactions, decode, isolation.clock),
             without_erased=DropErased(erasure.erasures),
+            leave_out=HeedProfiling(settings.risk_topic),
         )
         self._handle = EraseCustomers(
             transactions=transactions,

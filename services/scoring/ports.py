@@ -95,6 +95,7 @@ class EventRows:
     """False for events of a backfill."""
     profile: list[Profile | None] = field(default_factory=list)
     identity: list[Identity | None] = field(default_factory=list)
+    refuses: list[bool | None] = field(default_factory=list)  # to be assessed; None: neither
     record: list[ConsumedRecord] = field(default_factory=list)
     """The record as read: its value is kept as history, its origin identifies a dead letter."""
 

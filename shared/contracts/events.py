@@ -27,6 +27,10 @@ BACKFILL_ENDED = "io.ebbwatch.backfill.ended"
 ERASURE = "io.ebbwatch.erasure"
 """The customer is to be forgotten: `id` identifies the request. Only ingest's API sends it."""
 
+PROFILING = "profiling"
+"""As the channel of an interaction `unsubscribed`: the customer does not want to be assessed; of
+`subscribed`: allows it again."""
+
 ID_LENGTH_MAX = 256
 """Characters in an event, source or customer id. A longer text is a fault, not an id."""
 
@@ -202,6 +206,9 @@ class Profile(msgspec.Struct, kw_only=True, omit_defaults=True):
     contacts: Annotated[list[Contact], Meta(max_length=100)] = []
     consent: dict[ShortText, bool] = {}
     do_not_contact: bool = False
+    no_profiling: bool | None = None
+    """True: the customer does not want to be assessed; False: allows it. None: this profile does
+    not state it, and an earlier statement stands."""
     attributes: Annotated[dict[ShortText, ShortText], Meta(max_length=100)] = {}
     """Demographics or anything else that segments may use."""
 

@@ -1,9 +1,10 @@
 """Maintains tables partitioned by time: makes partitions ahead, drops them after a retention.
 
 A table is `PARTITION BY RANGE` on an instant of recording (never of business) with a DEFAULT
-partition named `<table>_rest`, so that no insert fails for lack of a partition. One replica works
-at a time (an advisory lock), the others only read. Dropping a partition costs nothing; deleting its
-rows would cost a vacuum.
+partition named `<table>_rest`, so that no insert fails for lack of a partition. Functions with the
+owner's rights (`roles`) change the partitions: the service itself may not. One replica works at a
+time (an advisory lock), the others only read. Dropping a partition costs nothing; deleting its rows
+would cost a vacuum.
 """
 
 import re
@@ -199,26 +200,19 @@ async def _make_one(driver: Driver, table: TimeTable, start: datetime, end: date
     Writers wait meanwhile, before they have chosen a partition: one that has chosen the rest, and
     waited for its lock, would fail when the rest gives up that range.
     """
-    name = f"{table.name}_{start:%Y%m%d}"
-    within = f"{table.key} >= '{start.isoformat()}' AND {table.key} < '{end.isoformat()}'"
-    await driver.execute(f"LOCK TABLE ONLY {table.name} IN EXCLUSIVE MODE")
-    await driver.execute(f"CREATE TABLE {name} (LIKE {table.name} INCLUDING ALL)")
-    await driver.execute(
-        f"WITH moved AS (DELETE FROM {table.rest} WHERE {within} RETURNING *) "  # noqa: S608
-        f"INSERT INTO {name} SELECT * FROM moved"
-    )
-    await driver.execute(
-        f"ALTER TABLE {table.name} ATTACH PARTITION {name} "
-        f"FOR VALUES FROM ('{start.isoformat()}') TO ('{end.isoformat()}')"
-    )
-    log.info("partition made", partition=name)
+    schema, _, parent = table.name.partition(".")
+    make = f"SELECT {schema}.make_partition($1, $2, $3, $4)"
+    await driver.execute(make, parent, table.key, start, end)
+    log.info("partition made", table=table.name, start=f"{start:%F}")
 
 
 async def _drop(driver: Driver, table: TimeTable, now: datetime) -> int:
     oldest = now - timedelta(days=table.retention_days)
     ends = await _ends(driver, table)
     gone = [name for name, end in ends.items() if end <= oldest]
+    schema, _, parent = table.name.partition(".")
     for name in gone:
-        await driver.execute(f"DROP TABLE {name}")
+        drop = f"SELECT {schema}.drop_partition($1, $2, $3)"
+        await driver.execute(drop, parent, name.removeprefix(f"{schema}."), oldest)
         log.info("partition dropped", partition=name, retention_days=table.retention_days)
     return len(gone)

@@ -46,7 +46,11 @@ async def migrate(engine: AsyncEngine, schema: str, versions: Path) -> None:
         )
         await connection.commit()
         try:
-            await connection.execute(sa.text(f"CREATE SCHEMA IF NOT EXISTS {schema}"))
+            # `IF NOT EXISTS` alone asks for the right to create schemas, which the owner of one
+            # that was made for it need not have.
+            made = await connection.scalar(sa.text("SELECT to_regnamespace(:s)"), {"s": schema})
+            if made is None:
+                await connection.execute(sa.text(f"CREATE SCHEMA IF NOT EXISTS {schema}"))
             await connection.commit()
             await connection.run_sync(_upgrade, schema, versions)
             await connection.commit()

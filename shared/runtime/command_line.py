@@ -23,6 +23,7 @@ from shared.http.access import Tokens, describe, states_of
 from shared.http.scopes import ON_BEHALF, SCOPES
 from shared.kernel.errors import Invalid, Transient
 from shared.observability.logging import configure_logging
+from shared.postgres import roles
 from shared.postgres.audit import State
 from shared.postgres.engine import create_engine
 from shared.postgres.migrations import migrate, wait_until_migrated
@@ -79,6 +80,7 @@ def main(
     run.set_defaults(command=lambda _: spec.run())
     _add_migrate_command(spec, commands)
     _add_token_commands(spec, commands)
+    _add_database_command(spec, commands)
     audit_command.add_commands(spec.schema, commands, partial(on_database, spec))
     if add_commands is not None:
         add_commands(commands)
@@ -161,6 +163,22 @@ _SIGNED = (
     f"the second line is the signing secret of `{ON_BEHALF}`, shown once: keep it apart from the "
     "token and never send it (docs/security.md)"
 )
+
+
+def _add_database_command(spec: ServiceSpec, commands: Any) -> None:
+    async def show(_: argparse.Namespace) -> int:
+        print(roles.script(spec.schema))
+        return 0
+
+    database = commands.add_parser("database", help="who may do what in the database")
+    actions = database.add_subparsers(required=True, metavar="ACTION")
+    made = actions.add_parser(
+        "roles",
+        help="print the SQL that makes the roles of this service",
+        description="One role owns the tables and runs `migrate`; the service runs as the other, "
+        "which may only read and change rows. For `psql`, as an administrator.",
+    )
+    made.set_defaults(command=show)
 
 
 def _add_token_commands(spec: ServiceSpec, commands: Any) -> None:

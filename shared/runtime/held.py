@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from shared.contracts.topics import Topic
 from shared.postgres.engine import Driver, reading
 from shared.runtime.command_line import ServiceSpec, on_database
 
@@ -61,8 +62,16 @@ async def held(driver: Driver, schema: str, kind: Kind) -> Held:
     return Held(rows, size_bytes, oldest)
 
 
-def add_commands(spec: ServiceSpec, kinds: Callable[[], Sequence[Kind]], commands: Any) -> None:
-    """Add the command; `kinds` reads the settings, so that other commands need none."""
+def add_commands(
+    spec: ServiceSpec,
+    kinds: Callable[[], Sequence[Kind]],
+    topics: Sequence[Topic],
+    commands: Any,
+) -> None:
+    """Add the command; `kinds` reads the settings, so that other commands need none.
+
+    `topics`: those that the service writes.
+    """
 
     async def show(_: argparse.Namespace, engine: AsyncEngine) -> int:
         async with reading(engine) as driver:
@@ -72,6 +81,10 @@ def add_commands(spec: ServiceSpec, kinds: Callable[[], Sequence[Kind]], command
                 since = "-" if found.oldest is None else f"since {found.oldest:%F}"
                 size = f"{found.bytes / 1e6:,.1f} MB"
                 print(f"{kind.what:<44} {found.rows:>12,} {size:>13}  {since:<16}  {kind.kept}")
+        for topic in topics:
+            days = None if topic.retention is None else topic.retention.days
+            kept = UNTIL_ERASED if days is None else f"{days} days (retention.ms, as it is made)"
+            print(f"{'topic ' + topic.name:<89}  {kept}")
         return 0
 
     parser = commands.add_parser(

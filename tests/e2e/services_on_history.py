@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import httpx
@@ -25,11 +26,12 @@ from deploy.demo.dataset import BACKFILL_END, PanelHistory
 from deploy.demo.figures import Received
 from deploy.demo.replayer import Replayer, days
 from deploy.demo.run import TASK_CHANGES, Crm
-from deploy.demo.services import CRM, NAMES, Services
+from deploy.demo.services import CRM, NAMES, DatabaseUrls, Services
 from deploy.local import topics
 from deploy.local.stack import LocalStack
 from services.scoring.core.features import state
 from shared.kafka.producer import Producer
+from shared.postgres.roles import OWNER, RUNTIME, script
 from shared.runtime.clock import SystemClock
 
 SETTLED_S_MAX = 120.0
@@ -46,6 +48,25 @@ TASKS = """
 FIRST_BASE_S = 86_400.0
 """No base is measured within a test: it makes customers due at a moment of the wall clock, so that
 two runs would assess them at different business times."""
+
+
+async def database_roles(url: str) -> dict[str, DatabaseUrls]:
+    """Make the roles of every service, as an administrator; return their URLs by service."""
+    made = {}
+    connection = await asyncpg.connect(url)
+    try:
+        for name in NAMES:
+            await connection.execute(script(name))
+            urls = []
+            for role in (OWNER.format(schema=name), RUNTIME.format(schema=name)):
+                await connection.execute(f"ALTER ROLE {role} PASSWORD 'test'")
+                parts = urlsplit(url)
+                place = f"{role}:test@{parts.hostname}:{parts.port}"
+                urls.append(urlunsplit(parts._replace(netloc=place)))
+            made[name] = DatabaseUrls(*urls)
+    finally:
+        await connection.close()
+    return made
 
 
 @dataclass(slots=True)
@@ -67,15 +88,26 @@ class World:
         environ: Mapping[str, str],
         *,
         clock: Literal["replay", "live"] = "replay",
+        own_roles: bool = False,
     ) -> AsyncIterator[Self]:
-        """Start everything and wait until it is ready; on exit everything has ended."""
+        """Start everything and wait until it is ready; on exit everything has ended.
+
+        `own_roles`: each service runs with rights on its own rows only.
+        """
         with LocalStack(folder, wipe=True, environ=environ) as stack:
             kafka = stack.kafka.settings
             await topics.create(kafka)
+            databases = await database_roles(stack.database_url) if own_roles else {}
             with Services(
-                folder, stack.environment(), clock=clock, first_base_s=FIRST_BASE_S
+                folder,
+                stack.environment(),
+                clock=clock,
+                first_base_s=FIRST_BASE_S,
+                databases=databases,
             ) as services:
                 services.prepare()
+                if own_roles:
+                    await database_roles(stack.database_url)
                 services.start(CRM, *NAMES)
                 await services.ready(CRM, *NAMES)
                 async with AsyncExitStack() as opened:

@@ -14,7 +14,14 @@ import msgspec
 from services.scoring.core.value.classify import Valuation
 from services.scoring.handlers.assess_customers import Assessor
 from services.scoring.handlers.classify_customers import ClassificationTables
-from services.scoring.handlers.micro_batch import Link, MicroBatch, WithoutErased, keep_all
+from services.scoring.handlers.micro_batch import (
+    LeaveOut,
+    Link,
+    MicroBatch,
+    WithoutErased,
+    keep_all,
+    nobody,
+)
 from services.scoring.inbound.activity import ActivityDecoder
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.ports import (
@@ -86,6 +93,7 @@ class ScoringWorker:
     link: Link | None = None
     """Decides on statements about ids; without it a test must send none."""
     without_erased: WithoutErased = keep_all
+    leave_out: LeaveOut = nobody
     handle: Callable[..., Awaitable[Sequence[Move]]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -112,6 +120,7 @@ class ScoringWorker:
             blameless=self._blameless,
             link=self.link or _no_statements,
             without_erased=self.without_erased,
+            leave_out=self.leave_out,
         )
 
     async def _blameless(self) -> None:

@@ -8,17 +8,18 @@ from zoneinfo import ZoneInfo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.alerts.core.consent import Subscription, Wishes
 from services.alerts.core.customer_message import (
     STALE_AFTER,
     Circumstances,
     Send,
-    Subscription,
     Suppress,
     Wait,
     decide,
 )
 from services.alerts.core.message_rule import MessageRule
 from services.alerts.core.policy_parts import Both
+from shared.contracts.events import Profile
 
 BEGIN = datetime(2026, 3, 27, 12, tzinfo=UTC)
 """Before the nights in which clocks change in Berlin and on Lord Howe Island."""
@@ -105,13 +106,18 @@ class World:
         return Circumstances(
             caused_at=caused_at,
             task_open=not any(k == "came_back" and at > caused_at for at, k, _ in self.history),
-            do_not_contact=bool(self.last("do_not_contact")),
+            wishes=Wishes(
+                Profile(
+                    consent={"email": self.last("consent") is True},
+                    do_not_contact=bool(self.last("do_not_contact")),
+                ),
+                [
+                    Subscription(c, newest("unsubscribed", c), newest("subscribed", c))
+                    for c in sorted(channels)
+                ],
+            ),
             held_out=False,
             consented_at=given[-1] if self.last("consent") else None,
-            subscriptions=[
-                Subscription(c, newest("unsubscribed", c), newest("subscribed", c))
-                for c in sorted(channels)
-            ],
             earlier=[at for _, at in self.sent],
             zone=self.zone,
         )

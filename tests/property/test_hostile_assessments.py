@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from services.alerts.connectors.core.notice import read_notice
 from services.alerts.connectors.core.template import context
 from services.alerts.core.budget_tuning import TuningResult, find
+from services.alerts.core.consent import Wishes
 from services.alerts.core.customer import CustomerState
 from services.alerts.core.dry_run import DryRunResult, try_customers
 from services.alerts.core.policy import Raised, decide
@@ -77,7 +78,9 @@ def test_an_extreme_assessment(changes: dict[str, Any], policy: Any, language: s
         profile = Profile(owner=Owner(id="o"), language=language)
         for step in decision.steps:
             if isinstance(step, Raised):
-                task = new_task(step, message, profile, Ground(policy, 0, message.assessed_at))
+                task = new_task(
+                    step, message, Wishes(profile), Ground(policy, 0, message.assessed_at)
+                )
                 assert in_full(task, task.language)
                 assert context(read_notice(body(task)), "o")["key"] == task.id
                 assert treatment(task).task_id == task.id

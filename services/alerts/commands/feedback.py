@@ -8,6 +8,7 @@ from typing import Any, get_args
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.commands.running import command
+from services.alerts.core.consent import refusal, spelled
 from services.alerts.core.customer_message import Status
 from services.alerts.store.consents import Consents
 from services.alerts.store.customer_messages import CustomerMessages, MessageFilter
@@ -19,7 +20,7 @@ from shared.runtime.clock import SystemClock
 
 
 def add_commands(commands: Any) -> None:
-    """Add `feedback list|mark` and `messages list|unsubscriptions`."""
+    """Add `feedback list|mark`, `messages list|unsubscriptions` and `wishes`."""
     feedback = commands.add_parser("feedback", help="what customers say: suggestions, complaints")
     actions = feedback.add_subparsers(required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="feedback, newest first")
@@ -46,6 +47,10 @@ def add_commands(commands: Any) -> None:
     away.add_argument("--customer", help="the customer's id")
     away.add_argument("--limit", type=count, default=50)
     away.set_defaults(command=command(_list_unsubscriptions))
+    wishes = commands.add_parser("wishes", help="what a customer allowed and refused, and when")
+    wishes.add_argument("customer", help="the customer's id")
+    wishes.add_argument("--limit", type=count, default=50)
+    wishes.set_defaults(command=command(_list_wishes))
 
 
 async def _list(args: argparse.Namespace, engine: AsyncEngine) -> int:
@@ -109,4 +114,21 @@ async def _list_unsubscriptions(args: argparse.Namespace, engine: AsyncEngine) -
         )
     if not found:
         print("no unsubscriptions")
+    return 0
+
+
+async def _list_wishes(args: argparse.Namespace, engine: AsyncEngine) -> int:
+    async with unit_of_work(engine) as work:
+        found = await Consents().history(work, args.customer, None, args.limit)
+        now = (await Consents().wishes(work, [args.customer]))[args.customer]
+    for row in found:
+        late = "  (late: a newer profile stood)" if row["late"] else ""
+        about = {"*": "(all contact)"}.get(row["about"], row["about"])
+        print(f"{row['at']:%F %T}Z  {about:<16}  {row['said']:<14}  {row['source']}{late}")
+    if not found:
+        print("nothing was said about contact, a channel or profiling")
+    channels = sorted({spelled(name) for name in now.profile.consent})
+    refused = {c: refusal(now, c, asks=False) for c in (channels or ["any channel"])}
+    for channel, why in refused.items():
+        print(f"now: {channel}: {'may be used' if why is None else f'refused ({why})'}")
     return 0

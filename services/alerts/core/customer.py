@@ -13,6 +13,7 @@ from typing import Final, Literal
 import msgspec
 from msgspec.structs import replace
 
+from services.alerts.core.consent import LeftAlone
 from services.alerts.core.signs import about_silence, ended_by_purchase
 from shared.contracts.risk import Band, Grade
 from shared.contracts.treatment import LeavingCause
@@ -21,8 +22,8 @@ NO_REVISION: Final = -1
 """Revision of a customer before the first assessment."""
 
 CloseReason = Literal[
-    "came_back", "resolved", "left_segment", "do_not_contact", "verdict", "dismissed", "expired",
-    "merged", "erased",
+    "came_back", "resolved", "left_segment", "not_profiled", "do_not_contact",
+    "verdict", "dismissed", "expired", "merged", "erased",
 ]  # fmt: skip
 """`resolved`: none of the signs that the task warned of holds any more; `left_segment`: the
 customer is no longer in the segment that the task is about."""
@@ -91,6 +92,8 @@ class CustomerState(msgspec.Struct, frozen=True, gc=False):
     """Above 0 for a customer who came back after an erasure: minutes from 1970 to the erasure."""
     do_not_contact_at: datetime | None = None
     """Time of the profile by which the customer must not be contacted; None: no such profile."""
+    not_profiled_at: datetime | None = None
+    """Time of the customer's refusal to be assessed; None: they may be."""
     open: tuple[OpenTask, ...] = ()
 
     @property
@@ -101,6 +104,15 @@ class CustomerState(msgspec.Struct, frozen=True, gc=False):
     def of(self, cause: str) -> WarnedCause | None:
         """Return the warned cause of this name; None where it was never raised."""
         return next((each for each in self.warned if each.cause == cause), None)
+
+    @property
+    def left_alone(self) -> tuple[LeftAlone, datetime] | None:
+        """The wish by which the customer has no task at all, and since when; None: no such wish."""
+        if self.not_profiled_at is not None:
+            return "not_profiled", self.not_profiled_at
+        if self.do_not_contact_at is not None:
+            return "do_not_contact", self.do_not_contact_at
+        return None
 
     @property
     def at_risk(self) -> list[OpenTask]:

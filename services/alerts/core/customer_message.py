@@ -4,9 +4,7 @@
 |-----------------------------------------------------------------------|------------------|
 | the playbook sends nothing any more                                   | `switched_off`   |
 | the task has ended: the customer is back, erased, merged              | `task_closed`    |
-| the customer must not be contacted                                    | `do_not_contact` |
-| unsubscribed from the channel, or from all, and not subscribed since  | `unsubscribed`   |
-| the newest profile states no consent to the channel                   | `no_consent`     |
+| the customer refuses, or does not consent to the channel              | as `core/consent.py` |
 | the customer is held out                                              | `held_out`       |
 | the cause is older than `STALE_AFTER`                                 | `stale`          |
 | the consent begins later, by the source's clock                       | wait until then  |
@@ -18,15 +16,16 @@
 The same decision is made when a message is handed to delivery and again before each attempt.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
 from services.alerts.core.business_hours import WorkingCalendar
+from services.alerts.core.consent import Refusal, Wishes, refusal
 from services.alerts.core.ids import stable_id
-from services.alerts.core.message_rule import ALL_CHANNELS, MessageRule
+from services.alerts.core.message_rule import MessageRule
 from services.alerts.core.policy_document import WEEKDAYS, Hours
 from services.alerts.core.policy_parts import Both
 from services.alerts.core.task import Task
@@ -45,26 +44,13 @@ outage, and a reminder about something older confuses the customer."""
 
 Status = Literal["waiting", "handed", "suppressed"]
 """`handed`: given to delivery, whose log shows the attempts."""
-Suppression = Literal[
-    "switched_off", "task_closed", "do_not_contact", "unsubscribed", "no_consent", "held_out",
-    "stale", "cap", "no_endpoint",
-]  # fmt: skip
+Suppression = (
+    Literal["switched_off", "task_closed", "held_out", "stale", "cap", "no_endpoint"] | Refusal
+)
 
 _RANKS: Final[dict[Result | None, int]] = {
     None: 0, "accepted": 1, "bounced": 2, "unsubscribed": 3, "complaint": 4,
 }  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Subscription:
-    """The newest unsubscription from a channel, and the newest return to it."""
-
-    channel: str
-    """In lower case; `*`: the customer named none, which means all."""
-    unsubscribed_at: datetime | None
-    subscribed_at: datetime | None
-    came_with: str = ""
-    """The id that it is of, where a customer has several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,11 +59,10 @@ class Circumstances:
 
     caused_at: datetime
     task_open: bool
-    do_not_contact: bool
+    wishes: Wishes
     held_out: bool
     consented_at: datetime | None
-    """Since when the customer consents to the channel; None: the newest profile does not say so."""
-    subscriptions: Sequence[Subscription] = ()
+    """Since when the customer consents to the channel; None: no profile has arrived."""
     earlier: Sequence[datetime] = ()
     """When other messages to the customer were handed to delivery for this channel."""
     zone: ZoneInfo
@@ -133,43 +118,13 @@ def decide(rule: MessageRule | None, seen: Circumstances, now: datetime) -> Deci
 def _refused(rule: MessageRule, seen: Circumstances, now: datetime) -> Suppression | None:
     if not seen.task_open:
         return "task_closed"
-    if seen.do_not_contact:
-        return "do_not_contact"
-    if unsubscribed(seen.subscriptions, rule.channel):
-        return "unsubscribed"
+    if (refused := refusal(seen.wishes, rule.channel, asks=True)) is not None:
+        return refused
     if seen.consented_at is None:
         return "no_consent"
     if seen.held_out:
         return "held_out"
     return "stale" if now > seen.caused_at + STALE_AFTER else None
-
-
-def unsubscribed(found: Iterable[Subscription], channel: str) -> bool:
-    """Return whether the customer is unsubscribed from a channel, whatever order events came in.
-
-    A return counts if it is later than every unsubscription that concerns the channel. Of a
-    customer with several ids, each decides for all: one that is unsubscribed is enough.
-    """
-    own: dict[str, list[Subscription]] = {}
-    for one in found:
-        if one.channel in {spelled(channel), ALL_CHANNELS}:
-            own.setdefault(one.came_with, []).append(one)
-    return any(map(_away, own.values()))
-
-
-def _away(own: Sequence[Subscription]) -> bool:
-    away = max((s.unsubscribed_at for s in own if s.unsubscribed_at), default=None)
-    back = max((s.subscribed_at for s in own if s.subscribed_at), default=None)
-    return away is not None and (back is None or back <= away)
-
-
-def spelled(channel: str | None) -> str:
-    """Return the channel as records of subscriptions name it.
-
-    >>> spelled(" E-Mail"), spelled(None)
-    ('e-mail', '*')
-    """
-    return " ".join((channel or "").lower().split()) or ALL_CHANNELS
 
 
 def quiet_begins(rule: MessageRule, zone: ZoneInfo, now: datetime) -> datetime:

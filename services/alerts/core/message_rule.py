@@ -1,16 +1,14 @@
 """The rule of a `self_service` playbook by which a provider sends a message to the customer."""
 
-from typing import Annotated, Final
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
+from services.alerts.core.consent import ALL_CHANNELS, spelled
 from services.alerts.core.policy_parts import Both, Code, TimeOfDay
-from shared.contracts.events import Channel
+from shared.contracts.events import PROFILING, Channel
 from shared.kernel.errors import Invalid
-
-ALL_CHANNELS: Final = "*"
-"""In a record of an unsubscription: the customer named no channel, so it counts for all."""
 
 
 class MessageRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,5 +36,5 @@ def check(place: str, service: str, rule: MessageRule) -> None:
         raise Invalid(f"{place}.send", "goes with `service: self_service` only")
     if rule.quiet_from == rule.quiet_until:
         raise Invalid(f"{place}.send.quiet_until", "must differ from quiet_from")
-    if rule.channel == ALL_CHANNELS:
+    if spelled(rule.channel) in {ALL_CHANNELS, PROFILING}:
         raise Invalid(f"{place}.send.channel", "name one channel, as the profile's consent does")

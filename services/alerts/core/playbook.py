@@ -3,19 +3,19 @@
 A plan is a copy: changing a playbook changes no task that was raised before.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final, Literal
 
 import msgspec
 
 from services.alerts.core.conditions import UNKNOWN, meets, one_of
+from services.alerts.core.consent import Wishes, allowed
 from services.alerts.core.policy_document import (
     Playbook,
     Policy,
     Service,
 )
 from services.alerts.core.policy_parts import Both
-from shared.contracts.events import Profile
 from shared.contracts.risk import Classification
 from shared.contracts.treatment import LeavingCause
 
@@ -36,6 +36,10 @@ class Plan(msgspec.Struct, kw_only=True, frozen=True):
     """None: no channel is named, or the customer consents to none of them."""
     consent_missing: bool = False
     """True: channels are named, and the customer consents to none of them."""
+    channels: list[str] = []
+    """The channels of the playbook, the preferred one first; `channel` is one of them."""
+    required: list[str] = []
+    """Those of the policy's channels that need an explicit consent."""
     title: Both | None = None
     """Title of a task by the calendar or a segment; None for tasks by risk."""
     offer: Both | None = None
@@ -75,34 +79,28 @@ def named(policy: Policy, playbook: str) -> Playbook:
     return next((p for p in policy.playbooks if p.id == playbook), ANY)
 
 
-def plan(playbook: Playbook, policy: Policy, profile: Profile, title: Both | None = None) -> Plan:
-    """Return the plan for a customer with this profile."""
-    channel = allowed(playbook.channels, profile, policy.consent_required)
-    return Plan(
+def plan(playbook: Playbook, policy: Policy, wishes: Wishes, title: Both | None = None) -> Plan:
+    """Return the plan for a customer with these wishes."""
+    made = Plan(
         playbook=playbook.id,
         service=playbook.service,
-        channel=channel,
-        consent_missing=bool(playbook.channels) and channel is None,
+        channels=list(playbook.channels),
+        required=list(policy.consent_required) if playbook.channels else [],
         title=title,
         offer=playbook.offer,
         offer_points=playbook.offer_points,
         steps=playbook.steps,
         sends=playbook.send is not None,
     )
+    return reconsidered(made, wishes)
 
 
-def allowed(channels: Sequence[str], profile: Profile, required: Sequence[str]) -> str | None:
-    """Return the first channel that the customer consents to; None where there is none.
-
-    No answer counts as consent, except for the channels in `required`.
-
-    >>> allowed(["phone", "email"], Profile(consent={"phone": False}), required=["email"])
-    >>> allowed(["phone", "email"], Profile(consent={"phone": False}), required=[])
-    'email'
-    """
-    if profile.do_not_contact:
-        return None
-    return next((c for c in channels if profile.consent.get(c, c not in required)), None)
+def reconsidered(plan: Plan, wishes: Wishes) -> Plan:
+    """Return the plan with the channel that the customer allows now, as far as one is named."""
+    if not plan.channels:
+        return plan
+    channel = allowed(plan.channels, wishes, plan.required)
+    return msgspec.structs.replace(plan, channel=channel, consent_missing=channel is None)
 
 
 def queue_of(service: Service, owner_id: str | None) -> Queue:

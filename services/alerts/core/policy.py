@@ -82,6 +82,7 @@ def decide(
     | signs hold, but the policy asks more of each                        | below          |
     | the playbook clearly does not help customers like this              | no_effect      |
     | what passes is of a customer worth less than the budget asks        | budget         |
+    | the customer does not want to be assessed                           | not_profiled   |
     | the customer must not be contacted                                  | do_not_contact |
     | no cause has been away since it was raised, or the silence had its  |                |
     | task                                                                | not_armed      |
@@ -92,8 +93,7 @@ def decide(
     | the customer is held out                                            | held_out       |
     | otherwise                                                           | raised         |
 
-    `effects`: what the playbooks do for a customer, as far as it was measured; they are asked about
-    statistical signs and win-back only.
+    `effects`: what was measured of playbooks; asked about statistical signs and win-back only.
 
     A rule that raises lets every sign pass. Where none holds, or none may be raised and no task
     is open, the rule raises a task of its own, and no further one until it has not held for an
@@ -130,7 +130,7 @@ def settle(state: CustomerState) -> tuple[CustomerState, tuple[Closed, ...]]:
     """End the open tasks that have no object any more, at the newest purchase known.
 
     These are tasks that a purchase ends, where the customer bought after they were opened; and all
-    tasks of a customer who must not be contacted any more.
+    tasks of a customer who must not be contacted, or does not want to be assessed, any more.
     """
     return _settle(state, state.purchased_at)
 
@@ -334,8 +334,9 @@ def _ramp_over(state: CustomerState, message: RiskAssessed) -> bool:
 def _closed(state: CustomerState, task: OpenTask, bought: datetime | None) -> Closed | None:
     if task.ends_by_purchase and bought is not None and bought > task.opened_at:
         return Closed(task, bought, "came_back")
-    if state.do_not_contact_at is not None:
-        return Closed(task, max(task.opened_at, state.do_not_contact_at), "do_not_contact")
+    if state.left_alone is not None:
+        wish, since = state.left_alone
+        return Closed(task, max(task.opened_at, since), wish)
     return None
 
 

@@ -20,7 +20,8 @@ from shared.contracts.treatment import LeavingCause
 
 Why = Literal[
     "stale", "ignored", "history", "no_sign", "gone", "below", "budget", "no_effect",
-    "do_not_contact", "not_armed", "cooldown", "joined", "limit", "ramp", "held_out", "raised",
+    "not_profiled", "do_not_contact", "not_armed", "cooldown", "joined", "limit", "ramp",
+    "held_out", "raised",
 ]  # fmt: skip
 """The row of the decision table that applied; a label of the metrics."""
 
@@ -62,8 +63,8 @@ def causes_to_raise(
     why, causes = _passing(state, message, policy, ruled, effects)
     if not causes:
         return why, ()
-    if state.do_not_contact_at is not None:
-        return "do_not_contact", ()
+    if state.left_alone is not None:
+        return state.left_alone[0], ()
     why, ready = _ready(state, message, policy, causes)
     if not ready and ruled == "raise" and not state.at_risk:
         return _ready(state, message, policy, [POLICY_RULE])

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from services.alerts.core.consent import Wishes
 from services.alerts.core.customer import CustomerState
 from services.alerts.core.ids import stable_id
 from services.alerts.core.playbook import grade_rank, named, plan, queue_of
@@ -20,7 +21,6 @@ from services.alerts.core.policy_document import Care
 from services.alerts.core.policy_parts import Both
 from services.alerts.core.task import Ground, Task
 from services.alerts.core.wording.catalogue import language_of
-from shared.contracts.events import Profile
 from shared.contracts.risk import Band, Classification, Grade
 
 NO_CURRENCY: Final = "XXX"
@@ -101,7 +101,7 @@ def cause_of(kind: Planned, name: str) -> str:
 
 def planned_task(  # noqa: PLR0913 (each names one thing that differs)
     state: CustomerState,
-    profile: Profile,
+    wishes: Wishes,
     ground: Ground,
     *,
     kind: Planned,
@@ -112,7 +112,7 @@ def planned_task(  # noqa: PLR0913 (each names one thing that differs)
     at: datetime,
 ) -> Task:
     """Return the task of a schedule or of a segment entry; `occurrence` makes its id unique."""
-    chosen, known = named(ground.policy, playbook), known_of(state)
+    chosen, known, profile = named(ground.policy, playbook), known_of(state), wishes.profile
     owner = profile.owner
     queue = queue_of(chosen.service, owner.id if owner else None)
     own = ground.calendar(owner.id if owner and queue == "owner" else None)
@@ -145,7 +145,7 @@ def planned_task(  # noqa: PLR0913 (each names one thing that differs)
         due_at=own.due_at(at, days),
         created_at=ground.created_at,
         kind=kind,
-        plan=plan(chosen, ground.policy, profile, title),
+        plan=plan(chosen, ground.policy, wishes, title),
         policy=ground.label,
         grade=known.grade,
         queue=queue,

@@ -11,6 +11,7 @@ from typing import Final, Literal
 import msgspec
 
 from services.alerts.core.business_hours import WorkingCalendar
+from services.alerts.core.consent import Wishes
 from services.alerts.core.owner import OwnerRecord
 from services.alerts.core.playbook import (
     Plan,
@@ -20,6 +21,7 @@ from services.alerts.core.playbook import (
     named,
     plan,
     queue_of,
+    reconsidered,
 )
 from services.alerts.core.policy import Closed, CloseReason, Joined, Raised
 from services.alerts.core.policy_document import Policy
@@ -28,7 +30,6 @@ from services.alerts.core.task_cause import reasons_of
 from services.alerts.core.uplift.served import ServedEffects, worth
 from services.alerts.core.wording.catalogue import language_of
 from services.alerts.core.wording.numbers import Language
-from shared.contracts.events import Profile
 from shared.contracts.risk import Band, Grade, Lifecycle, Reason, RiskAssessed, Tier
 from shared.contracts.treatment import LeavingCause, Verdict
 from shared.kernel.zones import zone
@@ -155,16 +156,16 @@ class Ground:
         return WorkingCalendar(self.policy.hours, zone(own or self.policy.hours.time_zone))
 
 
-def new_task(raised: Raised, message: RiskAssessed, profile: Profile, ground: Ground) -> Task:
-    """Return the new task of the step `raised`."""
+def new_task(raised: Raised, message: RiskAssessed, wishes: Wishes, ground: Ground) -> Task:
+    """Return the new task of the step `raised`, by the profile and the wishes of the customer."""
     policy, cause, opened_at = ground.policy, raised.task.cause, raised.task.opened_at
     playbook = choose(policy, message.standing, cause, raised.leaving)
-    owner = profile.owner
+    profile, owner = wishes.profile, wishes.profile.owner
     queue = queue_of(playbook.service, owner.id if owner else None)
     calendar = ground.calendar(owner.id if owner and queue == "owner" else None)
     days = playbook.due_working_days
     waiting, tell_at = _waits(owner.id if owner else None, queue, opened_at, ground)
-    planned = plan(playbook, policy, profile)
+    planned = plan(playbook, policy, wishes)
     expires, target = policy.expire_days, playbook.response_hours
     classification, lapse = message.standing, message.lapse
     return Task(
@@ -254,6 +255,19 @@ def grown(task: Task, joined: Joined, message: RiskAssessed, ground: Ground) -> 
         snoozed_until=None,
         **sent,
     )
+
+
+def heeding(task: Task, wishes: Wishes, at: datetime | None = None) -> Task:
+    """Return the open task with the channel that the customer allows now; the same task if none
+    changes.
+
+    `at`, business time: the change is sent to endpoints, unless the task still waits to be sent.
+    """
+    planned = reconsidered(task.plan, wishes) if task.status == "open" else task.plan
+    if planned == task.plan:
+        return task
+    sent = {} if at is None or task.waiting else {"version": task.version + 1, "changed_at": at}
+    return msgspec.structs.replace(task, plan=planned, **sent)
 
 
 def _reasons(

@@ -69,7 +69,6 @@ class DecideMessages:
         owners = {o.id for k in known.values() if (o := k.contact.owner) is not None}
         ground = await self.rules.ground(work, owners, now)
         given = await self.consents.given(work, ids_of)
-        subscriptions = await self.consents.subscriptions(work, ids_of)
         handed = await self.messages.handed(work, ids_of)
         takers = await self.messages.takers(work)
         decided = []
@@ -79,14 +78,13 @@ class DecideMessages:
             key = (message.customer_id, channel)
             customer, task = known[message.customer_id], tasks.get(message.task_id)
             others = handed.setdefault(key, {})
-            consented_at = _consented_at(customer, channel, given.get(key))
+            consented_at = _consented_at(customer, given.get(key))
             seen = Circumstances(
                 caused_at=message.caused_at,
                 task_open=task is not None and task.status == "open",
-                do_not_contact=customer.contact.do_not_contact,
+                wishes=customer.wishes,
                 held_out=left_alone(ground.policy, message.customer_id, customer.state.grade),
                 consented_at=consented_at,
-                subscriptions=subscriptions.get(message.customer_id, ()),
                 earlier=[at for other, at in others.items() if other != message.id],
                 zone=_zone(customer, ground),
                 endpoint_takes=rule is not None and rule.endpoint in takers,
@@ -111,13 +109,9 @@ def _rule(message: StoredMessage, ground: Ground) -> MessageRule | None:
     return rule if same else None
 
 
-def _consented_at(
-    customer: KnownCustomer, channel: str, given_at: datetime | None
-) -> datetime | None:
-    """Return since when the customer consents; None where the newest profile does not say so."""
-    if customer.profile is None or not customer.contact.consent.get(channel, False):
-        return None
-    return given_at or customer.profile.at
+def _consented_at(customer: KnownCustomer, given_at: datetime | None) -> datetime | None:
+    """Return since when the customer consents, if the newest profile does; None without one."""
+    return None if customer.profile is None else given_at or customer.profile.at
 
 
 def _zone(customer: KnownCustomer, ground: Ground) -> ZoneInfo:

@@ -5,15 +5,19 @@ The profile of a customer with several ids is made anew whenever one of them has
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from msgspec.structs import replace
 
 from services.alerts import metrics
+from services.alerts.core.consent import not_profiled_since
+from services.alerts.core.consent_history import Statement, stated
 from services.alerts.core.policy import purchased, settle
 from services.alerts.handlers.erase_customers import EraseCustomers
+from services.alerts.handlers.give_verdict import CAUSE
+from services.alerts.handlers.heed_wishes import HeedWishes
 from services.alerts.handlers.record_task_changes import BatchDecisions, RecordTaskChanges, count
 from services.alerts.ports import TICK, ActivitySeen, KnownCustomer, ProfileSeen
 from services.alerts.store.consents import Consents
@@ -21,6 +25,7 @@ from services.alerts.store.customers import Customers
 from services.alerts.store.feedback import Feedback
 from services.alerts.store.merges import Merges
 from services.alerts.store.trials import Trials
+from shared.contracts.events import Profile
 from shared.kafka.batch import Batch
 from shared.kafka.transaction import BatchTransactions
 from shared.kernel.errors import Transient
@@ -42,6 +47,7 @@ class HandleActivity:
     consents: Consents
     feedback: Feedback
     recorder: RecordTaskChanges
+    heed: HeedWishes
     erase: EraseCustomers
     clock: Clock
     deliveries_queued: asyncio.Event
@@ -64,15 +70,23 @@ class HandleActivity:
             known = await self._known(work, seen)
             await self.trials.note_purchases(work, seen.money)
             profiles = _newer(seen, known)
-            made = await self._write_profiles(work, profiles, known)
-            decisions = _take_in(seen, known, made)
-            await self.consents.state(work, _of_consent(profiles, known))
             await self.consents.note(work, seen.subscriptions)
+            await self.consents.keep(work, _history(seen, known), now)
+            made = await self._write_profiles(work, profiles, known)
+            wished = {
+                known[each.customer_id].part_of or each.customer_id for each in seen.subscriptions
+            }
+            found = await self.consents.subscriptions(work, list(wished))
+            refused = {one: not_profiled_since(found.get(one, ())) for one in wished}
+            decisions = _take_in(seen, known, made, refused)
+            await self.consents.state(work, _of_consent(profiles, known))
             await self.feedback.add(work, seen.feedback)
             changes, messages = await self.recorder.write(work, decisions, now)
             changes = [*ended, *changes]
+            concerned = wished | made.keys()
+            heeded = concerned and await self.heed(work, concerned, seen.newest(), now)
             transaction.messages += [*seen.dead, *messages]
-        if changes:
+        if changes or heeded:
             self.deliveries_queued.set()
         if self.live:
             now_s = self.clock.now().timestamp()
@@ -95,11 +109,12 @@ class HandleActivity:
         bought: dict[str, datetime] = {}
         for _, customer, at in seen.purchases:
             bought[customer] = max(at, bought.get(customer, at))
-        if seen.profiles:
+        said = seen.profiles.keys() | {each.customer_id for each in seen.subscriptions}
+        if said:
             # Lock all of them in one order: two rounds of locks could deadlock with a batch of
             # assessments.
-            primary = await self.merges.primaries(work, seen.profiles)
-            ids = {*bought, *seen.profiles, *primary.values()}
+            primary = await self.merges.primaries(work, said)
+            ids = {*bought, *said, *primary.values()}
             known = await self.customers.lock(work, ids)
             if any(found.part_of not in (None, *ids) for found in known.values()):
                 raise Transient("a customer has become part of another meanwhile")
@@ -160,12 +175,35 @@ def _newer(seen: ActivitySeen, known: dict[str, KnownCustomer]) -> dict[str, Pro
     }
 
 
+def _history(seen: ActivitySeen, known: dict[str, KnownCustomer]) -> list[Statement]:
+    """Return the wishes of the batch that differ from the known ones, in the log's order."""
+    made = [each.stated() for each in seen.subscriptions]
+    newest = {customer: found.own for customer, found in known.items()}
+    for customer, found in seen.all_profiles:
+        before = newest[customer]
+        late = not found.replaces(before)
+        if not late:
+            newest[customer] = found
+        earlier = Profile() if before is None else before.profile
+        made += [
+            Statement(customer, found.at, found.source, found.event_id, about, said, late)
+            for about, said in stated(earlier, found.profile)
+            if not (late and said == "no_statement")
+        ]
+    return made
+
+
 def _take_in(
-    seen: ActivitySeen, known: dict[str, KnownCustomer], profiles: dict[str, ProfileSeen]
+    seen: ActivitySeen,
+    known: dict[str, KnownCustomer],
+    profiles: dict[str, ProfileSeen],
+    refused: Mapping[str, datetime | None],
 ) -> BatchDecisions:
     """Return what follows for tasks; `profiles`: of customers, as they are from now on."""
     page = BatchDecisions()
     states = {customer: found.state for customer, found in known.items()}
+    for customer, since in refused.items():
+        states[customer] = replace(states[customer], not_profiled_at=since)
     for tp, customer, at in seen.purchases:
         if customer not in states:
             continue  # no open task, and the time is stored already
@@ -178,4 +216,9 @@ def _take_in(
         states[customer], ended = settle(replace(states[customer], do_not_contact_at=since))
         for closed in ended:
             page.close(closed, causes[customer])
+    for each in seen.subscriptions:
+        one = known[each.customer_id].part_of or each.customer_id
+        states[one], ended = settle(states[one])
+        for closed in ended:
+            page.close(closed, each.tp or CAUSE)
     return page

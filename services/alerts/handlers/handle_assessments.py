@@ -45,8 +45,6 @@ from shared.postgres.erasures import Erasures
 from shared.postgres.ledger import Move
 from shared.runtime.clock import Clock
 
-"""Stands for the profile of a customer without one."""
-
 Decode = Callable[[Batch], Decoded[AssessmentSeen]]
 Decided = list[tuple[AssessmentSeen, Step]]
 """Steps to carry out, in order, each with its assessment."""
@@ -183,14 +181,14 @@ def _decisions(decided: Decided, known: dict[str, KnownCustomer], ground: Ground
         if isinstance(step, Closed):
             page.close(step, each.tp)
             continue
-        profile = known[each.message.customer_id].contact
+        wishes = known[each.message.customer_id].wishes
         if isinstance(step, Joined):
             grow = partial(grown, joined=step, message=each.message, ground=ground)
             page.join(Joining(step, grow, each.tp), ground.created_at)
             continue
-        page.trials.append((new_trial(step, each.message, profile, ground), each.tp))
+        page.trials.append((new_trial(step, each.message, wishes.profile, ground), each.tp))
         if isinstance(step, Raised):
-            page.open(new_task(step, each.message, profile, ground), each.tp)
+            page.open(new_task(step, each.message, wishes, ground), each.tp)
     return page
 
 

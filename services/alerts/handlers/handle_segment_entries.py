@@ -223,15 +223,15 @@ def _later(
 def _task(
     change: CustomerChanged, state: CustomerState, known: KnownCustomer, ground: Ground
 ) -> Task | None:
-    """Return the task of an entry; None where the customer must not be contacted."""
-    if state.do_not_contact_at is not None:
+    """Return the task of an entry; None where the customer is to be left alone."""
+    if state.left_alone is not None:
         return None
     segment = change.segment or ""
     rule = next((r for r in ground.policy.on_segment if r.segment == segment), None)
     title = Both(en=f"Entered the segment {segment}"[:500], zh=f"进入分群 {segment}"[:500])
     return planned_task(
         state,
-        known.contact,
+        known.wishes,
         ground,
         kind="segment",
         name=segment,

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, get_args
 
+from services.alerts.core.consent import LeftAlone, not_profiled_since
 from services.alerts.core.policy import Closed
 from services.alerts.handlers.record_task_changes import BatchDecisions, RecordTaskChanges
 from services.alerts.ports import ClassificationChanged, ProfileSeen, TaskChange
+from services.alerts.store.consents import Consents
 from services.alerts.store.customers import Customers
 from services.alerts.store.merges import Merges
 from shared.contracts.changes import IdentityKind
@@ -102,14 +104,14 @@ class MergeCustomers:
         known = await self.customers.lock(work, {one, to})
         await self.merges.join(work, one, to, contact=each.change.contact)
         profile = await self._remake(work, to)
-        refused = profile.at if profile is not None and profile.profile.do_not_contact else None
+        refused = await self._left_alone(work, to, profile)
         own, theirs = known[to].state.open, known[one].state.open
         taken = {cause for task in own for cause in (task.cause, *task.causes)}
         decisions, moving = BatchDecisions(), []
         for task in theirs if refused is None else (*own, *theirs):
-            at = max(task.opened_at, refused or each.change.at)
+            at = max(task.opened_at, refused[1] if refused else each.change.at)
             if refused is not None:
-                decisions.close(Closed(task, at, "do_not_contact"), each.tp)
+                decisions.close(Closed(task, at, refused[0]), each.tp)
             elif taken.isdisjoint({task.cause, *task.causes}):
                 moving.append(task.id)
                 taken |= {task.cause, *task.causes}
@@ -120,6 +122,18 @@ class MergeCustomers:
         await self.merges.take_over(work, one, to)
         updated = await self._updated(work, [TaskChange(task, each.tp) for task in moved], now)
         return [*changes, *updated], messages
+
+    async def _left_alone(
+        self, work: UnitOfWork, customer: str, profile: ProfileSeen | None
+    ) -> tuple[LeftAlone, datetime] | None:
+        """Returns the wish by which a customer with several ids has no task, and since when."""
+        found = await Consents().subscriptions(work, [customer])
+        since = not_profiled_since(found.get(customer, ()))
+        if since is not None:
+            return "not_profiled", since
+        if profile is not None and profile.profile.do_not_contact:
+            return "do_not_contact", profile.at
+        return None
 
     async def _remake(self, work: UnitOfWork, customer: str) -> ProfileSeen | None:
         """Stores and returns the profile of a customer with several ids."""

@@ -136,7 +136,7 @@ class RaiseScheduledTasks:
         tasks = [
             planned_task(
                 known[each.customer_id].state,
-                each.profile,
+                known[each.customer_id].wishes,
                 ground,
                 kind="care",
                 name=schedule.name,
@@ -146,9 +146,9 @@ class RaiseScheduledTasks:
                 at=now,
             )
             for each in found
-            # Since they were read, one may be part of another customer, or not to be contacted.
+            # Since they were read, one may be part of another customer, or to be left alone.
             if known[each.customer_id].part_of is None
-            and known[each.customer_id].state.do_not_contact_at is None
+            and known[each.customer_id].state.left_alone is None
         ]
         decisions = BatchDecisions()
         for task in await self.rows.new_only(work, tasks):

@@ -12,12 +12,13 @@ from services.alerts import metrics
 from services.alerts.core import webhook_payload as payload
 from services.alerts.core.experiment_subject import ExperimentSubject
 from services.alerts.core.policy import Closed, Joined
-from services.alerts.core.task import Task, close
+from services.alerts.core.task import Task, close, heeding
 from services.alerts.core.task_lifecycle import RISK, TaskEvent
 from services.alerts.delivery.ports import NewDelivery
 from services.alerts.delivery.store.deliveries import Deliveries
 from services.alerts.delivery.store.endpoints import Endpoints
 from services.alerts.ports import TaskChange
+from services.alerts.store.consents import Consents
 from services.alerts.store.customer_messages import CustomerMessages
 from services.alerts.store.due_tasks import TaskLog
 from services.alerts.store.tasks import Tasks
@@ -112,6 +113,7 @@ class RecordTaskChanges:
         self._log = log
         self._treatment_topic = treatment_topic
         self._messages = CustomerMessages()
+        self._consents = Consents()
 
     async def write(
         self, work: UnitOfWork, decisions: BatchDecisions, now: datetime
@@ -171,11 +173,16 @@ class RecordTaskChanges:
     ) -> None:
         """Queue a message about each change for every endpoint with a matching route.
 
-        Tasks that wait are left out.
+        Every message about a task is made here, and names the channel that the customer allows
+        now. Tasks that wait are left out.
         """
         if not changes:
             return
         routes = await self._routes.routes(work)
+        told = [change.task for change in changes if not change.task.waiting]
+        asked = {t.customer_id for t in told if t.status == "open" and t.plan.channels}
+        wishes = await self._consents.wishes(work, asked) if asked else {}
+        told = [heeding(t, wishes[t.customer_id]) if t.customer_id in asked else t for t in told]
         await self._deliveries.add(
             work,
             [
@@ -189,7 +196,7 @@ class RecordTaskChanges:
                     created_at=now,
                     received_ms=task.received_ms if task.status == "open" else 0,
                 )
-                for task in (c.task for c in changes if not c.task.waiting)
+                for task in told
                 for each in routes
                 if each.route.matches(task, payload.kind_of(task))
             ],

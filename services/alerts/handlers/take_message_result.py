@@ -1,12 +1,15 @@
 """Stores what a provider reports of a message: accepted, bounced, unsubscribed, complaint."""
 
+import asyncio
 from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts import metrics
-from services.alerts.core.customer_message import ends_subscription, outcome_after, spelled
+from services.alerts.core.consent import spelled
+from services.alerts.core.customer_message import ends_subscription, outcome_after
 from services.alerts.core.task_lifecycle import TaskEvent
+from services.alerts.handlers.heed_wishes import HeedWishes
 from services.alerts.ports import SubscriptionSeen
 from services.alerts.store.business_clock import BusinessClock
 from services.alerts.store.consents import Consents
@@ -42,6 +45,9 @@ class TakeMessageResult:
     consents: Consents
     customers: Customers
     log: TaskLog
+    heed: HeedWishes
+    deliveries_queued: asyncio.Event
+    """Set once deliveries are committed: wakes the delivery sender of this process."""
     business_clock: BusinessClock
     clock: Clock
 
@@ -67,7 +73,11 @@ class TakeMessageResult:
                 await self._store(work, message, outcome, reported.reason)
             ends = ends_subscription(reported.result)
             if ends:
-                await self._unsubscribe(work, message.customer_id, message.channel, endpoint_id)
+                await self._unsubscribe(
+                    work, message.customer_id, message.channel, endpoint_id, message.id
+                )
+        if ends:
+            self.deliveries_queued.set()
         metrics.MESSAGE_RESULTS.labels(endpoint_id, reported.result).inc()
         return ResultTaken(message.id, outcome, ends)
 
@@ -80,26 +90,37 @@ class TakeMessageResult:
         async with unit_of_work(self.engine) as work:
             if endpoint_id not in await self.messages.takers(work):
                 return None
+            await self.customers.lock(work, [customer_id])
             await self._unsubscribe(work, customer_id, reported.channel, endpoint_id)
+        self.deliveries_queued.set()
         metrics.MESSAGE_RESULTS.labels(endpoint_id, result).inc()
         return ResultTaken(None, result, unsubscribed=True)
 
     async def _unsubscribe(
-        self, work: UnitOfWork, customer_id: str, channel: str | None, endpoint_id: str
+        self,
+        work: UnitOfWork,
+        customer_id: str,
+        channel: str | None,
+        endpoint_id: str,
+        message_id: str | None = None,
     ) -> None:
         """Unsubscribe all ids of a customer: each stays so if they come apart."""
-        now = await self.business_clock.now(work)
+        at, now = await self.business_clock.now(work), self.clock.now()
+        ids = await self.consents.ids(work, customer_id)
         seen = [
             SubscriptionSeen(
                 customer_id=each,
                 channel=spelled(channel),
-                at=now,
+                at=at,
                 ended=True,
                 reported_by=f"endpoint:{endpoint_id}",
+                event_id=message_id or at.isoformat(),
             )
-            for each in await self.consents.ids(work, customer_id)
+            for each in ids
         ]
         await self.consents.note(work, seen)
+        await self.consents.keep(work, [each.stated() for each in seen], now)
+        await self.heed(work, ids, at, now)
 
     async def _store(
         self, work: UnitOfWork, message: StoredMessage, outcome: Result, reason: str | None

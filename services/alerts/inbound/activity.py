@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from services.alerts.core.customer_message import spelled
+from services.alerts.core.consent import spelled
 from services.alerts.inbound.dead_letters import dead_letter, nul_free
 from services.alerts.ports import (
     ActivitySeen,
@@ -24,11 +24,12 @@ from services.alerts.ports import (
     SubscriptionSeen,
 )
 from shared.contracts import events as types
-from shared.contracts.events import ID_LENGTH_MAX, Feedback, Profile, key_fault
+from shared.contracts.events import ID_LENGTH_MAX, PROFILING, Feedback, Profile, key_fault
 from shared.contracts.reading import read
 from shared.kafka.batch import Batch, ConsumedRecord
 from shared.kernel.errors import Invalid
 from shared.kernel.times import in_utc
+from shared.postgres.ledger import TopicPartition
 
 SUBSCRIPTIONS: Final = {"unsubscribed": True, "subscribed": False}
 """Kinds of interactions by which a customer ends a subscription to a channel, or returns to it."""
@@ -102,7 +103,10 @@ def _note(seen: ActivitySeen, record: ConsumedRecord) -> None:
         if event.data.profile is None:
             raise Invalid("data.profile", "a profile event needs a profile")
         nul_free("data.profile", record.value or b"")
-        found = ProfileSeen(event.data.profile, event.time, event.id)
+        found = ProfileSeen(event.data.profile, event.time, event.id, event.source)
+        seen.all_profiles.append((customer, found))
+        if (refuses := event.data.profile.no_profiling) is not None:
+            seen.subscriptions.append(_wish(tp, event, PROFILING, ended=refuses))
         _, before = seen.profiles.get(customer, (tp, None))
         if found.replaces(before):
             seen.profiles[customer] = (tp, found.after(before))
@@ -110,7 +114,8 @@ def _note(seen: ActivitySeen, record: ConsumedRecord) -> None:
         seen.feedback.append(_feedback(event, record))
     elif event.type == types.INTERACTION and event.data.kind in SUBSCRIPTIONS:
         nul_free("data.channel", record.value or b"")
-        seen.subscriptions.append(_subscription(event, event.data.kind))
+        ended = SUBSCRIPTIONS[event.data.kind]
+        seen.subscriptions.append(_wish(tp, event, spelled(event.data.channel), ended=ended))
 
 
 def _feedback(event: _Event, record: ConsumedRecord) -> FeedbackSeen:
@@ -137,13 +142,16 @@ def _feedback(event: _Event, record: ConsumedRecord) -> FeedbackSeen:
     )
 
 
-def _subscription(event: _Event, kind: str) -> SubscriptionSeen:
+def _wish(tp: TopicPartition, event: _Event, channel: str, *, ended: bool) -> SubscriptionSeen:
+    _must_have_key(event)
     return SubscriptionSeen(
         customer_id=_customer(event),
-        channel=spelled(event.data.channel),
+        channel=channel,
         at=event.time,
-        ended=SUBSCRIPTIONS[kind],
+        ended=ended,
         reported_by=event.source,
+        event_id=event.id,
+        tp=tp,
     )
 
 

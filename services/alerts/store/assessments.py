@@ -41,6 +41,7 @@ class Assessments:
         """Return the assessments of the next `customers` customers after an id, each in order."""
         ids = await work.driver.fetch(
             "SELECT DISTINCT customer_id FROM alerts.assessment WHERE customer_id > $1 "
+            "AND customer_id NOT IN (SELECT customer_id FROM alerts.not_profiled) "
             "AND assessed_at > $2 AND assessed_at <= $3 ORDER BY customer_id LIMIT $4",
             after,
             begin,

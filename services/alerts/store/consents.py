@@ -1,23 +1,29 @@
-"""Stores which channels customers consent to, and from which they unsubscribed.
+"""Stores what customers allow: consents, unsubscriptions, and the history of both.
 
-Both are stored by the id that they came with, and read for the customer: those of all of its ids.
+All are stored by the id that they came with, and read for the customer: those of all of its ids.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
+import msgspec
 import sqlalchemy as sa
 
-from services.alerts.core.customer_message import Subscription
+from services.alerts.core.consent import Subscription, Wishes
+from services.alerts.core.consent_history import Statement
 from services.alerts.ports import ProfileSeen, SubscriptionSeen
 from services.alerts.store.merges import IDS_OF, ids_of
 from services.alerts.store.tables import subscription as s
+from services.alerts.store.tables import wish as w
+from shared.contracts.events import Profile
 from shared.postgres.engine import UnitOfWork
+
+_PROFILE: Final = msgspec.json.Decoder(Profile)
 
 
 class Consents:
-    """Statements on `alerts.consent` and `alerts.subscription`, within an open transaction."""
+    """Statements on `alerts.consent`, `subscription` and `wish`, within an open transaction."""
 
     async def state(self, work: UnitOfWork, profiles: Mapping[str, ProfileSeen]) -> None:
         """Store what these customers' newest profiles consent to; the customers must be locked.
@@ -110,6 +116,52 @@ class Consents:
             one = Subscription(channel, away, back, came_with)
             found.setdefault(customer, []).append(one)
         return found
+
+    async def wishes(self, work: UnitOfWork, customers: Collection[str]) -> dict[str, Wishes]:
+        """Return what these customers allow."""
+        ids = sorted(customers)
+        rows = await work.driver.fetch(
+            "SELECT customer_id, profile::text FROM alerts.customer "
+            "WHERE customer_id = ANY($1::text[]) AND profile IS NOT NULL",
+            ids,
+        )
+        profiles = {r["customer_id"]: _PROFILE.decode(r["profile"]) for r in rows}
+        found = await self.subscriptions(work, ids)
+        return {one: Wishes(profiles.get(one, Profile()), found.get(one, ())) for one in ids}
+
+    async def keep(
+        self, work: UnitOfWork, statements: Sequence[Statement], recorded_at: datetime
+    ) -> None:
+        """Add to the history; what it has already stays as it is. `recorded_at`: wall clock."""
+        if not statements:
+            return
+        await work.driver.execute(
+            "INSERT INTO alerts.wish (customer_id, source, event_id, about, at, said, late, "
+            "recorded_at) SELECT *, $8::timestamptz FROM unnest($1::text[], $2::text[], "
+            "$3::text[], $4::text[], $5::timestamptz[], $6::text[], $7::bool[]) "
+            "ON CONFLICT DO NOTHING",
+            [s.customer_id for s in statements],
+            [s.source for s in statements],
+            [s.event_id for s in statements],
+            [s.about for s in statements],
+            [s.at for s in statements],
+            [s.said for s in statements],
+            [s.late for s in statements],
+            recorded_at,
+        )
+
+    async def history(
+        self, work: UnitOfWork, customer_id: str, before: int | None, most: int
+    ) -> list[dict[str, Any]]:
+        """Return at most `most` statements of a customer, the last read first.
+
+        `before`: number of the last row of the page before.
+        """
+        query = sa.select(w).where(w.c.customer_id.in_(ids_of(customer_id)))
+        if before is not None:
+            query = query.where(w.c.seq < before)
+        query = query.order_by(w.c.seq.desc()).limit(most)
+        return [dict(row) for row in (await work.connection.execute(query)).mappings()]
 
     async def page(
         self,

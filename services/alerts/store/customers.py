@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from services.alerts.core.consent import Subscription, not_profiled_since
 from services.alerts.core.customer import NO_REVISION, CustomerState, OpenTask, WarnedCause
 from services.alerts.core.task import BY_RISK
 from services.alerts.ports import KnownCustomer, ProfileSeen
+from services.alerts.store.consents import Consents
 from services.alerts.store.tables import SCHEMA
 from shared.contracts.events import Profile
 from shared.postgres.engine import UnitOfWork
@@ -109,6 +111,7 @@ class Customers:
             "WHERE customer_id = ANY($1::text[]) AND status = 'open' ORDER BY opened_at, id",
             ids,
         )
+        wishes = await Consents().subscriptions(work, ids)
         open_tasks: dict[str, list[OpenTask]] = {}
         for t in tasks:
             found = open_tasks.setdefault(t["customer_id"], [])
@@ -117,7 +120,11 @@ class Customers:
                 OpenTask(t["id"], t["cause"], t["opened_at"], t["kind"] in BY_RISK, causes)
             )
         return {
-            row["customer_id"]: _known(row, tuple(open_tasks.get(row["customer_id"], ())))
+            row["customer_id"]: _known(
+                row,
+                tuple(open_tasks.get(row["customer_id"], ())),
+                tuple(wishes.get(row["customer_id"], ())),
+            )
             for row in rows
         }
 
@@ -233,7 +240,11 @@ def _array(times: Sequence[datetime]) -> str | None:
     return "{" + ",".join(each.isoformat() for each in times) + "}" if times else None
 
 
-def _known(row: "asyncpg.Record", open_tasks: tuple[OpenTask, ...]) -> KnownCustomer:
+def _known(
+    row: "asyncpg.Record",
+    open_tasks: tuple[OpenTask, ...],
+    subscriptions: tuple[Subscription, ...],
+) -> KnownCustomer:
     *columns, document, at, event_id, part_of, own = row
     seen = alone = None
     if document is not None and at is not None and event_id is not None:
@@ -244,8 +255,16 @@ def _known(row: "asyncpg.Record", open_tasks: tuple[OpenTask, ...]) -> KnownCust
     marks = columns[_WARNED]
     columns[_WARNED] = _MARKS.decode(marks) if marks else ()
     do_not_contact_at = seen.at if seen and seen.profile.do_not_contact else None
-    state = CustomerState(*(*columns, do_not_contact_at, open_tasks))
-    return KnownCustomer(state, seen, part_of, own is not None, alone)
+    wished = (do_not_contact_at, not_profiled_since(subscriptions))
+    state = CustomerState(*(*columns, *wished, open_tasks))
+    return KnownCustomer(
+        state,
+        seen,
+        part_of,
+        grouped=own is not None,
+        own=alone,
+        subscriptions=subscriptions,
+    )
 
 
 def _alone(own: _Own) -> ProfileSeen | None:

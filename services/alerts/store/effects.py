@@ -83,7 +83,8 @@ class Effects:
             f"""
             SELECT playbook, arm = 'treated' AS treated, propensity, returned_at IS NOT NULL AS
                    returned, at, feature_version, features FROM ({_FIRST}) first
-             WHERE {_LEARNED} ORDER BY at DESC, customer_id DESC LIMIT $2
+             WHERE {_LEARNED} AND customer_id NOT IN (SELECT customer_id FROM alerts.not_profiled)
+             ORDER BY at DESC, customer_id DESC LIMIT $2
             """,  # noqa: S608 (our own statement)
             policy,
             LEARNED_MAX,

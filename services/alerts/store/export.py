@@ -19,6 +19,7 @@ MEANINGS: Final = {
     "feedback": "What the customer said: suggestions, surveys, complaints",
     "consent": "Channels that the customer consents to, and since when",
     "subscription": "Channels that the customer unsubscribed from, or returned to",
+    "wish": "What the customer allowed or refused, when, and by which source",
     "customer_message": "Messages to the customer by a provider, and what became of them",
     "delivery": "Messages about the customer to your systems (`body`)",
     "attempt": "When these messages were sent, and what was answered",

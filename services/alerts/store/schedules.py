@@ -19,6 +19,7 @@ SELECT c.customer_id, c.profile FROM alerts.customer c
  WHERE c.customer_id > $1 AND c.part_of IS NULL
    AND (cardinality($2::text[]) = 0 OR c.grade = ANY($2::text[]))
    AND coalesce((c.profile ->> 'do_not_contact')::boolean, false) = false
+   AND c.customer_id NOT IN (SELECT customer_id FROM alerts.not_profiled)
 """
 
 

@@ -1,12 +1,13 @@
 """Stores the retention tasks: written in batches, read page by page."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.core.playbook import Queue
 from services.alerts.core.policy import Closed
@@ -14,7 +15,7 @@ from services.alerts.core.task import Status, Task
 from services.alerts.store.merges import ids_of
 from services.alerts.store.tables import task as t
 from shared.contracts.customer_message import SEND
-from shared.postgres.engine import UnitOfWork
+from shared.postgres.engine import UnitOfWork, unit_of_work
 
 _COLUMNS = ", ".join(Task.__struct_fields__)
 _CHANGING = (
@@ -23,7 +24,7 @@ _CHANGING = (
     "escalations", "escalated_to", "waiting", "tell_at", "allocated_at", "changed_at", "causes",
     "reasons", "band", "probability", "horizon_days", "days_silent", "last_purchase_at",
     "expected_value", "value_at_risk", "worth", "due_at", "lapse_probability", "lapse_days",
-    "currency", "grade", "grade_rank",
+    "currency", "grade", "grade_rank", "plan",
 )  # fmt: skip
 _SET = ", ".join(f"{name} = n.{name}" for name in _CHANGING)
 
@@ -119,6 +120,15 @@ class Tasks:
         )
         return [msgspec.convert(dict(row), Task) for row in rows]
 
+    async def open_of(self, work: UnitOfWork, customers: Collection[str]) -> list[Task]:
+        """Return the open tasks of these customers, sorted by customer and id."""
+        rows = await work.driver.fetch(
+            f"SELECT {_COLUMNS} FROM alerts.task WHERE customer_id = ANY($1::text[]) "  # noqa: S608
+            "AND status = 'open' ORDER BY customer_id, id",
+            list(customers),
+        )
+        return [msgspec.convert(dict(row), Task) for row in rows]
+
     async def delivered_at(self, work: UnitOfWork, task: Task) -> datetime | None:
         """Return when an endpoint first accepted the task, wall clock; None: not yet."""
         found: datetime | None = await work.driver.fetchval(
@@ -196,3 +206,26 @@ class Tasks:
 def _tasks(rows: Iterable[Sequence[Any]]) -> list[Task]:
     names = Task.__struct_fields__
     return [msgspec.convert(dict(zip(names, row, strict=True)), Task) for row in rows]
+
+
+async def forget_tasks(engine: AsyncEngine, before: datetime, most: int) -> int:
+    """Delete at most `most` closed tasks that were opened before then, with their history.
+
+    Returns how many were deleted.
+    """
+    async with unit_of_work(engine) as work:
+        rows = await work.driver.fetch(
+            "DELETE FROM alerts.task t USING (SELECT customer_id, id FROM alerts.task "
+            "WHERE opened_at < $1 AND status = 'closed' ORDER BY opened_at, id LIMIT $2) o "
+            "WHERE t.customer_id = o.customer_id AND t.id = o.id RETURNING t.customer_id, t.id",
+            before,
+            most,
+        )
+        for table in ("task_event", "remote_task") if rows else ():
+            await work.driver.execute(
+                f"DELETE FROM alerts.{table} d USING unnest($1::text[], $2::text[]) "  # noqa: S608
+                "AS u(customer_id, id) WHERE d.customer_id = u.customer_id AND d.task_id = u.id",
+                [row["customer_id"] for row in rows],
+                [row["id"] for row in rows],
+            )
+    return len(rows)

@@ -34,6 +34,7 @@ from services.scoring.core.risk.rhythm import assessable
 from services.scoring.core.risk.timers import (
     AFTER_BACKFILL,
     AT_NEXT_TICK,
+    NEVER,
     at_once,
     onboarding,
 )
@@ -122,16 +123,18 @@ class Assessor:
     def _arm_the_rest(self, job: BatchCustomers, loaded: LoadedRows, effects: BatchEffects) -> Ints:
         """Arms the timers of rows not assessed now, and returns the rows to assess now.
 
-        Customers touched by a backfill under way, or before the tick, wait for a timer. A due timer
-        only moves on where a later assessment has already replaced the one it was set for."""
+        Customers touched by a backfill under way, or before the tick, wait for a timer; those who
+        do not want to be assessed wait for ever. A due timer only moves on where a later assessment
+        has already replaced the one it was set for."""
         touched, timed = np.arange(len(job)) < job.touched, ~np.isnan(job.now)
         replaced = job.due & ~touched & ~at_once(loaded.due_at) & (loaded.look_at > job.now)
         to_assess = (job.due & ~replaced) | (touched & job.sweeping) | job.live
-        now = to_assess & timed
+        now = to_assess & timed & ~job.left_out
         effects.due_at[replaced] = loaded.look_at[replaced]
         due = np.where(onboarding(job.imported, loaded.due_at), AFTER_BACKFILL, AT_NEXT_TICK)
         waits = touched & ~now & (loaded.due_at != due)
         effects.due_at[waits] = due[waits]
+        effects.due_at[job.left_out] = np.where(loaded.due_at == NEVER, np.nan, NEVER)[job.left_out]
         return np.flatnonzero(now)
 
     def _assess(

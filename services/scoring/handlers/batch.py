@@ -1,15 +1,27 @@
 """Customers of one batch, with the inputs of the arithmetic."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.scoring.ports import Due, EventRows, PartitionBatch
+from shared.postgres.outbox import Message
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Customers of a batch who do not want to be assessed."""
+
+    customers: Collection[str] = frozenset()
+    fresh: Collection[str] = ()
+    """Those who refuse from this batch on: what was known of them has changed."""
+    messages: Sequence[Message] = ()
 
 
 class BatchCustomers:
@@ -53,9 +65,17 @@ class BatchCustomers:
         """float64[n], Unix seconds UTC: when each customer is assessed; NaN: not now."""
         self.sweeping = self.of_part(lambda t: t.sweeping) > 0
         """bool[n]: timers of the customer's partition may fire now."""
+        self.left_out = np.zeros(len(self), np.bool_)
+        """bool[n]: the customer does not want to be assessed."""
 
     def __len__(self) -> int:
         return len(self.customers)
+
+    def leave_out(self, customers: Collection[str]) -> None:
+        """Mark these customers as not to be assessed."""
+        if customers:
+            flags = [customer in customers for customer in self.customers]
+            self.left_out = np.array(flags, np.bool_)
 
     def of_part(self, value: Callable[[PartitionBatch], float]) -> Floats:
         """Returns float64[n]: a number of each customer's partition."""

@@ -15,7 +15,7 @@ import structlog
 
 from services.scoring import metrics
 from services.scoring.handlers.assess_customers import Assessor
-from services.scoring.handlers.batch import BatchCustomers
+from services.scoring.handlers.batch import BatchCustomers, LeftOut
 from services.scoring.handlers.classify_customers import ClassificationTables
 from services.scoring.handlers.link_customers import bounded
 from services.scoring.handlers.member_states import fold_own_states
@@ -71,6 +71,14 @@ its batch run twice."""
 WithoutErased = Callable[[UnitOfWork, EventRows], Awaitable[EventRows]]
 """Returns the events without those from before their customer's erasure."""
 
+LeaveOut = Callable[[UnitOfWork, BatchCustomers], Awaitable[LeftOut]]
+"""Returns the customers who do not want to be assessed."""
+
+
+async def nobody(_: UnitOfWork, __: BatchCustomers) -> LeftOut:
+    """Leaves no customer out."""
+    return LeftOut()
+
 
 async def keep_all(_: UnitOfWork, events: EventRows) -> EventRows:
     """Returns all events: no customer was erased."""
@@ -97,6 +105,7 @@ class MicroBatch:
         blameless: Callable[[], Awaitable[None]],
         link: Link,
         without_erased: WithoutErased = keep_all,
+        leave_out: LeaveOut = nobody,
     ) -> None:
         """`link` decides on statements about ids (`handlers.link_customers`).
 
@@ -113,7 +122,7 @@ class MicroBatch:
         self._isolation, self._blameless, self._link = isolation, blameless, link
         self._sweep_interval_s = sweep_interval_s
         self._observe = observe
-        self._without_erased = without_erased
+        self._without_erased, self._leave_out = without_erased, leave_out
         self._swept_at = -sweep_interval_s
         self._alone_last = False
         self._look_up = LOOKED_UP_BATCHES
@@ -205,6 +214,9 @@ class MicroBatch:
             fresh, conflicts, repeated = await self._deduplicate(work, events)
             _settle_ticks(parts, more=due.more)
             job = BatchCustomers(fresh, parts, due)
+            left_out = await self._leave_out(work, job)
+            job.leave_out(left_out.customers)
+            self._store.drop(left_out.fresh)
             loaded = await self._store.load(work, job.customers, job.due_at)
             predictor = self._predictor()
             classify = await self._classifications.load(work, job)
@@ -229,7 +241,7 @@ class MicroBatch:
                 self._note_look(began, sweep=sweep)
                 return ()
             effects.messages += [m for t in parts for m in t.dead]
-            effects.messages += conflicts + forwarded
+            effects.messages += [*conflicts, *forwarded, *left_out.messages]
             pending = await self._store.write(work, effects)
             await self._classifications.write(work, classify)
             await self._sender.forget(work)

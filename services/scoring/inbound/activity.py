@@ -17,6 +17,7 @@ from services.scoring.core.features.decode import (
     channel_or_class,
     cost_of,
     kind_of,
+    refuses_profiling,
     until_of,
 )
 from services.scoring.core.features.events import Kind
@@ -256,6 +257,7 @@ def _columns(activities: Sequence[Activity], records: Sequence[ConsumedRecord]) 
         live=[a.backfill is None for a in activities],
         profile=[d.profile for d in data],
         identity=[d.identity for d in data],
+        refuses=[refuses_profiling(a) for a in activities],
         record=list(records),
     )
 

@@ -110,8 +110,9 @@ class CachingStore:
         return await self._inner.own_states(work, ids)
 
     def drop(self, customers: Iterable[str]) -> None:
-        """Removes customers that another transaction of this worker has changed."""
+        """Removes customers with stored rows that something else than `write` has changed."""
         self._slots.drop(customers)
+        self._customers, self._customer_slots = (), np.zeros(0, np.int64)
 
     async def record(self, work: UnitOfWork, events: EventRows, recorded_at: datetime) -> None:
         """Passes on to the inner store."""

@@ -25,6 +25,7 @@ MEANINGS: Final = {
     "grade_override": "Grades that a person set, with the reason",
     "absence": "An absence that was announced",
     "treatment": "Retention tasks about the customer, and what came of them",
+    "profiling": "Whether the customer refused to be assessed, or allowed it, and when",
     "roll_call": "Weekly samples by which the model's forecasts are judged",
     "shadow_score": "What a model in trial and the one in use said",
     "timer": "When the customer is looked at next",

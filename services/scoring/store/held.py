@@ -24,5 +24,6 @@ def kinds() -> Sequence[Kind]:
         Kind("changes of classification", "standing_change", "recorded_at", assessments),
         Kind("treatments", "treatment", "at", UNTIL_ERASED),
         Kind("samples for judging the model", "roll_call", "called_at", UNTIL_ERASED),
+        Kind("refusals to be assessed", "profiling", "refused_at", UNTIL_ERASED),
         Kind("audit", "audit", "at", audit),
     )

@@ -16,7 +16,7 @@ from shared.contracts.activity import DECODER, ENCODER
 from shared.contracts.risk import BANDS
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.postgres.outbox import Message
-from shared.postgres.statements import fetch, select
+from shared.postgres.statements import fetch, fetch_value, select
 
 EVENTS_AT_ONCE = 50_000
 """Events per chunk for training: about 25 MB."""
@@ -76,13 +76,15 @@ _BY_ID = f"""
 """
 
 
-# Not of an id that is part of another customer: its last message is the deletion.
+# Not of an id that is part of another customer, and not of a customer who does not want to be
+# assessed: the last message is the deletion.
 _NEWEST = """
 SELECT c.customer_id, h.message FROM unnest($1::text[]) AS c(customer_id), LATERAL (
     SELECT message FROM scoring.assessment_history h WHERE h.customer_id = c.customer_id
      ORDER BY revision DESC LIMIT 1) h
  WHERE NOT EXISTS (SELECT FROM scoring.member m
                     WHERE m.customer_id = c.customer_id AND m.primary_id <> m.customer_id)
+   AND NOT EXISTS (SELECT FROM scoring.not_profiled n WHERE n.customer_id = c.customer_id)
 """
 
 # With the customer that an event belongs to by now, where its payload names another one: an id that
@@ -93,13 +95,23 @@ SELECT e.payload, CASE
          ELSE nullif(coalesce(m.primary_id, e.original_customer_id), e.customer_id)
        END AS belongs_to
   FROM scoring.event e LEFT JOIN scoring.member m ON m.customer_id = e.original_customer_id
+ WHERE e.customer_id NOT IN (SELECT customer_id FROM scoring.not_profiled)
+   AND e.original_customer_id NOT IN (SELECT customer_id FROM scoring.not_profiled)
 """
 
 _MADE = """
 SELECT customer_id, revision, probability, model_version, feature_set, horizon_days, features,
        horizons, message
-  FROM scoring.assessment_history WHERE $1::text IS NULL OR customer_id = $1
+  FROM scoring.assessment_history WHERE ($1::text IS NULL OR customer_id = $1)
+   AND customer_id NOT IN (SELECT customer_id FROM scoring.not_profiled)
  ORDER BY recorded_at DESC, customer_id, revision DESC LIMIT $2
+"""
+
+
+_NOT_PROFILED = """
+SELECT count(DISTINCT n.customer_id) FROM scoring.not_profiled n
+  LEFT JOIN scoring.profile p USING (customer_id)
+ WHERE $1::text[] IS NULL OR p.owner_id = ANY($1)
 """
 
 
@@ -136,6 +148,19 @@ class HistoryReader:
         )
         rows = await select(self._engine, query)
         return rows[0]["owner_id"] if rows else None
+
+    async def refused_since(self, customer_id: str) -> datetime | None:
+        """Reads since when a customer does not want to be assessed; None: they may be."""
+        found: datetime | None = await fetch_value(
+            self._engine,
+            "SELECT min(since) FROM scoring.not_profiled WHERE customer_id = $1",
+            customer_id,
+        )
+        return found
+
+    async def not_profiled(self, owner_ids: Sequence[str] | None) -> int:
+        """Counts the ids of customers who do not want to be assessed; of these owners only."""
+        return int(await fetch_value(self._engine, _NOT_PROFILED, owner_ids))
 
     async def customers(
         self, chosen: CustomerFilter, after: After | None, most: int
@@ -202,6 +227,8 @@ class HistoryReader:
 
     async def events(self) -> AsyncIterator[list[bytes]]:
         """Reads every stored event's payload, in chunks, in no particular order.
+
+        Those of customers who do not want to be assessed are left out.
 
         Its subject is the customer that the event belongs to by now."""
         async with unit_of_work(self._engine) as work:

@@ -19,6 +19,7 @@ from shared.postgres.statements import fetch, fetch_value, select
 
 _SAMPLE = """
 SELECT customer_id, state FROM scoring.customer_state WHERE feature_set = $1 AND partition >= 0
+   AND customer_id NOT IN (SELECT customer_id FROM scoring.not_profiled)
  ORDER BY hashtextextended(customer_id, 0), customer_id LIMIT $2
 """
 # Ordered by hash: a random sample that stays the same from week to week, except for new customers.

@@ -137,6 +137,18 @@ profile = sa.Table(
 )
 """Newest profile of each customer: last writer by (changed_at, event_id)."""
 
+profiling = sa.Table(
+    "profiling",
+    metadata,
+    sa.Column("customer_id", sa.Text, primary_key=True),
+    sa.Column("refused_at", TZ),
+    sa.Column("allowed_at", TZ),
+    sa.Column("stated_by", sa.Text, nullable=False),
+)
+"""The newest refusal to be assessed, and the newest permission, by the id that they came with.
+
+The view `scoring.not_profiled` lists all ids of the customers who refuse."""
+
 model = sa.Table(
     "model",
     metadata,

@@ -43,7 +43,9 @@ SELECT count(*) AS n, max(customer_id) AS last FROM chosen
 _STATES = """
 SELECT s.customer_id, s.feature_set, s.state, p.profile
   FROM (SELECT customer_id, feature_set, state FROM scoring.customer_state
-         WHERE customer_id > $1 AND partition >= 0 ORDER BY customer_id LIMIT $2) s
+         WHERE customer_id > $1 AND partition >= 0
+           AND customer_id NOT IN (SELECT customer_id FROM scoring.not_profiled)
+         ORDER BY customer_id LIMIT $2) s
   LEFT JOIN scoring.profile p ON p.customer_id = s.customer_id
  ORDER BY s.customer_id
 """

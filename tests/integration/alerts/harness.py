@@ -29,7 +29,6 @@ from services.alerts.delivery.http_client import Http
 from services.alerts.delivery.send_sample import SendSample
 from services.alerts.delivery.sender import DeliverySender, SenderBounds
 from services.alerts.delivery.store.deliveries import Deliveries
-from services.alerts.delivery.store.encryption import Encryption
 from services.alerts.delivery.store.endpoint_admin import EndpointAdmin
 from services.alerts.delivery.store.endpoint_secrets import EndpointSecrets
 from services.alerts.delivery.store.endpoints import Endpoints
@@ -40,6 +39,7 @@ from services.alerts.handlers.give_verdict import GiveVerdict
 from services.alerts.handlers.handle_activity import HandleActivity
 from services.alerts.handlers.handle_assessments import HandleAssessments
 from services.alerts.handlers.handle_segment_entries import HandleSegmentEntries
+from services.alerts.handlers.heed_wishes import HeedWishes
 from services.alerts.handlers.measure_effect import MeasureEffect, MeasureOutcomes
 from services.alerts.handlers.merge_customers import MergeCustomers
 from services.alerts.handlers.raise_scheduled_tasks import RaiseScheduledTasks
@@ -81,12 +81,11 @@ from shared.runtime.isolation import ItemIsolation
 from shared.runtime.service import Stop
 from tests.fakes.clock import SetClock
 from tests.integration.alerts.doubles import Fetched, NoRelay, SetRules, learn_effects
-from tests.integration.alerts.message_parts import customer_messages
+from tests.integration.alerts.message_parts import VAULT, customer_messages
 from tests.integration.alerts.receiver import LIMIT_S, SECRET
 
 WALL_0 = SetClock().at
 LOOPBACK_NETS = (ip_network("127.0.0.0/8"),)
-VAULT = Encryption([bytes(range(32))])
 
 
 @dataclass(slots=True)
@@ -172,6 +171,7 @@ class AlertsHarness:
             consents=Consents(),
             feedback=Feedback(),
             recorder=self.book,
+            heed=HeedWishes(recorder=self.book),
             erase=EraseCustomers(
                 customers=Customers(),
                 rows=Erasure(),

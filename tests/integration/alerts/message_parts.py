@@ -9,7 +9,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.core.policy_document import Policy, read
 from services.alerts.delivery.core.signature import verify
+from services.alerts.delivery.store.deliveries import Deliveries
+from services.alerts.delivery.store.encryption import Encryption
+from services.alerts.delivery.store.endpoints import Endpoints
 from services.alerts.handlers.decide_messages import DecideMessages
+from services.alerts.handlers.heed_wishes import HeedWishes
+from services.alerts.handlers.record_task_changes import RecordTaskChanges
 from services.alerts.handlers.send_customer_messages import SendCustomerMessages
 from services.alerts.handlers.take_message_result import TakeMessageResult
 from services.alerts.store.business_clock import BusinessClock
@@ -19,6 +24,7 @@ from services.alerts.store.customers import Customers
 from services.alerts.store.due_tasks import TaskLog
 from services.alerts.store.tables import SCHEMA
 from services.alerts.store.tasks import Tasks
+from services.alerts.store.trials import Trials
 from shared.contracts import events
 from shared.contracts.activity import Activity, ActivityData
 from shared.contracts.customer_message import SEND
@@ -29,6 +35,7 @@ from tests.fakes.clock import SetClock
 from tests.integration.alerts.doubles import SetRules
 from tests.integration.alerts.receiver import SECRET, Request
 
+VAULT = Encryption([bytes(range(32))])
 MESSAGES = "SELECT status, reason FROM alerts.customer_message ORDER BY caused_at, seq"
 WILLING = Profile(name="Wang", language="zh-CN", consent={"email": True})
 
@@ -48,7 +55,7 @@ def sending_policy(**changes: Any) -> Policy:
 
 def event(kind: str, data: ActivityData, at: datetime, name: str, **more: Any) -> Activity:
     """Return an event of customer c-1."""
-    return Activity(specversion="1.0", id=name, source="/t", type=kind, time=at,
+    return Activity(specversion="1.0", id=name, source=more.pop("source", "/t"), type=kind, time=at,
                     subject=more.pop("subject", "c-1"), data=data, **more)  # fmt: skip
 
 
@@ -101,6 +108,12 @@ def take_result(engine: AsyncEngine, clock: SetClock) -> TakeMessageResult:
         consents=Consents(),
         customers=Customers(),
         log=TaskLog(),
+        heed=HeedWishes(
+            recorder=RecordTaskChanges(
+                Tasks(), Trials(), Deliveries(), Endpoints(VAULT, {}), TaskLog(), "treatment"
+            )
+        ),
+        deliveries_queued=asyncio.Event(),
         business_clock=BusinessClock(clock, replay=False),
         clock=clock,
     )

@@ -19,7 +19,8 @@ from services.alerts.connectors.store import (
 )
 from services.alerts.delivery.store.encryption import Encryption
 from tests.contract.access_tokens import AccessTokenSuite, at
-from tests.integration.alerts.harness import VAULT, rows
+from tests.integration.alerts.harness import rows
+from tests.integration.alerts.message_parts import VAULT
 
 pytestmark = pytest.mark.stack
 

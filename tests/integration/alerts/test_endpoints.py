@@ -23,12 +23,12 @@ from shared.postgres.engine import unit_of_work
 from shared.runtime.clock import SystemClock
 from shared.runtime.health import Health
 from tests.integration.alerts.harness import (
-    VAULT,
     AlertsHarness,
     rows,
     running,
     until,
 )
+from tests.integration.alerts.message_parts import VAULT
 from tests.integration.alerts.receiver import Receiver, reply
 from tests.unit.alerts.samples import assessed, day
 

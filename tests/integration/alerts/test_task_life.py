@@ -12,8 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.alerts.core.owner import OwnerRecord
 from services.alerts.core.policy_document import Policy, read
 from services.alerts.inbound.http import add_routes
+from services.alerts.ports import VerdictGiven
 from services.alerts.store.policies import Policies
 from services.alerts.store.tables import api_token
+from services.alerts.store.tasks import forget_tasks
 from shared.contracts import events
 from shared.contracts.activity import Activity, ActivityData
 from shared.contracts.events import Owner, Profile
@@ -360,3 +362,20 @@ async def test_the_openapi_document_names_every_action(api: httpx.AsyncClient) -
     for action in ("acknowledge", "start", "snooze", "comments", "reassign", "escalate", "dismiss"):
         operation = paths[f"/v1/tasks/{{task_id}}/{action}"]["post"]
         assert "Idempotency-Key" in {p["name"] for p in operation["parameters"]}
+
+
+async def test_old_closed_tasks_go_with_their_history(bench: AlertsHarness) -> None:
+    """Open ones stay, however old they are; so do closed ones that are not old enough."""
+    for number, customer in enumerate(("old", "open", "new")):
+        at = 0.0 if customer != "new" else 50.0
+        await bench.read_risk(assessed(number + 1, at, customer_id=customer))
+    found = dict(await rows(bench.engine, "SELECT customer_id, id FROM alerts.task"))
+    for customer in ("old", "new"):
+        await bench.give_verdict()(VerdictGiven(found[customer], "reached", None))
+    assert await forget_tasks(bench.engine, day(49), 10) == 1
+    assert await forget_tasks(bench.engine, day(49), 10) == 0
+    left = await rows(bench.engine, "SELECT customer_id FROM alerts.task ORDER BY 1")
+    assert left == [("new",), ("open",)]
+    logged = await rows(bench.engine, "SELECT DISTINCT customer_id FROM alerts.task_event")
+    assert ("old",) not in logged
+    assert ("new",) in logged

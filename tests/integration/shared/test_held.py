@@ -40,6 +40,10 @@ def test_each_kind_is_printed(
     kinds = importlib.import_module(f"services.{service}.store.held").kinds()
     assert main(module.SPEC, module._add_commands, ["held"]) == 0
     printed = capsys.readouterr().out.splitlines()
+    of_topics = [line for line in printed if line.startswith("topic ebbwatch.")]
+    assert of_topics
+    assert all("days (retention.ms" in line or "erased" in line for line in of_topics)
+    printed = printed[: -len(of_topics)]
     assert [line.split("  ")[0] for line in printed] == [kind.what for kind in kinds]
     assert all(kind.kept in line for kind, line in zip(kinds, printed, strict=True))
     assert "since 2026-03-01" in printed[-1]

@@ -15,6 +15,7 @@ from shared.kernel.errors import Transient
 from shared.postgres import housekeeping
 from shared.postgres.engine import unit_of_work
 from shared.postgres.housekeeping import Housekeeping, Kept, TimeTable, next_start, start_of
+from shared.postgres.roles import partition_functions
 from tests.fakes.clock import SetClock
 from tests.integration.shared.tables import SCHEMA
 
@@ -34,6 +35,8 @@ async def table(engine: AsyncEngine) -> AsyncIterator[AsyncEngine]:
     """Provide an engine on a database with one time-partitioned table that has only its rest."""
     async with unit_of_work(engine) as work:
         await work.driver.execute(MADE)
+        for statement in partition_functions(SCHEMA):
+            await work.driver.execute(statement)
     yield engine
 
 

@@ -31,6 +31,7 @@ ENDS: Final[Mapping[str, tuple[str, str]]] = {
     "came_back": ("the customer came back", "客户已回购"),
     "resolved": ("what it warned of is over", "预警的问题已消除"),
     "left_segment": ("the customer has left the segment", "客户已离开该分群"),
+    "not_profiled": ("the customer does not want to be assessed", "客户要求不做画像分析"),
     "do_not_contact": ("the customer must not be contacted", "客户要求勿联系"),
     "verdict": ("the owner has answered", "负责人已处理"),
     "dismissed": ("dismissed by the owner", "负责人已取消"),

@@ -69,6 +69,7 @@ _CLOSED: Final[Mapping[str, tuple[str, str]]] = {
     "came_back": ("the customer bought again", "客户已再次购买"),
     "resolved": ("what it warned of is over", "预警的问题已消除"),
     "left_segment": ("the customer has left the segment", "客户已离开该分群"),
+    "not_profiled": ("the customer does not want to be assessed", "客户要求不做画像分析"),
     "do_not_contact": ("the customer must not be contacted", "客户要求不再联系"),
     "verdict": ("the owner has reported", "负责人已反馈"),
     "dismissed": ("dismissed by the owner", "负责人已取消"),

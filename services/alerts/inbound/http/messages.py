@@ -5,6 +5,7 @@ from datetime import datetime
 from fastapi import Depends, FastAPI
 from pydantic import BaseModel
 
+from services.alerts.core.consent_history import Said
 from services.alerts.core.customer_message import Status, Suppression
 from services.alerts.inbound.http.dependencies import Parts
 from services.alerts.store.consents import Consents
@@ -64,8 +65,31 @@ class UnsubscriptionPage(BaseModel):
     next: str | None
 
 
+class WishView(BaseModel):
+    """What a customer allowed or refused."""
+
+    customer_id: str
+    about: str
+    """A channel in lower case; `*`: any contact, or all channels; `profiling`: being assessed."""
+    said: Said
+    at: datetime
+    """Time of the statement, by the source's clock."""
+    source: str
+    event_id: str
+    late: bool
+    """It was read after a newer profile, which stands."""
+    recorded_at: datetime
+
+
+class WishPage(BaseModel):
+    """Wishes, the last read first."""
+
+    items: list[WishView]
+    next: str | None
+
+
 def add_messages(app: FastAPI, parts: Parts) -> None:
-    """Add `/v1/messages` and `/v1/unsubscriptions`."""
+    """Add `/v1/messages`, `/v1/unsubscriptions` and `/v1/wishes`."""
     reads = [Depends(require(parts.tokens, "customers:read"))]
 
     @app.get("/v1/messages", dependencies=reads, tags=["messages"])
@@ -108,6 +132,19 @@ def add_messages(app: FastAPI, parts: Parts) -> None:
         )
         return UnsubscriptionPage(
             items=[UnsubscriptionView.model_validate(row) for row in found], next=encoded(key)
+        )
+
+    @app.get("/v1/wishes", dependencies=reads, tags=["messages"])
+    async def list_wishes(customer_id: str, cursor: Cursor = None, limit: Limit = 50) -> WishPage:
+        """List what a customer allowed and refused, with the source, the last read first."""
+        before = None if cursor is None else serial(decoded(cursor))
+        async with unit_of_work(parts.engine) as work:
+            found = await Consents().history(work, customer_id, before, limit + 1)
+        rest = len(found) > limit
+        found = found[:limit]
+        return WishPage(
+            items=[WishView.model_validate(row) for row in found],
+            next=encoded(str(found[-1]["seq"]) if rest else None),
         )
 
 

@@ -36,6 +36,7 @@ from services.alerts.store.tables.messages import (
     customer_message,
     feedback,
     subscription,
+    wish,
 )
 from services.alerts.store.tables.tasks import (
     customer,
@@ -84,5 +85,6 @@ __all__ = [
     "trial",
     "unfinished",
     "uplift_fit",
+    "wish",
     "withheld_task",
 ]

@@ -49,8 +49,30 @@ subscription = sa.Table(
     sa.Column("subscribed_at", TZ),
     sa.Column("reported_by", sa.Text, nullable=False),
     sa.Index("ix_subscription_newest", "unsubscribed_at", "customer_id", "channel"),
+    sa.Index(
+        "ix_subscription_profiling",
+        "customer_id",
+        postgresql_where=sa.text("channel = 'profiling'"),
+    ),
 )
-"""The newest unsubscription and return by channel (`*`: all), kept until the customer is erased."""
+"""The newest unsubscription and return by channel (`*`: all; `profiling`: being assessed), kept
+until the customer is erased. The view `alerts.not_profiled` lists who may not be assessed."""
+
+wish = sa.Table(
+    "wish",
+    metadata,
+    sa.Column("customer_id", sa.Text, primary_key=True),
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("event_id", sa.Text, primary_key=True),
+    sa.Column("about", sa.Text, primary_key=True),
+    sa.Column("seq", sa.BigInteger, sa.Identity(always=True), nullable=False),
+    sa.Column("at", TZ, nullable=False),
+    sa.Column("said", sa.Text, nullable=False),
+    sa.Column("late", sa.Boolean, nullable=False),
+    sa.Column("recorded_at", TZ, nullable=False),
+)
+"""What the customer allowed or refused, when, and by which source: append-only, by a trigger, until
+the customer is erased."""
 
 customer_message = sa.Table(
     "customer_message",

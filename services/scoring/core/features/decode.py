@@ -60,6 +60,8 @@ def kind_of(activity: Activity) -> int:
     """Return the event's `Kind`, 0 if it leaves the state alone; ValueError if it is unknown."""
     kind = _KIND_BY_TYPE.get(activity.type)
     if kind is None and activity.type == types.INTERACTION:
+        if refuses_profiling(activity) is not None:
+            return 0
         kind = CAMPAIGN_WORDS.get(activity.data.kind or "", Kind.INTERACTION)
     if kind is None and activity.type == types.FEEDBACK:
         kind = FEEDBACK_WORDS.get(activity.data.kind or "")
@@ -70,6 +72,18 @@ def kind_of(activity: Activity) -> int:
     if kind is None:
         raise ValueError(f"type {activity.type!r}, kind {activity.data.kind!r}: not known here")
     return kind
+
+
+def refuses_profiling(activity: Activity) -> bool | None:
+    """Return whether the customer refuses to be assessed, or allows it; None: neither."""
+    data = activity.data
+    if data.profile is not None:
+        return data.profile.no_profiling
+    if data.channel is None or activity.type != types.INTERACTION:
+        return None
+    if " ".join(data.channel.lower().split()) != types.PROFILING:
+        return None
+    return {"unsubscribed": True, "subscribed": False}.get(data.kind or "")
 
 
 @lru_cache(WORDS_CACHED)

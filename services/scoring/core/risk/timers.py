@@ -21,6 +21,9 @@ PULLED: Final = 2.0
 """A timer set from outside a batch, by a writer who may have changed more than the timer: a worker
 reads its cached data of the customer again."""
 
+NEVER: Final = 4_102_444_800.0
+"""The timer of a customer who does not want to be assessed: the year 2100."""
+
 
 def at_once(due_at: Floats) -> Flags:
     """bool[n]: the timer holds one of the special values, not a time of its own."""

@@ -112,6 +112,9 @@ class CustomerView(BaseModel):
     assessment: Assessment | None = Field(description="None for a prospect")
     told: PublishedView | None
     profile: dict[str, Any] | None
+    not_profiled_since: datetime | None = Field(
+        description="Not assessed from then on, at the customer's wish"
+    )
 
 
 class HistoryPage(BaseModel):
@@ -139,6 +142,9 @@ class CustomerPage(BaseModel):
 
     items: list[CustomerRow]
     next: str | None
+    not_profiled: int = Field(
+        description="Ids of customers who are not assessed at their own wish, and not listed"
+    )
 
 
 def add_routes(
@@ -169,7 +175,10 @@ def add_routes(
         more = len(rows) > limit
         rows = rows[:limit]
         key = f"{rows[-1]['value_at_risk']!r} {rows[-1]['customer_id']}" if more else None
-        return CustomerPage(items=[_row(row) for row in rows], next=encoded(key))
+        left_out = await history.not_profiled(chosen.owner_ids)
+        return CustomerPage(
+            items=[_row(row) for row in rows], next=encoded(key), not_profiled=left_out
+        )
 
     # The longer path comes first, since an id may contain slashes.
     @app.get("/v1/customers/{customer_id:path}/history")
@@ -192,7 +201,8 @@ def add_routes(
         row = await history.customer(primary)
         if row is None:
             raise HTTPException(404, f"no customer {customer_id!r} has been seen")
-        return _customer(row, await identity.ids(primary))
+        refused = await history.refused_since(primary)
+        return _customer(row, await identity.ids(primary), refused)
 
 
 def _visible(
@@ -219,7 +229,9 @@ def _owners(wanted: str | None, holder: Holder) -> Sequence[str] | None:
     return sorted(holder.owners & {wanted} if wanted is not None else holder.owners)
 
 
-def _customer(row: dict[str, Any], ids: Sequence[CustomerIdRow]) -> CustomerView:
+def _customer(
+    row: dict[str, Any], ids: Sequence[CustomerIdRow], refused: datetime | None
+) -> CustomerView:
     readable = row["state_feature_set"] == FEATURE_SET
     state = from_bytes([row["state"]]) if readable else None
     return CustomerView(
@@ -228,13 +240,14 @@ def _customer(row: dict[str, Any], ids: Sequence[CustomerIdRow]) -> CustomerView
         state=None if state is None else summary(state),
         features=_features(state, row["assessed_at"]),
         assessment=_assessment(row),
-        told=None if row["message"] is None else _published(row["message"]),
+        told=None if row["message"] is None or refused else _published(row["message"]),
+        not_profiled_since=refused,
         profile=None if row["profile"] is None else _profile(row["profile"]),
     )
 
 
 def _assessment(row: dict[str, Any]) -> Assessment | None:
-    if row["revision"] is None:
+    if row["assessed_at"] is None:
         return None
     signs = codes_of(row["published_signs"] or 0)
     return Assessment(

@@ -8,18 +8,17 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
+from services.alerts.core.consent import Subscription, Wishes, unsubscribed
 from services.alerts.core.customer_message import (
     STALE_AFTER,
     Circumstances,
     Send,
-    Subscription,
     Suppress,
     Wait,
     body,
     decide,
     message_id,
     outcome_after,
-    unsubscribed,
 )
 from services.alerts.core.message_rule import MessageRule
 from services.alerts.core.policy_document import plain, read
@@ -36,7 +35,7 @@ RULE = MessageRule(endpoint="mailer", channel="email", text=TEXT, messages_max=2
 SEEN = Circumstances(
     caused_at=day(0),
     task_open=True,
-    do_not_contact=False,
+    wishes=Wishes(Profile(consent={"email": True})),
     held_out=False,
     consented_at=day(-100),
     zone=ZoneInfo("UTC"),
@@ -55,9 +54,9 @@ AWAY = Subscription("email", day(-1), None)
     ("change", "reason"),
     [
         ({"task_open": False}, "task_closed"),
-        ({"do_not_contact": True}, "do_not_contact"),
-        ({"subscriptions": [AWAY]}, "unsubscribed"),
-        ({"consented_at": None}, "no_consent"),
+        ({"wishes": Wishes(Profile(do_not_contact=True))}, "do_not_contact"),
+        ({"wishes": Wishes(Profile(), [AWAY])}, "unsubscribed"),
+        ({"wishes": Wishes(Profile())}, "no_consent"),
         ({"held_out": True}, "held_out"),
         ({"caused_at": day(0) - STALE_AFTER - timedelta(seconds=1)}, "stale"),
         ({"earlier": [day(-29), day(-1)]}, "cap"),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from services.alerts.core.consent import Wishes
 from services.alerts.core.customer import CustomerState, Joined, Raised, answered
 from services.alerts.core.policy import decide
 from services.alerts.core.policy_document import Policy, read
@@ -36,7 +37,7 @@ def made(
     decision = decide(state or CustomerState("c-1"), message, policy)
     (step,) = decision.steps
     assert isinstance(step, Raised)
-    return new_task(step, message, PROFILE, Ground(policy, 1, day(0)))
+    return new_task(step, message, Wishes(PROFILE), Ground(policy, 1, day(0)))
 
 
 def joined(task: Task, message: RiskAssessed, policy: Policy = POLICY) -> Task:

@@ -8,9 +8,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from services.alerts.core.business_hours import WorkingCalendar
+from services.alerts.core.consent import Wishes, allowed
 from services.alerts.core.experiment_subject import new_trial
 from services.alerts.core.holdout import drawn
-from services.alerts.core.playbook import allowed, choose
+from services.alerts.core.playbook import choose
 from services.alerts.core.policy import CustomerState, HeldOutTask, Raised, WarnedCause, decide
 from services.alerts.core.policy_document import (
     Hours,
@@ -229,18 +230,18 @@ def test_a_playbook_is_chosen_by_grade_cause_and_lifecycle() -> None:
 
 def test_the_channel_is_the_preferred_one_that_consent_allows() -> None:
     """Checks R14."""
-    customer = Profile(consent={"phone": False, "email": True})
+    customer = Wishes(Profile(consent={"phone": False, "email": True}))
     assert allowed(["phone", "wecom"], customer, []) == "wecom"
     assert allowed(["phone", "wecom", "email"], customer, ["wecom"]) == "email"
     assert allowed(["phone"], customer, []) is None
-    assert allowed(["wecom"], Profile(do_not_contact=True), []) is None
+    assert allowed(["wecom"], Wishes(Profile(do_not_contact=True)), []) is None
 
 
 def raised(ground: Ground, profile: Profile, at: float = 0.0, **changes: Any) -> Any:
     message = assessed(1, at, **changes)
     (step,) = decide(NEW, message, ground.policy).steps
     assert isinstance(step, Raised)
-    return new_task(step, message, profile, ground)
+    return new_task(step, message, Wishes(profile), ground)
 
 
 def test_vip_tasks_come_first_and_have_shorter_response_targets() -> None:

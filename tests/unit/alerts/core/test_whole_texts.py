@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 
+from services.alerts.core.consent import Wishes
 from services.alerts.core.playbook import choose, plan
 from services.alerts.core.policy import Closed, CustomerState, OpenTask, Raised, decide
 from services.alerts.core.task import Ground, Task, close, new_task
@@ -28,7 +29,7 @@ def task(**more: object) -> Task:
     message = assessed(1, 0, reasons=[COMPLAINT, SILENT], **more)  # type: ignore[arg-type]
     (step,) = decide(CustomerState("c-1"), message, policy).steps
     assert isinstance(step, Raised)
-    return new_task(step, message, profile, Ground(policy, 1, day(0)))
+    return new_task(step, message, Wishes(profile), Ground(policy, 1, day(0)))
 
 
 def test_the_whole_text_in_english() -> None:
@@ -82,7 +83,10 @@ def test_points_are_answered_by_their_own_playbook() -> None:
     ]
     policy = msgspec.structs.replace(policy, playbooks=playbooks)
     chosen = choose(policy, Classification(grade="regular", tier="mid"), "points_expiring")
-    assert (chosen.id, plan(chosen, policy, Profile()).offer_points) == ("points_reminder", 200)
+    assert (chosen.id, plan(chosen, policy, Wishes(Profile())).offer_points) == (
+        "points_reminder",
+        200,
+    )
     low = choose(policy, Classification(grade="regular", tier="low"), "points_expiring")
     assert (low.id, low.service) == ("points_message", "self_service")
     fallen = choose(policy, Classification(grade="regular", tier="high"), "level_lowered")

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploy.backtest.scoring import Scoring
+from services.alerts.core.consent import Wishes
 from services.alerts.core.policy import CustomerState, Policy, Raised, decide
 from services.alerts.core.policy_document import read
 from services.alerts.core.signs import CHURNED
@@ -65,7 +66,7 @@ def causes(messages: list[RiskAssessed], policy: Policy) -> list[tuple[RiskAsses
         state = decision.state
         for step in decision.steps:
             if isinstance(step, Raised):
-                task = new_task(step, message, Profile(), Ground(policy, 1, day(0)))
+                task = new_task(step, message, Wishes(Profile()), Ground(policy, 1, day(0)))
                 found.append((message, {task.cause, *task.causes, *(r.code for r in task.reasons)}))
     return found
 

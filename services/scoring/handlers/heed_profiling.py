@@ -1,0 +1,43 @@
+"""Leaves customers out of assessment who do not want to be assessed.
+
+Their events are folded into their states like all others, so that a customer who allows it again is
+assessed as if there had been no refusal.
+"""
+
+from dataclasses import dataclass, field
+
+from services.scoring.handlers.batch import BatchCustomers, LeftOut
+from services.scoring.store.profiling import ProfilingTable, Wish
+from shared.postgres.engine import UnitOfWork
+from shared.postgres.outbox import Message
+
+
+@dataclass(frozen=True, slots=True)
+class HeedProfiling:
+    """Decides within a batch's transaction, before the batch reads states."""
+
+    risk_topic: str
+    table: ProfilingTable = field(default_factory=ProfilingTable)
+
+    async def __call__(self, work: UnitOfWork, job: BatchCustomers) -> LeftOut:
+        """Return who is left out; what is known of those who refuse from now on is withdrawn."""
+        events = job.events
+        stated = [row for row, refuses in enumerate(events.refuses) if refuses is not None]
+        if stated:
+            await self.table.note(work, [_wish(job, row) for row in stated])
+        refused = await self.table.refused(work, job.customers)
+        fresh = await self.table.still_assessed(work, refused) if refused else []
+        if fresh:
+            await self.table.withdraw(work, fresh)
+        return LeftOut(refused, fresh, [self._deletion(job, one) for one in fresh])
+
+    def _deletion(self, job: BatchCustomers, customer: str) -> Message:
+        """Return the message by which readers of the risk topic delete an assessment."""
+        home = job.partition[job.customers.index(customer)]
+        return Message(job.parts[home].tp, self.risk_topic, customer.encode(), None)
+
+
+def _wish(job: BatchCustomers, row: int) -> Wish:
+    events = job.events
+    refuses = bool(events.refuses[row])
+    return Wish(events.original_customer[row], events.time[row], refuses, events.source[row])
