@@ -25,7 +25,7 @@ def read_closures(path: Path) -> tuple[tuple[float, float], ...]:
     Raises Invalid naming the file or the field."""
     try:
         plain = msgspec.json.decode(path.read_bytes())
-    except (OSError, msgspec.DecodeError) as wrong:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as wrong:
         raise Invalid("closures_file", f"{path}: {wrong}") from None
     return closures_of(plain)
 

@@ -109,5 +109,5 @@ def parse(data: bytes | str) -> ValuePolicy:
         reason, _, path = str(error).partition(" - at ")
         # msgspec reports a wrong key as "`key` in `$.place`".
         raise Invalid(path[path.find("$") :].strip("`$.") or "policy", reason) from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid("policy", str(error)) from error
