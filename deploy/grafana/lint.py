@@ -13,7 +13,10 @@ from typing import Any, Final
 import promql_parser as promql
 
 from deploy.grafana.panels import SOURCE
-from deploy.metrics import Declared
+from deploy.metrics import Declared, declared
+from services.alerts import metrics as alerts
+from services.ingest import metrics as ingest
+from services.scoring import metrics as scoring
 
 WINDOWS: Final = {"$__rate_interval": "61s", "$__range": "3607s"}
 """Grafana's windows, and values that a query has nowhere else."""
@@ -60,6 +63,11 @@ class Known:
                 self.counters |= names
             if "database-wide" in each.meaning:
                 self.shared |= names
+
+
+def known() -> Known:
+    """Return what the services of this release declare."""
+    return Known([each for module in (ingest, scoring, alerts) for each in declared(module)])
 
 
 @dataclass(frozen=True, slots=True)
