@@ -21,6 +21,8 @@ from services.scoring import metrics as scoring
 WINDOWS: Final = {"$__rate_interval": "61s", "$__range": "3607s"}
 """Grafana's windows, and values that a query has nowhere else."""
 RATES: Final = ("rate", "increase")
+CHOICES: Final = ("topk", "bottomk")
+"""Aggregations that leave series as they are."""
 EVERYWHERE: Final = frozenset({"job", "instance", "__name__"})
 FOREIGN: Final = {
     "up": (),
@@ -176,6 +178,11 @@ def parsed(expr: str) -> promql.Expr:
     return promql.parse(expr)
 
 
+def selectors(expr: str) -> list[promql.VectorSelector]:
+    """Return the selectors of a query. Raises ValueError where it does not parse."""
+    return [selector for selector, _ in _selectors(parsed(expr), _Place())]
+
+
 def _selectors(tree: Any, around: _Place) -> Iterator[tuple[promql.VectorSelector, _Place]]:
     inside: list[Any] = []
     match type(tree).__name__:
@@ -185,6 +192,8 @@ def _selectors(tree: Any, around: _Place) -> Iterator[tuple[promql.VectorSelecto
             yield tree.vector_selector, replace(around, window_s=tree.range.total_seconds())
         case "Call":
             around, inside = replace(around, function=tree.func.name), tree.args
+        case "AggregateExpr" if str(tree.op) in CHOICES:
+            inside = [tree.expr]
         case "AggregateExpr":
             by = frozenset(tree.modifier.labels) if tree.modifier else frozenset[str]()
             kept = by if around.kept is None else around.kept & by

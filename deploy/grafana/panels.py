@@ -1,6 +1,7 @@
 """The kinds of panels that the dashboards are made of, and the frame of a dashboard.
 
-Units are Grafana's: `s` seconds, `short` a count, `percentunit` a ratio, `ops` per second, `bytes`.
+Units are Grafana's: `s` seconds, `short` a count, `cps` counts per second, `percentunit` a ratio,
+`bytes`.
 """
 
 from collections.abc import Mapping, Sequence

@@ -45,9 +45,17 @@ def rate(metric: str, by: str = "", *matchers: str) -> str:
     return f"sum{_by(by)}(rate({of(metric, *matchers)}[{RATE}]))"
 
 
+def hourly(metric: str, by: str = "", *matchers: str) -> str:
+    """Return a rare counter's growth per hour, summed over processes."""
+    return f"3600 * {rate(metric, by, *matchers)}"
+
+
 def shown(metric: str, by: str = "", *matchers: str) -> str:
-    """Return a counter's growth in the shown time range, summed over processes."""
-    return f"sum{_by(by)}(increase({of(metric, *matchers)}[{SHOWN}]))"
+    """Return a counter's growth in the shown time range, summed over processes.
+
+    Rounded: Prometheus extrapolates to the ends of the range.
+    """
+    return f"round(sum{_by(by)}(increase({of(metric, *matchers)}[{SHOWN}])))"
 
 
 def quantile(share: float, metric: str, by: str = "", *matchers: str, window: str = RATE) -> str:

@@ -46,10 +46,10 @@ def asked(board: Mapping[str, Any]) -> Iterator[Asked]:
 class Source:
     """A Prometheus behind the variables of a dashboard."""
 
-    def __init__(self, address: str) -> None:
-        """`address`: of Prometheus, without a path."""
+    def __init__(self, address: str, variables: Mapping[str, str] | None = None) -> None:
+        """`address`: of Prometheus, without a path. `variables`: regular expressions by name."""
         self._client = httpx.Client(base_url=f"{address}/api/v1", timeout=20)
-        self._variables: dict[str, str] = {}
+        self._variables = dict(variables or {})
 
     def choose(self, board: Mapping[str, Any]) -> dict[str, list[str]]:
         """Choose `All` for each variable as Grafana does; return what there is to choose."""

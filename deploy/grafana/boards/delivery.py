@@ -13,7 +13,6 @@ _NOW = (
         "and nothing is delivered.",
         "short",
         Query(_DELIVERED),
-        decimals=0,
     ),
     number(
         "Attempts that succeed",
@@ -37,7 +36,7 @@ _NOW = (
         "answer.",
         "s",
         Query(highest("ebbwatch_alerts_undelivered_oldest_seconds")),
-        bounds=Bounds(60, 300),
+        bounds=Bounds(300, 3_600),
     ),
     number(
         "Endpoints left alone",
@@ -54,7 +53,6 @@ _NOW = (
         "short",
         Query(or_zero(shown("ebbwatch_alerts_endpoints_disabled_total"))),
         bounds=NONE_IS_GOOD,
-        decimals=0,
     ),
 )
 
@@ -64,7 +62,7 @@ _ATTEMPTS = (
         "Attempts, by endpoint and outcome",
         "Attempts to deliver per second. `retry`: comes again later; `failed`: given up; `gone`: "
         "the receiver wants no more. Worry when `retry` prevails for minutes.",
-        "ops",
+        "cps",
         Query(
             rate("ebbwatch_alerts_delivery_attempts_total", "endpoint, outcome"),
             "{{endpoint}}: {{outcome}}",
@@ -101,7 +99,7 @@ _BACK = (
         "Back from CRMs, by outcome",
         "What came back from CRMs per second. Worry about `set_aside` (a fault of ours, see the "
         "log) and `refused` (not from the CRM). No data without a CRM.",
-        "ops",
+        "cps",
         Query(
             rate("ebbwatch_alerts_way_back_total", "endpoint, outcome"), "{{endpoint}}: {{outcome}}"
         ),
@@ -110,7 +108,7 @@ _BACK = (
         "Polls of CRMs",
         "Looks for changes in a CRM per second. Worry when `failed` prevails: verdicts do not "
         "come back. No data without a CRM that is polled.",
-        "ops",
+        "cps",
         Query(
             rate("ebbwatch_alerts_crm_looks_total", "endpoint, outcome"),
             "{{endpoint}}: {{outcome}}",

@@ -10,7 +10,6 @@ _NOW = (
         "Events accepted in the shown time. Worry when a source that is never quiet has sent none.",
         "short",
         Query(shown("ebbwatch_ingest_events_total")),
-        decimals=0,
     ),
     number(
         "Records refused",
@@ -19,7 +18,6 @@ _NOW = (
         "short",
         Query(shown("ebbwatch_ingest_dead_letters_total")),
         bounds=NONE_IS_GOOD,
-        decimals=0,
     ),
     number(
         "Intake stopped",
@@ -61,23 +59,26 @@ _FLOW = (
         "Events accepted, by type",
         "Events accepted per second. Worry when a type that always comes falls to 0: its source "
         "has stopped, and customers seem silent.",
-        "ops",
+        "cps",
         Query(rate("ebbwatch_ingest_events_total", "type"), "{{type}}"),
         stacked=True,
     ),
     graph(
-        "Records refused, by field",
+        "Records refused, by field: the ten most frequent",
         "Records refused per second, by the stage that refused them and the field at fault. Worry "
         "when it does not end: a source sends something new.",
-        "ops",
-        Query(rate("ebbwatch_ingest_dead_letters_total", "stage, field"), "{{stage}}: {{field}}"),
+        "cps",
+        Query(
+            f"topk(10, {rate('ebbwatch_ingest_dead_letters_total', 'stage, field')})",
+            "{{stage}}: {{field}}",
+        ),
         stacked=True,
     ),
     graph(
         "Live events, by source",
         "Live events per second by source and outcome; `future`: refused because they are dated "
         "after their arrival. Worry when a source stops, or its clock runs ahead.",
-        "ops",
+        "cps",
         Query(
             rate("ebbwatch_ingest_source_events_total", "source, outcome"),
             "{{source}}: {{outcome}}",
@@ -113,18 +114,20 @@ _SPEED = (
         Query(highest("ebbwatch_ingest_last_commit_age_seconds", "topic"), "{{topic}}"),
     ),
     graph(
-        "From an event's own time to its acceptance",
-        "From the time that the source states to the event's place on the activity topic. A "
-        "source that sends late makes it long. Worry when a batch takes longer than 0.3 s.",
+        "From an event's own time to its acceptance and assessment",
+        "From the time that the source states to the event's place on the activity topic, and to "
+        "its assessment. The delay of the source is in it. Worry when it grows and nothing waits "
+        "here: that source sends late.",
         "s",
-        *quantiles("ebbwatch_ingest_event_latency_seconds"),
-        *quantiles("ebbwatch_ingest_batch_seconds", "a batch"),
+        *quantiles("ebbwatch_ingest_event_latency_seconds", "acceptance"),
+        *quantiles("ebbwatch_scoring_event_latency_seconds", "assessment"),
     ),
     graph(
         "Parts of a batch, 95 %",
-        "Duration of the parts of a batch. Worry when one of them grows: `send` waits for Kafka, "
-        "`commit` for PostgreSQL, `decide` for the processor.",
+        "Duration of a batch and of its parts. Worry above 0.3 s, or when one of them grows: "
+        "`send` waits for Kafka, `commit` for PostgreSQL, `decide` for the processor.",
         "s",
+        Query(quantile(0.95, "ebbwatch_ingest_batch_seconds"), "whole"),
         Query(quantile(0.95, "ebbwatch_ingest_batch_stage_seconds", "stage"), "{{stage}}"),
     ),
 )
@@ -135,20 +138,23 @@ _HTTP = (
         "Requests, by status",
         "Requests answered per second. 4xx: the sender is at fault (token, body); 429: it sends "
         "too much. Worry about 5xx: that is our fault.",
-        "ops",
-        Query(rate("ebbwatch_ingest_http_requests_total", "route, status"), "{{route}} {{status}}"),
+        "cps",
+        Query(rate("ebbwatch_ingest_http_requests_total", "status"), "{{status}}"),
     ),
     graph(
-        "Duration of a request, 95 %",
+        "Duration of a request, 95 %: the eight slowest routes",
         "Time of a request by its route. Worry above 1 s: senders wait, and may send again.",
         "s",
-        Query(quantile(0.95, "ebbwatch_ingest_http_request_seconds", "route"), "{{route}}"),
+        Query(
+            f"topk(8, {quantile(0.95, 'ebbwatch_ingest_http_request_seconds', 'route')})",
+            "{{route}}",
+        ),
     ),
     graph(
         "Events over HTTP, by outcome",
         "Events sent over HTTP per second: taken, or why not. Worry when `refused` prevails: a "
         "sender has changed what it sends.",
-        "ops",
+        "cps",
         Query(rate("ebbwatch_ingest_http_events_total", "outcome"), "{{outcome}}"),
     ),
     graph(
@@ -156,7 +162,7 @@ _HTTP = (
         "Refused events per second: kept as dead letters, known already, or dropped for too many "
         "bytes in a minute; and requests without a genuine signature. Worry when unsigned ones "
         "come in numbers: a wrong secret, or an attack.",
-        "ops",
+        "cps",
         Query(rate("ebbwatch_ingest_http_refused_total", "outcome"), "{{outcome}}"),
         Query(rate("ebbwatch_ingest_http_unsigned_total"), "unsigned"),
     ),

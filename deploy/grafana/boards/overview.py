@@ -76,7 +76,7 @@ _NOW = (
         "expected.",
         "s",
         Query(highest("ebbwatch_scoring_silence_oldest_due_seconds")),
-        bounds=Bounds(600, 3_600),
+        bounds=Bounds(3_600, 6 * 3_600),
     ),
     number(
         "Oldest task on its way",
@@ -84,7 +84,7 @@ _NOW = (
         "above 5 minutes: look at Delivery.",
         "s",
         Query(highest("ebbwatch_alerts_undelivered_oldest_seconds")),
-        bounds=Bounds(60, 300),
+        bounds=Bounds(300, 3_600),
     ),
 )
 
@@ -103,7 +103,6 @@ _TO_DO = (
             )
         ),
         bounds=NONE_IS_GOOD,
-        decimals=0,
     ),
     number(
         "Intake stopped",
@@ -188,7 +187,7 @@ _LATE = (
         "Events accepted, events folded into what is known of customers, and assessments, per "
         "second. Worry when intake goes on and the others do not, or when a busy source falls to "
         "0.",
-        "ops",
+        "cps",
         Query(rate("ebbwatch_ingest_events_total"), "accepted"),
         Query(rate("ebbwatch_scoring_events_total"), "folded"),
         Query(rate("ebbwatch_scoring_assessments_total"), "assessed"),

@@ -1,7 +1,17 @@
 """Scoring and model: is every customer assessed in time, and can the model be trusted."""
 
 from deploy.grafana.panels import NONE_IS_GOOD, Bounds, board, graph, number, row, rows
-from deploy.grafana.queries import Query, highest, of, or_zero, quantile, quantiles, rate, total
+from deploy.grafana.queries import (
+    Query,
+    highest,
+    hourly,
+    of,
+    or_zero,
+    quantile,
+    quantiles,
+    rate,
+    total,
+)
 
 _NOW = (
     row("Is every customer assessed in time?"),
@@ -26,7 +36,7 @@ _NOW = (
         "the main sign of leaving, come late.",
         "s",
         Query(highest("ebbwatch_scoring_silence_oldest_due_seconds")),
-        bounds=Bounds(600, 3_600),
+        bounds=Bounds(3_600, 6 * 3_600),
     ),
     number(
         "Since the last look",
@@ -59,7 +69,7 @@ _WORK = (
         "Assessments, by band",
         "Assessments per second by the band of risk. Worry when one band suddenly takes all: the "
         "data or the model has changed.",
-        "ops",
+        "cps",
         Query(rate("ebbwatch_scoring_assessments_total", "band"), "{{band}}"),
         stacked=True,
     ),
@@ -74,12 +84,11 @@ _WORK = (
     ),
     graph(
         "From an event to its assessment",
-        "From the arrival of an event, and from its own time, to the committed assessment. The "
-        "first is ours: 0.3 s usually, 1 s at worst; worry above 5 s. The second has the delay of "
-        "the source in it.",
+        "From the arrival of an event to the committed assessment. The promise is 0.3 s usually, "
+        "1 s at worst; worry above 5 s. Gaps: no event.",
         "s",
-        *quantiles("ebbwatch_scoring_assessment_latency_seconds", "arrival"),
-        *quantiles("ebbwatch_scoring_event_latency_seconds", "own time"),
+        *quantiles("ebbwatch_scoring_assessment_latency_seconds"),
+        Query(quantile(0.95, "ebbwatch_scoring_batch_seconds"), "a batch, 95 %"),
     ),
     graph(
         "Parts of a batch, 95 %",
@@ -102,7 +111,7 @@ _WORK = (
         "Flawed data in assessments",
         "Assessments per second that found a flaw in the data of the customer, by flaw. Worry "
         "about a rise: a source sends worse data, and its customers are assessed less well.",
-        "ops",
+        "cps",
         Query(rate("ebbwatch_scoring_quality_flags_total", "flag"), "{{flag}}"),
     ),
 )
@@ -122,11 +131,11 @@ _MODEL = (
     ),
     number(
         "Age of the model",
-        "Since the serving model was made; 0 while the rule serves. Worry above 45 days: "
+        "Since the serving model was made; 0 while the rule serves. Worry above 60 days: "
         "retraining does not run, or no candidate was better.",
         "s",
         Query(highest("ebbwatch_scoring_model_age_seconds")),
-        bounds=Bounds(30 * 86_400, 45 * 86_400),
+        bounds=Bounds(45 * 86_400, 60 * 86_400),
     ),
     number(
         "Newest event folded",
@@ -195,16 +204,16 @@ _MODEL = (
         "Assessments per second that the challenger scored beside the champion, and those left "
         "out because its queue was full. Worry when many are left out: the comparison takes "
         "longer.",
-        "ops",
+        "cps",
         Query(rate("ebbwatch_scoring_shadow_scores_total"), "scored"),
         Query(rate("ebbwatch_scoring_shadow_skipped_total"), "left out"),
     ),
     graph(
-        "Facts for training",
-        "What alerts did, kept for training, per second by kind. Worry when it is 0 for days "
+        "Facts for training, per hour",
+        "What alerts did, kept for training, per hour by kind. Worry when it is 0 for days "
         "while tasks are raised: the next model cannot learn from them.",
-        "ops",
-        Query(rate("ebbwatch_scoring_treatments_total", "kind"), "{{kind}}"),
+        "short",
+        Query(hourly("ebbwatch_scoring_treatments_total", "kind"), "{{kind}}"),
     ),
 )
 

@@ -6,6 +6,7 @@ from deploy.grafana.queries import (
     any_service,
     each_service,
     highest,
+    hourly,
     of,
     or_zero,
     quantile,
@@ -106,11 +107,11 @@ _KAFKA = (
         *each_service(lambda s: highest(f"{s}_last_commit_age_seconds", "topic"), "{{topic}}"),
     ),
     graph(
-        "Partitions given anew",
-        "Times per second that Kafka assigned partitions anew. Some at a start or a release are "
+        "Partitions given anew, per hour",
+        "Times per hour that Kafka assigned partitions anew. Some at a start or a release are "
         "normal; worry when it goes on: a process ends and starts again and again.",
-        "ops",
-        *each_service(lambda s: rate(f"{s}_rebalances_total")),
+        "short",
+        *each_service(lambda s: hourly(f"{s}_rebalances_total")),
     ),
 )
 
@@ -174,7 +175,6 @@ _PROCESSES = (
         *each_service(lambda s: shown(f"{s}_take_overs_total")),
         span=6,
         height=6,
-        decimals=0,
     ),
     number(
         "Commits refused",
@@ -185,7 +185,6 @@ _PROCESSES = (
         bounds=Bounds(yellow=1),
         span=6,
         height=6,
-        decimals=0,
     ),
     graph(
         "Memory, by process",
@@ -223,7 +222,6 @@ _PROCESSES = (
         bounds=NONE_IS_GOOD,
         span=24,
         height=3,
-        decimals=0,
     ),
 )
 

@@ -1,7 +1,7 @@
 """Warnings and effect: who is warned about, who does what about it, and was it right."""
 
 from deploy.grafana.panels import Bounds, bars, board, graph, number, row
-from deploy.grafana.queries import Query, highest, of, quantiles, rate, shown
+from deploy.grafana.queries import Query, highest, hourly, of, quantiles, shown
 
 UNOWNED = 'group="unowned"'
 _OPEN = f"max by (group, cause) ({of('ebbwatch_alerts_open_tasks')})"
@@ -14,7 +14,6 @@ _NOW = (
         "none for days while customers are assessed.",
         "short",
         Query(shown("ebbwatch_alerts_tasks_raised_total")),
-        decimals=0,
     ),
     number(
         "Open tasks",
@@ -47,7 +46,7 @@ _NOW = (
         decimals=2,
     ),
     number(
-        "Right, of warnings with an outcome",
+        "Warnings that were right",
         "Share of the warnings of the last 180 days with a known outcome that a lapse followed. "
         "Worry when it falls; no data before the first outcome is known.",
         "percentunit",
@@ -59,27 +58,27 @@ _NOW = (
 _RAISED = (
     row("What is warned about"),
     graph(
-        "Warnings raised, by cause",
-        "Warnings per second by cause. Worry about a jump of one cause: data of a source has "
+        "Warnings raised per hour, by cause",
+        "Warnings per hour by cause. Worry about a jump of one cause: data of a source has "
         "changed, or a campaign has ended.",
-        "ops",
-        Query(rate("ebbwatch_alerts_tasks_raised_total", "cause"), "{{cause}}"),
+        "short",
+        Query(hourly("ebbwatch_alerts_tasks_raised_total", "cause"), "{{cause}}"),
         stacked=True,
     ),
     bars(
         "Open tasks, by cause",
-        "Tasks that wait, by why they were raised. Worry when one cause dwarfs the rest and its "
-        "verdicts are mostly wrong.",
+        "Tasks that wait, by why they were raised: the eight most frequent causes. Worry when one "
+        "cause dwarfs the rest and its verdicts are mostly wrong.",
         "short",
-        Query(f"sum by (cause) ({_OPEN})", "{{cause}}"),
+        Query(f"topk(8, sum by (cause) ({_OPEN}))", "{{cause}}"),
     ),
     graph(
-        "What was decided about assessments",
-        "Assessments read per second, by the row of the decision table that applied. It explains "
+        "What was decided about assessments, per hour",
+        "Assessments read per hour, by the row of the decision table that applied. It explains "
         "why no task came: low risk, held out, budget, a task is open already. Worry when a "
         "reason that you do not expect prevails.",
-        "ops",
-        Query(rate("ebbwatch_alerts_assessments_total", "decision"), "{{decision}}"),
+        "short",
+        Query(hourly("ebbwatch_alerts_assessments_total", "decision"), "{{decision}}"),
     ),
     graph(
         "From an event to its task",
@@ -93,18 +92,18 @@ _RAISED = (
 _EFFECT = (
     row("What comes of it"),
     graph(
-        "Tasks closed, by reason",
-        "Tasks closed per second by reason. Worry when most expire: nothing is done about them.",
-        "ops",
-        Query(rate("ebbwatch_alerts_tasks_closed_total", "reason"), "{{reason}}"),
+        "Tasks closed per hour, by reason",
+        "Tasks closed per hour by reason. Worry when most expire: nothing is done about them.",
+        "short",
+        Query(hourly("ebbwatch_alerts_tasks_closed_total", "reason"), "{{reason}}"),
         stacked=True,
     ),
     graph(
-        "Verdicts of owners",
-        "What owners said about warnings, per second. Worry when wrong ones prevail, or when no "
+        "Verdicts of owners per hour",
+        "What owners said about warnings, per hour. Worry when wrong ones prevail, or when no "
         "verdicts come at all: the way back from the CRM may be cut.",
-        "ops",
-        Query(rate("ebbwatch_alerts_verdicts_total", "verdict"), "{{verdict}}"),
+        "short",
+        Query(hourly("ebbwatch_alerts_verdicts_total", "verdict"), "{{verdict}}"),
     ),
     graph(
         "Recall and precision, realised",
@@ -116,11 +115,11 @@ _EFFECT = (
         Query(highest("ebbwatch_alerts_realised_precision_ratio"), "precision"),
     ),
     graph(
-        "Messages to customers, by decision",
-        "Decisions about messages to customers per second: handed to delivery, waiting, or why "
+        "Messages to customers per hour, by decision",
+        "Decisions about messages to customers per hour: handed to delivery, waiting, or why "
         "suppressed. Worry when most are suppressed for a reason that you do not expect.",
-        "ops",
-        Query(rate("ebbwatch_alerts_customer_messages_total", "decision"), "{{decision}}"),
+        "short",
+        Query(hourly("ebbwatch_alerts_customer_messages_total", "decision"), "{{decision}}"),
     ),
 )
 

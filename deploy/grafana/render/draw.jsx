@@ -118,6 +118,7 @@ for (const panel of board.panels) {
     scaleDistribution: { type: 'linear' }, ...panel.fieldConfig.defaults.custom,
   };
 }
+await document.fonts.load('12px Inter');
 createRoot(document.getElementById('root')).render(
   <ThemeContext.Provider value={theme}>
     <GlobalStyles />

@@ -13,10 +13,13 @@ const WIDTH = 1600, ROW = 38, HEAD = 64;
 mkdirSync(folder, { recursive: true });
 await build({
   entryPoints: [join(here, 'draw.jsx')], outfile: join(folder, 'draw.js'), bundle: true, jsx: 'automatic',
+  format: 'esm',
   minify: true, define: { 'process.env.NODE_ENV': '"production"' }, logLevel: 'error',
   loader: { '.ttf': 'dataurl', '.woff': 'dataurl', '.woff2': 'dataurl', '.svg': 'dataurl' },
 });
-const style = `html,body{margin:0;background:#111217;color:#ccccdc;font:14px Inter,"DejaVu Sans",sans-serif}
+// Grafana's font is not in its packages; the drawing measures its texts in the font of this name.
+const style = `@font-face{font-family:Inter;src:local("Liberation Sans"),local("DejaVu Sans"),local("Arial")}
+  html,body{margin:0;background:#111217;color:#ccccdc;font:14px Inter,sans-serif}
   h1{position:absolute;left:16px;top:8px;font-size:22px;font-weight:500;margin:8px 0}
   h2{font-size:18px;font-weight:500;margin:0;padding-top:4px} .nothing{padding:16px;color:#9a9ba5}
   table{width:100%;border-collapse:collapse} td,th{text-align:left;padding:5px 8px;border-bottom:1px solid #2c2d33}
@@ -30,7 +33,7 @@ for (const file of readdirSync(boards).filter((name) => name.endsWith('.json')))
   writeFileSync(page, `<!doctype html><meta charset="utf-8"><style>${style}</style>
     <link rel="stylesheet" href="draw.css"><div id="root"></div>
     <script>window.DRAW = ${given}; window.grafanaBootData = {settings: {}, user: {}};</script>
-    <script src="draw.js"></script>`);
+    <script type="module" src="draw.js"></script>`);
   execFileSync('chromium', [
     '--headless', '--no-sandbox', '--disable-gpu', '--hide-scrollbars', '--virtual-time-budget=8000',
     '--allow-file-access-from-files', `--window-size=${WIDTH},${height}`, `--screenshot=${picture}`, `file://${page}`,
