@@ -86,7 +86,7 @@ PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) $(
 BY_FILE := --dist loadfile --no-loadscope-reorder
 
 # What `make test` leaves to `make test-slow`: the two together are every test, once.
-SLOW := tests/e2e/test_erasure.py tests/e2e/test_access.py tests/e2e/test_recovery.py tests/chaos \
+SLOW := tests/e2e/test_erasure.py tests/e2e/test_access.py tests/e2e/test_recovery.py tests/e2e/test_restore.py tests/chaos \
 	tests/hostile tests/training tests/fuzz/test_many_seeds.py
 WITHOUT_SLOW := $(addprefix --ignore=,$(SLOW))
 

@@ -32,6 +32,9 @@ UNITS = {
 }
 """Unit by the end of a name; every other metric counts something."""
 
+SERVICES = {"ingest": ingest, "scoring": scoring, "alerts": alerts}
+"""The module of each service that declares its metrics."""
+
 HEAD = "| metric | type | labels | unit | meaning |\n|---|---|---|---|---|"
 
 INTRODUCTION = """\
@@ -90,7 +93,7 @@ def _of(value: object) -> Iterator[Declared]:
 def generate() -> str:
     """Returns the whole page."""
     parts = [INTRODUCTION]
-    for name, module in (("ingest", ingest), ("scoring", scoring), ("alerts", alerts)):
+    for name, module in SERVICES.items():
         parts.append(
             f"## {name}\n\n| metric | type | labels | unit | meaning |\n|---|---|---|---|---|"
         )

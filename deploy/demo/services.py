@@ -221,12 +221,17 @@ class Services:
         """End a service as a crash would (SIGKILL); `start` brings it back."""
         self._servers.pop(name).kill()
 
-    def stop(self) -> None:
-        """Stop everything that runs and wait until it has ended; safe to repeat."""
-        for server in self._servers.values():
+    def stop(self, *names: str) -> None:
+        """Stop these, or everything that runs, and wait until it has ended; safe to repeat."""
+        servers = [self._servers[name] for name in names or self._servers]
+        for server in servers:
             server.release()
-        for server in self._servers.values():
+        for server in servers:
             server.stop()
+
+    def variables(self) -> dict[str, str]:
+        """Return the environment of the services, once `start` was called."""
+        return dict(self._environment)
 
     def _process(self, name: str, module: str, *arguments: str) -> Server:
         command = [sys.executable, "-m", module, *arguments]

@@ -121,7 +121,7 @@ def graph(
         .mode(common_models.TooltipDisplayMode.MULTI)
         .sort(common_models.SortOrder.DESCENDING)
     )
-    panel.line_width(1).fill_opacity(60 if stacked else 8)
+    panel.line_width(1).fill_opacity(60 if stacked else 0)
     panel.show_points(common_models.VisibilityMode.NEVER)
     if stacked:
         panel.stacking(common.StackingConfig().mode(common_models.StackingMode.NORMAL).group("A"))

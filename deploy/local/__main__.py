@@ -1,12 +1,13 @@
 """Command line of the local stack: `python -m deploy.local up|run|topics|status|down|...`.
 
 Exit status: 0 done, 1 failed (the message has the remedy), 2 wrong usage; `run` returns its
-command's own.
+command's own, `doctor` 0 well, 1 warnings, 2 failures.
 """
 
 import argparse
 import asyncio
 import contextlib
+import importlib
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from deploy.doctor.arguments import add_arguments
 from deploy.local import apache_kafka, broker, postgres, services, topics
 from deploy.local.process import Server, StackError, holders
 from deploy.local.stack import DATA, DESCRIPTION, KAFKA_CACHE, LOCK, ROOT, LocalStack, announce
@@ -48,6 +50,9 @@ def main() -> int:
     run_parser = commands.add_parser("run", help="run a command beside the stack: run -- CMD")
     run_parser.add_argument("argv", nargs="+", metavar="CMD")
     run_parser.set_defaults(work=run)
+    doctor_parser = commands.add_parser("doctor", help="find out what is wrong, and what to do")
+    add_arguments(doctor_parser)
+    doctor_parser.set_defaults(work=doctor)
     given = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
@@ -147,6 +152,17 @@ def show(environment: dict[str, str], kind: str) -> None:
     print(f"# broker: {kind}")
     for name, value in environment.items():
         print(f"export {name}='{value}'")
+
+
+def doctor(given: argparse.Namespace) -> int:
+    """Examines what the environment names; without any address in it, the stack on this data."""
+    if not {"DATABASE_URL", "KAFKA_BOOTSTRAP_SERVERS", "EBBWATCH_SECRETS_DIR"} & os.environ.keys():
+        found = described(given.data)
+        found.pop("broker")
+        os.environ.update(found | services.development(given.data, os.environ))
+    # Imports the services, which takes a second that the other commands need not wait.
+    status_: int = importlib.import_module("deploy.doctor.command").run(given)
+    return status_
 
 
 def down(given: argparse.Namespace) -> int:

@@ -11,14 +11,13 @@ with ended_by_interrupt():  # importing takes a second
         effect,
         endpoints,
         feedback,
-        partitions,
         policies,
         tasks,
     )
     from services.alerts.commands.running import SPEC
     from services.alerts.store.held import kinds
     from shared.contracts.topics import TREATMENT
-    from shared.runtime import erasures, held, set_aside
+    from shared.runtime import erasures, held, partitions, set_aside
     from shared.runtime.command_line import main
 
 
@@ -29,7 +28,7 @@ def _add_commands(commands: Any) -> None:
     effect.add_commands(commands)
     deliveries.add_commands(commands)
     endpoints.add_commands(commands)
-    partitions.add_commands(commands)
+    partitions.add_commands(SPEC, commands)
     set_aside.add_commands(SPEC, commands)
     erasures.add_commands(SPEC, (TREATMENT,), commands)
     held.add_commands(SPEC, kinds, commands)

@@ -22,7 +22,7 @@ from services.alerts.inbound.http import add_routes
 from services.alerts.inbound.http.callbacks import BODIES, CALLBACKS, add_callbacks
 from services.alerts.inbound.http.connectors import add_connectors
 from services.alerts.inbound.http.endpoints import add_endpoints
-from services.alerts.inbound.http.policies import DRY_RUN
+from services.alerts.inbound.http.visible import owners_now
 from services.alerts.inbound.policy_file import read_policy
 from services.alerts.settings import AlertsSettings
 from services.alerts.store.due_tasks import OpenTasks
@@ -34,7 +34,9 @@ from shared.http.app import create_app, limits_of
 from shared.http.audit_routes import add_audit_routes
 from shared.http.auditing import Auditing
 from shared.http.erasures import add_erasure_routes
-from shared.http.export_routes import EXPORTS, add_export_routes
+from shared.http.export_routes import add_export_routes
+from shared.http.me_route import add_me_route
+from shared.http.token_routes import add_token_routes
 from shared.kafka.fenced import FencedConsumer
 from shared.kafka.settings import KafkaSettings
 from shared.observability.collectors import begin
@@ -66,6 +68,7 @@ async def run() -> int:
             schema=SCHEMA,
             topics=lambda: read,
             owned=lambda: set[Tp]().union(*(each.assigned for each in consumers.values())),
+            sent=lambda: [n for relay in alerts.relays.values() for n in relay.acknowledged],
         ),
     )
     async with AsyncExitStack() as closing:
@@ -84,7 +87,7 @@ def _application(
 ) -> FastAPI:
     """Build the HTTP application."""
     settings, parts = alerts.settings, alerts.parts()
-    auditing = Auditing(entries=audit, clock=alerts.clock, also=(EXPORTS,), skipped=(DRY_RUN,))
+    auditing = Auditing(entries=audit, clock=alerts.clock)
     limits = limits_of(
         settings, guard=parts.tokens, open=(CALLBACKS,), bodies=BODIES, audit=auditing
     )
@@ -95,6 +98,8 @@ def _application(
     add_connectors(app, alerts.engine, parts.tokens, alerts.endpoints, managing.check_remote)
     add_erasure_routes(app, alerts.engine, alerts.erasures, parts.tokens, (topics.TREATMENT,))
     add_audit_routes(app, audit, parts.tokens)
+    add_me_route(app, parts.tokens, partial(owners_now, alerts.engine))
+    add_token_routes(app, parts.tokens, SCHEMA, alerts.clock)
     add_export_routes(app, export_of(alerts.engine), MEANINGS, parts.tokens, alerts.clock)
     add_callbacks(app, alerts.returning(DeliveryLog(alerts.engine)))
     add_crm_callbacks(app, alerts.crm_callbacks(connectors))

@@ -55,6 +55,10 @@ class KnownCustomer(msgspec.Struct, frozen=True, gc=False):
     profile: ProfileSeen | None
     part_of: str | None = None
     """The customer that this id is part of (docs/identity.md); None: one of its own."""
+    grouped: bool = False
+    """Whether it is a customer with several ids: `profile` is then made of those of all."""
+    own: ProfileSeen | None = None
+    """The profile that came with this id alone."""
 
     @property
     def contact(self) -> Profile:
@@ -89,6 +93,8 @@ class PurchaseSeen(msgspec.Struct, frozen=True, gc=False):
     amount: float
     """Reporting currency; 0 where the source has no amounts."""
     refund: bool
+    came_with: str | None = None
+    """The id that it came with, where that is part of the customer."""
 
 
 class FeedbackSeen(msgspec.Struct, kw_only=True, frozen=True, gc=False):

@@ -13,11 +13,12 @@ with ended_by_interrupt():  # importing takes a second
 
     from services.ingest.commands import dead_letters, erase, import_files, mappings, sources
     from services.ingest.main import run
+    from services.ingest.store.audited import COMMANDS
     from services.ingest.store.held import kinds
     from services.ingest.store.stops import Stops
     from services.ingest.store.tables import SCHEMA, api_token
     from shared.contracts.topics import ACTIVITY, DEAD_LETTER, RAW
-    from shared.runtime import erasures, held
+    from shared.runtime import erasures, held, partitions
     from shared.runtime.clock import SystemClock
     from shared.runtime.command_line import ServiceSpec, main, on_database
 
@@ -28,6 +29,7 @@ SPEC = ServiceSpec(
     versions=Path(__file__).parent / "store" / "versions",
     token_table=api_token,
     run=run,
+    states=COMMANDS,
 )
 
 
@@ -40,6 +42,7 @@ def _add_commands(commands: Any) -> None:
     erase.add(commands, command)
     erasures.add_commands(SPEC, (RAW, ACTIVITY, DEAD_LETTER), commands)
     held.add_commands(SPEC, kinds, commands)
+    partitions.add_commands(SPEC, commands)
 
     intake = commands.add_parser("intake", help="the stop that a flood of refusals causes")
     actions = intake.add_subparsers(required=True, metavar="ACTION")

@@ -51,6 +51,8 @@ from shared.http.app import create_app, limits_of
 from shared.http.audit_routes import add_audit_routes
 from shared.http.auditing import Auditing
 from shared.http.erasures import add_erasure_routes
+from shared.http.me_route import add_me_route
+from shared.http.token_routes import add_token_routes
 from shared.kafka.fenced import FencedConsumer
 from shared.kafka.producer import Producer
 from shared.kafka.quarantine import PassOver, Quarantine
@@ -247,13 +249,15 @@ def _application(
 ) -> tuple[FastAPI, dict[str, service.Loop]]:
     """Builds the HTTP application, and the loops that finish what its routes begin."""
     clock, tokens, audit = parts.clock, parts.tokens, Audit(engine, SCHEMA)
-    auditing = Auditing(entries=audit, clock=clock, skipped=tuple(BODIES))
+    auditing = Auditing(entries=audit, clock=clock)
     limits = limits_of(
         settings, guard=tokens, bodies=BODIES, open=OPEN, basic=BASIC, audit=auditing
     )
     app = create_app("Ebbwatch ingest", health, limits, settings.instance, metrics.SERVICE)
     add_routes(app, parts)
     add_audit_routes(app, audit, tokens)
+    add_me_route(app, tokens)
+    add_token_routes(app, tokens, SCHEMA, clock)
     given = (settings, engine, outlet, clock, app, tokens)
     loops: dict[str, service.Loop] = {
         "contents": _dead_letters(*given),

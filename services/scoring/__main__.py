@@ -16,6 +16,7 @@ with ended_by_interrupt():  # importing takes a second
         models,
         partitions,
         rebuild,
+        restored,
         training,
         value,
     )
@@ -33,6 +34,7 @@ def _add_commands(commands: Any) -> None:
         partitions,
         imports,
         rebuild,
+        restored,
         assessments,
         evaluate,
         features,

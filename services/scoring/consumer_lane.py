@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+import numpy as np
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring import metrics
@@ -109,6 +110,11 @@ class ConsumerLane:
         await work(self.consumer, self._handle, self._quarantine, stop, health, self.name)
 
     @property
+    def sent(self) -> list[int]:
+        """Ids of the outbox's rows that were sent and not yet deleted."""
+        return self._relay.acknowledged
+
+    @property
     def looked_s(self) -> float:
         """Monotonic time at which due customers were last assessed, or none was found."""
         return self._sweeping.looked_s
@@ -189,15 +195,18 @@ def quarantine_of(settings: ScoringSettings, transactions: BatchTransactions) ->
 
 def newest_of(effects: BatchEffects) -> float:
     """Returns the time of a batch's newest event, Unix seconds UTC; -inf without one."""
-    return max((at.timestamp() for at in effects.events.time), default=-math.inf)
+    times = effects.events.time
+    return max(times).timestamp() if times else -math.inf
 
 
 def observe_latency(effects: BatchEffects, now_s: float) -> None:
     """Counts how long a batch's live events took; `now_s` is Unix seconds UTC."""
     events = effects.events
-    live = [i for i, yes in enumerate(events.live) if yes]
-    metrics.SERVICE.event_latency.observe(now_s - events.time[i].timestamp() for i in live)
-    metrics.ASSESSMENT_LATENCY.observe(now_s - events.received_ms[i] / 1000 for i in live)
+    live = np.array(events.live, bool)
+    if live.any():
+        times = np.array([at.timestamp() for at in events.time])
+        metrics.SERVICE.event_latency.observe(now_s - times[live])
+        metrics.ASSESSMENT_LATENCY.observe(now_s - np.array(events.received_ms)[live] / 1000)
 
 
 def observe_batch(effects: BatchEffects, seconds: float, dead_letter_topic: str) -> None:

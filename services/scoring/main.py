@@ -48,7 +48,9 @@ from shared.http.app import create_app, limits_of
 from shared.http.audit_routes import add_audit_routes
 from shared.http.auditing import Auditing
 from shared.http.erasures import add_erasure_routes
-from shared.http.export_routes import EXPORTS, add_export_routes
+from shared.http.export_routes import add_export_routes
+from shared.http.me_route import add_me_route
+from shared.http.token_routes import add_token_routes
 from shared.kafka.fenced import FencedConsumer
 from shared.kafka.producer import Producer
 from shared.kafka.relay import Relay
@@ -145,9 +147,7 @@ def _application(
 ) -> tuple[FastAPI, dict[str, service.Loop]]:
     """Builds the HTTP application, and the loops that finish what its routes begin."""
     tokens, audit = Tokens(engine, api_token, clock), Audit(engine, SCHEMA)
-    limits = limits_of(
-        settings, guard=tokens, audit=Auditing(entries=audit, clock=clock, also=(EXPORTS,))
-    )
+    limits = limits_of(settings, guard=tokens, audit=Auditing(entries=audit, clock=clock))
     app = create_app("Ebbwatch scoring", health, limits, settings.instance, metrics.SERVICE)
     _add_routes(app, engine, tokens, clock)
     loops: dict[str, service.Loop] = {
@@ -174,7 +174,10 @@ def _dependencies(
     def owned() -> set[Tp]:
         return set[Tp]().union(treatments.assigned, *(lane.consumer.assigned for lane in lanes))
 
-    reads = Reads(schema=SCHEMA, topics=lambda: topics, owned=owned)
+    def sent() -> list[int]:
+        return [*treatments.sent, *(number for lane in lanes for number in lane.sent)]
+
+    reads = Reads(schema=SCHEMA, topics=lambda: topics, owned=owned, sent=sent)
     return Dependencies(health, PostgresSettings(), kafka, engine, metrics.SERVICE, reads)
 
 
@@ -241,6 +244,11 @@ class _Treatments:
         await work(self._consumer, self._handle, self._quarantine, stop, health, "treatment")
 
     @property
+    def sent(self) -> list[int]:
+        """Ids of the outbox's rows that were sent and not yet deleted."""
+        return self._relay.acknowledged
+
+    @property
     def assigned(self) -> set[Tp]:
         """The partitions of the topic that this process has to read."""
         return self._consumer.assigned
@@ -257,6 +265,8 @@ def _add_routes(app: FastAPI, engine: AsyncEngine, tokens: Tokens, clock: Clock)
     add_absence_routes(app, decisions, identity, tokens, clock)
     add_routes(app, HistoryReader(engine), identity, tokens)
     add_audit_routes(app, Audit(engine, SCHEMA), tokens)
+    add_me_route(app, tokens)
+    add_token_routes(app, tokens, SCHEMA, clock)
     add_export_routes(app, export_of(engine), MEANINGS, tokens, clock)
 
 

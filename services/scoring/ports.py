@@ -263,6 +263,8 @@ class BatchEffects:
     assessed: AssessedRows = field(default_factory=AssessedRows.none)
     own_states: Mapping[str, bytes] = field(default_factory=dict)
     """New states of what came with each id alone, of customers with several ids."""
+    repeated: EventRows = field(default_factory=EventRows)
+    """Events that count in those only: another id of the customer had sent them before."""
     quality: Mapping[str, int] = field(default_factory=dict)
     """Number of assessed customers with each quality flag."""
 
@@ -365,6 +367,7 @@ class Store(Protocol):
         self, work: UnitOfWork, ids: Collection[str], forwarded: Collection[str]
     ) -> dict[str, str]: ...
     async def own_states(self, work: UnitOfWork, ids: Collection[str]) -> dict[str, bytes]: ...
+    async def own_keys(self, work: UnitOfWork, events: EventRows) -> dict[int, bytes | None]: ...
     def drop(self, customers: Iterable[str]) -> None: ...
 
     async def due(

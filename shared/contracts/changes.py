@@ -47,6 +47,8 @@ class CustomerChanged(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=T
     """On entry: the playbook that the segment's definition names."""
     primary_id: str | None = None
     """The customer that this one is part of from now on (merged), or is no longer (unmerged)."""
+    contact: bool = False
+    """Merged: as a contact of the account `primary_id`, whose profile stays the account's."""
     silent: bool = False
     """True: not news, so nothing is to be done about it. It is the first assessment after a
     backfill, or a saved definition that finds customers already inside and was saved without

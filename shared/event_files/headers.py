@@ -1,7 +1,7 @@
 """Finds the columns of a file (customer, time, amount) by the words people use in headers.
 
-`Customer ID`, `customer_id` and 客户编号 are one column. Of two columns that could be meant
-neither is chosen: Invalid names both. Values are not read.
+`Customer ID`, `customer_id`, 客户编号 and `Kunden-Nr.` are one column. Of two columns that could
+be meant neither is chosen: Invalid names both. Values are not read.
 """
 
 import re
@@ -27,6 +27,9 @@ customer_reference bill_to_customer sold_to sold_to_party loyalty_number loyalty
 会员卡 会员卡编号 会员标识 会员账号 贵宾卡号
 用户标识 用户账号 买家账号 买家 买家id 买家编号 买家昵称 买家会员名 账号 帐号
 账户 账户id
+kunde kunden kunden_id kunden_nr kunden_nummer kundennummer kundenkennung kundenkonto kundenkarte
+kundenkartennummer debitor debitorennummer debitoren_nr debitorenkonto käufer kaeufer käufer_id
+kaeufer_id besteller auftraggeber mitglied mitglieds_id mitglieds_nr mitgliedsnummer
 """
 _TIME: Final = """
 date time timestamp datetime date_time event_time event_date event_ts event_timestamp occurred_at
@@ -40,10 +43,15 @@ pay_time payment_time bought_at posting_date day when 日期 时间 日期时间
 开单时间 开单日期 单据日期 单据时间
 业务日期 记账日期 记账时间 成交日期 付款日期 购物时间 购物日期 提交时间 订单提交时间 支付完成时间
 订单成交时间 到店时间 到店日期 结账时间
+datum zeit zeitpunkt zeitstempel datum_uhrzeit bestelldatum bestellzeit bestellzeitpunkt bestellt_am
+auftragsdatum kaufdatum gekauft_am rechnungsdatum belegdatum buchungsdatum verkaufsdatum
+transaktionsdatum zahlungsdatum bezahlt_am erstellt erstellt_am erstelldatum
 """
 _TYPE: Final = """
 type event kind event_name event_kind transaction_type order_type action activity activity_type
 类型 事件 事件类型 事件名称 交易类型 订单类型 业务类型 行为类型 行为 单据类型 操作类型
+typ ereignis ereignisart ereignistyp vorgang vorgangsart belegart auftragsart bestellart buchungsart
+transaktionsart aktivität aktivitaet
 """
 _EVENT: Final = """
 order_id order order_no order_number order_code invoice invoice_id invoice_no invoice_number
@@ -52,6 +60,9 @@ receipt_id receipt_no receipt_number basket basket_id ticket_id document_no purc
 sales_id 订单号 订单 订单id 订单编号 订单编码 单号 交易号 交易id 交易编号 交易单号 流水号 事件id
 事件编号 发票号 小票号 销售单号 主订单编号 商户订单号 交易流水号 流水单号 流水编号 小票编号
 销售单编号 单据号 单据编号 凭证号 发票号码 订单流水号
+bestellung bestell_id bestell_nr bestellnummer auftrag auftrags_id auftrags_nr auftragsnummer
+rechnung rechnungs_nr rechnungsnummer beleg beleg_nr belegnummer bon bon_nr bonnummer kassenbon
+transaktions_id transaktions_nr transaktionsnummer vorgangs_nr vorgangsnummer ereignis_id
 """
 _AMOUNT: Final = """
 total amt total_amount amount_total order_amount order_total order_value grand_total total_price
@@ -62,6 +73,9 @@ purchase_amount purchase_value gross gross_amount line_total monetary 金额 总
 实付金额 实付款 实付 支付金额 付款金额 订单金额 订单总额 订单总金额 成交金额 交易金额 消费金额
 销售额 销售金额 实收金额 应付金额 买家实际支付金额 实付总额 订单实付金额 商品金额 商品总价 交易额
 消费额 总消费金额 合计金额 应收金额 价税合计 总计 实收 金额合计 付款总额 订单实付
+betrag gesamtbetrag gesamtsumme gesamtpreis endbetrag rechnungsbetrag rechnungssumme bestellwert
+bestellsumme auftragswert warenwert warenkorbwert kaufbetrag zahlbetrag nettobetrag bruttobetrag
+umsatz nettoumsatz bruttoumsatz
 """
 
 STRONG: Final[Mapping[str, str]] = {
@@ -71,24 +85,32 @@ STRONG: Final[Mapping[str, str]] = {
     "event_id": _EVENT,
     "amount": _AMOUNT,
     "quantity": "qty quantity_sold quantity_ordered units units_sold order_quantity item_count "
-    "数量 件数 购买数量 商品数量 销售数量 订购数量 购买件数 商品件数 销量",
-    "unit_price": "unitprice price_per_unit unit_cost price_each item_price 单价 商品单价 销售单价",
-    "currency": "currency_code currency_iso ccy 币种 货币 币别 货币类型 货币代码 结算币种",
+    "数量 件数 购买数量 商品数量 销售数量 订购数量 购买件数 商品件数 销量 "
+    "menge anzahl stück stueck stückzahl stueckzahl bestellmenge verkaufsmenge",
+    "unit_price": "unitprice price_per_unit unit_cost price_each item_price 单价 商品单价 销售单价 "
+    "einzelpreis stückpreis stueckpreis",
+    "currency": "currency_code currency_iso ccy 币种 货币 币别 货币类型 货币代码 结算币种 "
+    "währung waehrung währungscode waehrungscode",
     "category": "product_category item_category department 类别 品类 商品类别 商品分类 类目 "
-    "商品类目 一级类目 产品类别",
-    "score": "rating survey_score satisfaction nps stars 评分 得分 满意度 打分 星级",
-    "points": "loyalty_points point_count 积分 积分数 积分数量 积分值 变动积分",
-    "points_balance": "balance balance_points remaining_points 积分余额 剩余积分 可用积分 当前积分",
+    "商品类目 一级类目 产品类别 kategorie warengruppe artikelgruppe produktgruppe "
+    "produktkategorie artikelkategorie",
+    "score": "rating survey_score satisfaction nps stars 评分 得分 满意度 打分 星级 "
+    "bewertung zufriedenheit sterne",
+    "points": "loyalty_points point_count 积分 积分数 积分数量 积分值 变动积分 "
+    "punkte treuepunkte bonuspunkte",
+    "points_balance": "balance balance_points remaining_points 积分余额 剩余积分 可用积分 当前积分 "
+    "punktestand punktesaldo",
     "points_expire_on": "expires_on expiry_date expiration_date expire_date expires 到期日 "
-    "到期日期 积分到期日 失效日期 有效期至",
+    "到期日期 积分到期日 失效日期 有效期至 ablaufdatum verfallsdatum gültig_bis gueltig_bis",
 }
 """Words that name the column plainly; where two columns match, Invalid names both."""
 WEAK: Final[Mapping[str, str]] = {
     "customer_id": "customer_name customer_email email e_mail phone mobile phone_number openid "
-    "unionid card_no card_number 手机 手机号 手机号码 客户名称 客户姓名 客户名 会员名 用户名 卡号",
+    "unionid card_no card_number 手机 手机号 手机号码 客户名称 客户姓名 客户名 会员名 用户名 卡号 "
+    "kundenname telefon telefonnummer e_mail_adresse",
     "event_id": "id uuid 编号 子订单编号",
-    "amount": "price net value sum 价格 价值 合计",
-    "unit_price": "price 价格",
+    "amount": "price net value sum 价格 价值 合计 preis wert summe",
+    "unit_price": "price 价格 preis",
 }
 """Words that are used where no plain word matches."""
 ROLES: Final = tuple(STRONG)

@@ -23,6 +23,8 @@ OPENAPI = "/openapi.json"
 
 INSTANCE = "Ebbwatch-Instance"
 """Header of the probes' answers that names the answering process (`EBBWATCH_INSTANCE`)."""
+SERVICE = "Ebbwatch-Service"
+"""Header of the probes' answers that names the service: a stranger on its port sends none."""
 
 
 class App(FastAPI):
@@ -48,7 +50,7 @@ class App(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document with the answers that every route may give."""
         if self.openapi_schema is None:
-            self.openapi_schema = described(super().openapi())
+            self.openapi_schema = described(super().openapi(), self.routes)
         return self.openapi_schema
 
 
@@ -68,12 +70,13 @@ def create_app(
 ) -> App:
     """Creates an application with `/livez`, `/readyz`, `/startupz` and `/metrics`.
 
-    `instance` is sent with the probes' answers, so that a supervisor recognises the process it
-    started. `metrics`: where requests are counted; None: nowhere.
+    `title` is "Ebbwatch " and the service's name. The name is sent with the probes' answers, and so
+    is `instance`: a supervisor recognises the process it started.
+    `metrics`: where requests are counted; None: nowhere.
     """
     app = App(title, limits or Limits(), metrics)
     problems.install(app)
-    headers = {INSTANCE: instance} if instance else {}
+    headers = {SERVICE: title.rpartition(" ")[2]} | ({INSTANCE: instance} if instance else {})
 
     async def livez() -> Response:
         stalled = health.stalled()

@@ -24,6 +24,8 @@ class EntryView(BaseModel):
     at: datetime
     actor: str
     """A token's name, or the operating system's user of a command."""
+    on_behalf_of: str | None
+    """The person for whom the token acted."""
     origin: str
     action: str
     target: dict[str, Any]
@@ -31,6 +33,10 @@ class EntryView(BaseModel):
     """The content as sent, without secrets; null where it may be about a person."""
     outcome: str | None
     """Status of the answer or of the exit; null: it did not come to an end."""
+    before: Any
+    """What was there before, without secrets: a row, rows, or null for none."""
+    after: Any
+    """What was there afterwards."""
     ended_at: datetime | None
 
 
@@ -55,7 +61,11 @@ def add_audit_routes(app: FastAPI, audit: Audit, tokens: Tokens) -> None:
         cursor: Cursor = None,
         limit: Limit = 50,
     ) -> AuditPage:
-        """List changes, newest first; `action` may be a part, `customer_id` finds its changes."""
+        """List changes, newest first: who made them, where, and what was there before and after.
+
+        `actor` also finds what was done for a person; `action` may be a part; `customer_id` finds
+        the changes about one.
+        """
         wanted = Wanted(
             actor=actor,
             action=action,

@@ -4,7 +4,7 @@ The entry is stored before the route runs; without it the request is refused (50
 change is made unseen.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -13,35 +13,18 @@ import structlog
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.http.borders import ENTITY, HOLDER, Holder, below
+from shared.http.borders import ENTITY, HOLDER
+from shared.http.declared import UNDECLARED, declared
+from shared.http.holder import Holder
 from shared.http.problems import problem
 from shared.http.route_of import route_of
 from shared.kernel.errors import Transient
+from shared.kernel.text import unkeepable
 from shared.postgres.audit import Change
 from shared.runtime.clock import Clock
 
 SENT_BYTES_MAX: Final = 16 * 1024
 """Bytes of a request's content that are kept: a policy has some 5 KB."""
-
-CUSTOMER: Final = "customer_id"
-"""Name of the path's value that is a customer."""
-
-PERSONAL: Final = (
-    "/v1/absences",
-    "/v1/customers",
-    "/v1/erasures",
-    "/v1/exports",
-    "/v1/feedback",
-    "/v1/grades",
-    "/v1/identities",
-    "/v1/tasks",
-)
-"""Paths with content about customers, which an append-only table must not keep."""
-
-SECRETS: Final = ("secret", "token", "password", "key", "credential")
-"""A field whose name contains one of these is left out."""
-
-LEFT_OUT: Final = "(left out)"
 
 log = structlog.get_logger(__name__)
 
@@ -50,19 +33,19 @@ class Entries(Protocol):
     """Stores audit entries."""
 
     async def begin(self, change: Change, at: Any) -> int: ...
-    async def end(self, entry: int, outcome: str, at: Any) -> None: ...
+    async def end(self, entry: int, change: Change, outcome: str, at: Any) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Auditing:
-    """Audits a service's requests. A path covers itself and all paths below it."""
+    """Audits a service's requests, as the routes declare it (`shared.http.declared`).
+
+    A route that declares nothing is audited where it may change something, without its content. One
+    that reads is audited where it declares so.
+    """
 
     entries: Entries
     clock: Clock
-    also: Sequence[str] = ()
-    """Paths whose reading is audited, too."""
-    skipped: Sequence[str] = ()
-    """Paths whose requests change nothing, or bring events, which are counted elsewhere."""
 
     async def __call__(
         self, scope: Scope, receive: Receive, send: Send, serve: ASGIApp, body: bytes | None
@@ -82,30 +65,35 @@ class Auditing:
             await serve(scope, receive, status)
         finally:
             try:
-                await self.entries.end(entry, status.outcome, self.clock.now())
+                await self.entries.end(entry, change, status.outcome, self.clock.now())
             except Transient as trouble:
                 log.warning("an audit entry stays open", entry=entry, trouble=str(trouble))
 
     def _change(self, scope: Scope, body: bytes | None) -> Change | None:
         holder: Holder | None = scope.get(HOLDER)
-        path = scope["path"]
         if holder is None:
-            return None
-        if scope["method"] not in ENTITY and not any(below(path, at) for at in self.also):
-            return None
-        if any(below(path, at) for at in self.skipped):
             return None
         route, values = route_of(scope)
         if route is None:
             return None
+        what = declared(route.endpoint)
+        if what is None:
+            what = UNDECLARED if scope["method"] in ENTITY else None
+        if what is None or not what.has_entry:
+            return None
+        content = _content(body)
+        fields = content if isinstance(content, dict) else {}
         client = scope.get("client")
         return Change(
             actor=holder.name,
             origin=client[0] if client else "",
-            action=f"{scope['method']} {route}",
-            target={name: value for name, value in values.items() if name != CUSTOMER},
-            customer_id=values.get(CUSTOMER),
-            sent=None if any(below(path, at) for at in PERSONAL) else _content(body),
+            action=f"{scope['method']} {route.path}",
+            target={name: value for name, value in values.items() if name != what.customer},
+            customer_id=_text(what.customer, values, fields),
+            sent=content if what.content == "kept" else None,
+            on_behalf_of=None if holder.person is None else holder.person.id,
+            state=what.state,
+            key=None if what.state is None else what.state.key(values, fields),
         )
 
 
@@ -122,36 +110,22 @@ class _Status:
         await self._send(message)
 
 
+def _text(name: str, *given: Mapping[str, Any]) -> str | None:
+    """Returns the first value of a name, if PostgreSQL can keep it: the route refuses any other."""
+    found = next((each[name] for each in given if name in each), None)
+    return found if isinstance(found, str) and unkeepable(found) is None else None
+
+
 def _content(body: bytes | None) -> Any:
-    """Returns a request's content without secrets; a note where it is too long or no JSON."""
+    """Returns a request's content; a note where it is too long or no JSON."""
     if not body:
         return None
     if len(body) > SENT_BYTES_MAX:
         return f"({len(body):,} bytes)"
     try:
-        return without_secrets(msgspec.json.decode(body))
-    except msgspec.DecodeError:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError):
         return f"({len(body):,} bytes, no JSON)"
-
-
-def without_secrets(value: Any) -> Any:
-    """Returns a value of JSON with every secret left out.
-
-    >>> without_secrets({"url": "u", "secrets": ["s"], "inner": [{"api_key": "k"}]})
-    {'url': 'u', 'secrets': '(left out)', 'inner': [{'api_key': '(left out)'}]}
-    """
-    if isinstance(value, dict):
-        return {
-            name: LEFT_OUT if _is_secret(name) and inner is not None else without_secrets(inner)
-            for name, inner in value.items()
-        }
-    if isinstance(value, list):
-        return [without_secrets(inner) for inner in value]
-    return value
-
-
-def _is_secret(name: str) -> bool:
-    return any(word in name.lower() for word in SECRETS)
 
 
 def _unavailable() -> Response:

@@ -19,7 +19,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.http.content import DEPTH_MAX, TooDeep, look_at
+from shared.http.holder import Holder
 from shared.http.inflating import Inflating, TooLarge
+from shared.http.on_behalf import UNAUTHORIZED, NotBelieved, claim_of
 from shared.http.problems import problem
 from shared.kernel.errors import Invalid, Transient
 from shared.kernel.text import unkeepable
@@ -55,21 +57,10 @@ HEADERS: Final = {
 """Set on every answer: it contains customer data, which no cache or foreign page may hold."""
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """The holder of a token, who sends a request."""
-
-    name: str
-    token_id: int
-    scopes: frozenset[str]
-    owner_ids: frozenset[str] | None = None
-    """Account owners whose customers and tasks the holder sees; None: those of all."""
-
-
 class Guard(Protocol):
-    """Finds the holders of tokens."""
+    """Finds the holders of tokens; `claim`: the header that names a person."""
 
-    async def holder_of(self, token: str) -> Holder | None: ...
+    async def holder_of(self, token: str, claim: str | None = None) -> Holder | None: ...
 
 
 class Audited(Protocol):
@@ -199,9 +190,13 @@ class Borders:
             way = "Basic, with the token as user name" if basic else "Bearer <token>"
             raise _Refused(unauthorized(f"send `Authorization: {way}`", basic=basic))
         try:
-            holder = await guard.holder_of(token)
+            holder = await guard.holder_of(token, claim_of(Headers(scope=scope)))
         except Transient:
             raise _Refused(_busy("try again shortly")) from None
+        except Invalid as wrong:
+            raise _Refused(_invalid(wrong.field, wrong.reason)) from None
+        except NotBelieved as refused:
+            raise _Refused(_not_believed(refused)) from None
         if holder is None:
             raise _Refused(unauthorized("this token is unknown or was revoked", basic=basic))
         scope[HOLDER] = holder
@@ -281,6 +276,13 @@ def unauthorized(detail: str, *, basic: bool = False) -> Response:
     """Returns the answer to a request without a valid token."""
     challenge = 'Basic realm="ebbwatch"' if basic else "Bearer"
     return problem(401, "Request refused", detail, {"WWW-Authenticate": challenge})
+
+
+def _not_believed(refused: NotBelieved) -> Response:
+    """Returns the answer to a request for a person that is not believed."""
+    if refused.status == UNAUTHORIZED:
+        return unauthorized(refused.detail)
+    return problem(refused.status, "Request refused", refused.detail)
 
 
 def _busy(detail: str) -> Response:

@@ -1,11 +1,17 @@
-"""Completes the OpenAPI document: adds the refusals that every route may answer.
+"""Completes the OpenAPI document: adds each route's scopes, and the refusals that all may answer.
 
 One place for all routes of all services, so that a new route is documented by default.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
+from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute
+
+from shared.http.declared import admitted, declared
 from shared.http.problems import PROBLEM_JSON
+from shared.http.scopes import ADMIN
 
 PROBLEM: Final[dict[str, Any]] = {
     "type": "object",
@@ -20,10 +26,17 @@ PROBLEM: Final[dict[str, Any]] = {
     },
 }
 
+ACCESS: Final = (
+    "Send `Authorization: Bearer <token>`. `x-scopes` of an operation are the scopes, any of which "
+    "opens it; none listed: any valid token. A token with the scope `on_behalf` may name the "
+    "person for whom it acts, with a signed header `Ebbwatch-On-Behalf-Of` (docs/security.md): "
+    "the request may then do what both may."
+)
+
 REFUSALS: Final = {
     "400": "The request is not HTTP, or its body ended early",
     "401": "No valid token, or no genuine signature",
-    "403": "The token lacks the scope",
+    "403": "The token lacks the scope, or may not act for a person",
     "404": "There is none of this name",
     "405": "The path does not take this method; `Allow` names those that it takes",
     "409": "It is not in a state for this, or was changed meanwhile",
@@ -40,8 +53,13 @@ GENERATED: Final = ("HTTPValidationError", "ValidationError")
 """FastAPI's own form of a 422, which is never sent."""
 
 
-def described(document: dict[str, Any]) -> dict[str, Any]:
-    """Adds `REFUSALS` to every operation of the document, in place, and returns it."""
+def described(document: dict[str, Any], routes: Sequence[BaseRoute] = ()) -> dict[str, Any]:
+    """Completes every operation of the document, in place, and returns it."""
+    document.setdefault("info", {}).setdefault("description", ACCESS)
+    for route in routes:
+        if isinstance(route, APIRoute) and route.include_in_schema:
+            for method in route.methods or ():
+                _declare(document["paths"][route.path_format][method.lower()], route)
     for operations in document.get("paths", {}).values():
         for method, operation in operations.items():
             if not isinstance(operation, dict):
@@ -55,6 +73,23 @@ def described(document: dict[str, Any]) -> dict[str, Any]:
         schemas.pop(name, None)
     schemas["Problem"] = PROBLEM
     return document
+
+
+def _declare(operation: dict[str, Any], route: APIRoute) -> None:
+    """Adds what a route declares: the scopes that open it, and how it is audited.
+
+    `x-scopes` is missing where no token is needed, and empty where any will do; `x-audit` is
+    missing where nothing is declared.
+    """
+    scopes, what = admitted(route.dependant), declared(route.endpoint)
+    if what is not None:
+        operation["x-audit"] = what.content
+    if scopes is None:
+        return
+    operation["x-scopes"] = list(scopes)
+    needed = " or ".join(f"`{scope}`" for scope in dict.fromkeys((*scopes, ADMIN)))
+    line = f"Scope: {needed}." if scopes else "Any valid token."
+    operation["description"] = f"{operation.get('description', '')}\n\n{line}".strip()
 
 
 def _beside(own: dict[str, Any], refusal: dict[str, Any]) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def add_erasure_routes(
     topics: Sequence[Topic],
 ) -> None:
     """Add `GET /v1/erasures/{request_id}`; `topics`: those with records written by the service."""
-    erases = [Depends(require(tokens, "customers:erase"))]
+    erases = [Depends(require(tokens, "customers:erase", "data:write"))]
 
     @app.get("/v1/erasures/{request_id}", dependencies=erases, tags=["erasures"])
     async def erasure(request_id: RequestId) -> ErasureView:

@@ -14,10 +14,10 @@ from fastapi.responses import StreamingResponse
 
 from shared.contracts.events import ID_LENGTH_MAX
 from shared.http.access import Tokens, require
+from shared.http.declared import audits
 from shared.postgres.export import CustomerExport
 from shared.runtime.clock import Clock
 
-EXPORTS: Final = "/v1/exports"
 IN_MEMORY_BYTES_MAX: Final = 8 * 1024 * 1024
 """Bytes of an archive before it goes to a temporary file."""
 CHUNK_BYTES: Final = 64 * 1024
@@ -46,8 +46,9 @@ def add_export_routes(
     exports = [Depends(require(tokens, "customers:export"))]
 
     @app.get(
-        f"{EXPORTS}/{{customer_id:path}}", dependencies=exports, tags=["exports"], responses=FORMS
+        "/v1/exports/{customer_id:path}", dependencies=exports, tags=["exports"], responses=FORMS
     )
+    @audits("personal")
     async def exported(
         customer_id: CustomerId,
         format: Literal["json", "csv"] = "json",  # noqa: A002

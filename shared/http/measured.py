@@ -65,5 +65,5 @@ class Measured:
 
 def _template(scope: Scope) -> str:
     """Returns the route's template, also of a request that was refused before its route."""
-    taken = getattr(scope.get("route"), "path", None)
-    return taken if isinstance(taken, str) else route_of(scope)[0] or UNMATCHED
+    taken = scope.get("route") or route_of(scope)[0]
+    return str(getattr(taken, "path", UNMATCHED))

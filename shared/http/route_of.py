@@ -9,11 +9,14 @@ from starlette.types import Scope
 from shared.http.borders import ROUTES
 
 
-def route_of(scope: Scope) -> tuple[str | None, dict[str, Any]]:
-    """Returns the path's template and values; None where no route takes the request."""
+def route_of(scope: Scope) -> tuple[Route | None, dict[str, Any]]:
+    """Returns the route and the path's values; None where no route takes the request."""
     routes: Sequence[BaseRoute] = scope[ROUTES]
     for route in routes:
         match, found = route.matches(scope)
-        if match is Match.FULL and isinstance(route, Route):
-            return route.path, dict(found.get("path_params", {}))
+        if match is Match.FULL:
+            if not isinstance(route, Route):
+                # Such as an included router: what is inside would change things unseen.
+                raise TypeError(f"add the route itself to the application, not {route!r:.80}")
+            return route, dict(found.get("path_params", {}))
     return None, {}

@@ -22,6 +22,9 @@ HEADS_S_MAX: Final = 1.0
 PAUSE_S: Final = 0.02
 """Seconds between two checks of what was found."""
 
+PARTITIONS_S: Final = 10.0
+"""Seconds until the partitions of the topics are read again: it is the broker's whole list."""
+
 MS: Final = 1000
 
 
@@ -35,24 +38,37 @@ class LogEnds:
         self._settings = settings
         self._client = client
         self._reader: AIOKafkaConsumer | None = None
+        self._keys: list[TopicPartition] = []
+        self._asked: tuple[frozenset[str], float] = frozenset(), 0.0
+        """Topics whose partitions were read last, and when."""
 
     async def bounds(self, topics: Collection[str]) -> dict[Tp, Bounds]:
         """Return begin and end of every partition; topics that do not exist are left out."""
         reader = await self._connected()
-        cluster = await reader._client.fetch_all_metadata()  # public only without partitions
-        keys = [
-            TopicPartition(topic, number)
-            for topic in topics
-            for number in sorted(cluster.partitions_for_topic(topic) or ())
-        ]
+        keys = await self._partitions(reader, frozenset(topics))
         if not keys:
             return {}
-        if set(keys) != reader.assignment():
-            reader.assign(keys)
-            reader.pause(*keys)
         ends = await reader.end_offsets(keys)
         begins = await reader.beginning_offsets(keys)
         return {(k.topic, k.partition): Bounds(begins[k], ends[k]) for k in keys if k in ends}
+
+    async def _partitions(
+        self, reader: AIOKafkaConsumer, topics: frozenset[str]
+    ) -> list[TopicPartition]:
+        """Return the partitions of these topics, and assign them to the reader."""
+        now, (asked, at) = asyncio.get_running_loop().time(), self._asked
+        if topics != asked or now - at >= PARTITIONS_S:
+            cluster = await reader._client.fetch_all_metadata()  # public only without partitions
+            self._keys = [
+                TopicPartition(topic, number)
+                for topic in sorted(topics)
+                for number in sorted(cluster.partitions_for_topic(topic) or ())
+            ]
+            self._asked = topics, now
+            if self._keys and set(self._keys) != reader.assignment():
+                reader.assign(self._keys)
+                reader.pause(*self._keys)
+        return self._keys
 
     async def heads(
         self, offsets: Mapping[Tp, int], bounds: Mapping[Tp, Bounds]
@@ -103,7 +119,7 @@ class LogEnds:
 
     async def close(self) -> None:
         """Close the connection."""
-        reader, self._reader = self._reader, None
+        reader, self._reader, self._asked = self._reader, None, (frozenset(), 0.0)
         if reader is not None:
             await reader.stop()
 

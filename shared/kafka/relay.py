@@ -51,6 +51,11 @@ class Relay:
         self._acknowledged: list[int] = []
         self._doubtful: dict[tuple[str, bytes | None], Message] = {}
 
+    @property
+    def acknowledged(self) -> list[int]:
+        """Ids of the rows that were sent, and are deleted with the next transaction."""
+        return self._acknowledged
+
     async def flush(self, pending: Sequence[Pending]) -> None:
         """Send a committed transaction's new rows, and newer values where a successor was faster.
 

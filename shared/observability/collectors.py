@@ -4,13 +4,15 @@ A gauge that is set by a loop stands still when the loop does; one that is read 
 what is true then.
 """
 
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from itertools import accumulate, product
+from itertools import product
 
+import numpy as np
 from prometheus_client import REGISTRY, Counter
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from shared.kernel.arrays import Floats
 
 Labels = tuple[str, ...]
 Read = Callable[[], Iterable[tuple[Labels, float]]]
@@ -43,23 +45,22 @@ class BatchHistogram(Collector):
     def __init__(self, name: str, documentation: str, buckets: Sequence[float]) -> None:
         self.name, self.documentation = name, documentation
         self.labelnames: Labels = ()
-        self._edges = tuple(map(float, buckets))
-        self._counts = [0] * (len(self._edges) + 1)
+        self._edges = np.array(buckets, np.float64)
+        self._counts = np.zeros(len(self._edges) + 1, np.int64)
         self._sum = 0.0
         REGISTRY.register(self)
 
-    def observe(self, values: Iterable[float]) -> None:
+    def observe(self, values: Sequence[float] | Floats) -> None:
         """Counts all values."""
-        ordered = sorted(values)
-        below = [bisect_right(ordered, edge) for edge in self._edges]
-        ends = zip([0, *below], [*below, len(ordered)], strict=True)
-        self._counts = [n + end - at for n, (at, end) in zip(self._counts, ends, strict=True)]
-        self._sum += sum(ordered)
+        ordered = np.sort(np.asarray(values, np.float64))
+        below = np.searchsorted(ordered, self._edges, "right")
+        self._counts = self._counts + np.diff(below, prepend=0, append=len(ordered))
+        self._sum += float(ordered.sum())
 
     def collect(self) -> Iterable[Metric]:
         """Returns the histogram for a scrape."""
-        names = [*map(str, self._edges), "+Inf"]
-        buckets = list(zip(names, map(float, accumulate(self._counts)), strict=True))
+        names = [*map(str, self._edges.tolist()), "+Inf"]
+        buckets = list(zip(names, self._counts.cumsum().tolist(), strict=True))
         yield HistogramMetricFamily(self.name, self.documentation, buckets, self._sum)
 
 

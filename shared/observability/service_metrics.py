@@ -154,12 +154,11 @@ class ServiceMetrics:
     def _add_outbox(self, prefix: str) -> None:
         self.outbox_messages = ScrapeGauge(
             f"{prefix}_outbox_messages",
-            f"Stored messages that are not yet known to be sent ({SHARED_BY_ALL})",
+            "Stored messages of this process's partitions that are not yet sent",
         )
         self.outbox_oldest = ScrapeGauge(
             f"{prefix}_outbox_oldest_seconds",
-            "Since this process first saw the oldest message that is not yet known to be sent; 0 "
-            f"while there is none ({SHARED_BY_ALL})",
+            "Since this process first saw the oldest of these messages; 0 while there is none",
         )
 
     def _add_http(self, prefix: str) -> None:

@@ -1,8 +1,10 @@
-"""The audit: who changed what, when and from where; one append-only table per service.
+"""The audit: who changed what, when, from where and for whom; one append-only table per service.
 
-An entry is written before its change and completed after it, so that a change which ended the
-process is found too: its outcome stays open. PostgreSQL refuses to change or delete an entry within
-`KEPT_DAYS_MIN`. A customer is not named but marked, by the keyed hash that erasures use.
+An entry is written before its change, with what is there before it, and completed after it, with
+what is there then, so that a change which ended the process is found too: its outcome stays open.
+Both are read by themselves: what another change did in between is in its own entry. PostgreSQL
+refuses to change or delete an entry within `KEPT_DAYS_MIN`. A customer is not named but marked, by
+the keyed hash that erasures use.
 """
 
 from collections.abc import Mapping
@@ -16,7 +18,9 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from shared.postgres.engine import unit_of_work
+from shared.kernel.left_out import without_secrets
+from shared.kernel.text import unkeepable
+from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.postgres.erasures import Erasures
 from shared.postgres.statements import execute, row_count
 from shared.runtime.clock import Clock
@@ -32,8 +36,11 @@ EVERY_S: Final = 3_600.0
 FORGET_MAX: Final = 1_000
 """Entries deleted in one transaction once they are older than the retention."""
 
+STATE_BYTES_MAX: Final = 64 * 1024
+"""Bytes kept of what is there before or after a change: a policy has some 5 KB."""
+
 _GUARD: Final = """
-CREATE FUNCTION {schema}.guard_audit() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION {schema}.guard_audit() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   IF TG_OP = 'DELETE' AND OLD.at < now() - make_interval(days => {days}) THEN
     RETURN OLD;
@@ -41,7 +48,8 @@ BEGIN
   IF TG_OP = 'UPDATE' AND OLD.outcome IS NULL AND NEW.outcome IS NOT NULL
      AND (NEW.id, NEW.at, NEW.actor, NEW.origin, NEW.action, NEW.target)
          IS NOT DISTINCT FROM (OLD.id, OLD.at, OLD.actor, OLD.origin, OLD.action, OLD.target)
-     AND (NEW.customer_mark, NEW.sent) IS NOT DISTINCT FROM (OLD.customer_mark, OLD.sent) THEN
+     AND (NEW.customer_mark, NEW.sent, NEW.on_behalf_of, NEW.before)
+         IS NOT DISTINCT FROM (OLD.customer_mark, OLD.sent, OLD.on_behalf_of, OLD.before) THEN
     RETURN NEW;
   END IF;
   RAISE EXCEPTION 'the audit is append-only';
@@ -51,7 +59,7 @@ END $$
 
 def audit_table(metadata: sa.MetaData) -> sa.Table:
     """Builds the table in a service's schema."""
-    return sa.Table("audit", metadata, *_columns())
+    return sa.Table("audit", metadata, *_columns(), *_columns_of_states())
 
 
 def upgrade(schema: str) -> None:
@@ -66,6 +74,21 @@ def upgrade(schema: str) -> None:
         f"CREATE TRIGGER guard_audit_whole BEFORE TRUNCATE ON {schema}.audit "
         f"FOR EACH STATEMENT EXECUTE FUNCTION {schema}.guard_audit()"
     )
+
+
+def upgrade_states(schema: str) -> None:
+    """Add for whom a change is made, and what is there before and after it, in a migration."""
+    for column in _columns_of_states():
+        op.add_column("audit", column, schema=schema)
+    op.execute(_GUARD.format(schema=schema, days=KEPT_DAYS_MIN))
+
+
+def _columns_of_states() -> list[sa.Column[Any]]:
+    return [
+        sa.Column("on_behalf_of", sa.Text),
+        sa.Column("before", postgresql.JSONB),
+        sa.Column("after", postgresql.JSONB),
+    ]
 
 
 def _columns() -> list[sa.schema.SchemaItem]:
@@ -86,6 +109,28 @@ def _columns() -> list[sa.schema.SchemaItem]:
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a change concerns: rows, read before it and after it."""
+
+    query: str
+    """Chosen columns of them, without a person's name or words; `$1`: the key, a text."""
+    keys: tuple[str, ...] = ()
+    """Names of a value of the path, a field of the content or an argument of the command: the
+    first that is given is the key. None: the query has no key."""
+    later: bool = False
+    """The change takes effect after the request or command: `after` is not read."""
+
+    def key(self, *given: Mapping[str, Any]) -> str | None:
+        """Return the key among given values; None where there is none that can be looked for."""
+        values = (each[name] for each in given for name in self.keys if each.get(name) is not None)
+        found = next(values, None)
+        if isinstance(found, list):
+            found = found[0] if found else None
+        text = None if found is None else str(found)
+        return None if text is None or unkeepable(text) is not None else text
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """A change that is about to be made."""
@@ -101,7 +146,12 @@ class Change:
     customer_id: str | None = None
     """The customer that it concerns; stored as a mark."""
     sent: Any = None
-    """The content as sent, without secrets; None where it may be about a person."""
+    """The content as sent; None where it may be about a person."""
+    on_behalf_of: str | None = None
+    """The person for whom the token acts."""
+    state: State | None = None
+    key: str | None = None
+    """Of the state; not stored, since it may be a customer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +168,10 @@ class Entry:
     outcome: str | None
     """Status of the answer or of the exit; None: it did not come to an end."""
     ended_at: datetime | None
+    on_behalf_of: str | None
+    before: Any
+    """What was there before: a row, rows, or None for none."""
+    after: Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +179,7 @@ class Wanted:
     """A filter of entries; None: any."""
 
     actor: str | None = None
+    """Who did it, or for whom."""
     action: str | None = None
     """A part of it."""
     customer_id: str | None = None
@@ -135,9 +190,11 @@ class Wanted:
 
 
 _FIND = """
-SELECT id, at, actor, origin, action, target::text AS target, sent::text AS sent, outcome, ended_at
+SELECT id, at, actor, origin, action, target::text AS target, sent::text AS sent, outcome, ended_at,
+       on_behalf_of, before::text AS before, after::text AS after
   FROM {schema}.audit
- WHERE ($1::text IS NULL OR actor = $1) AND ($2::text IS NULL OR position($2 IN action) > 0)
+ WHERE ($1::text IS NULL OR actor = $1 OR on_behalf_of = $1)
+   AND ($2::text IS NULL OR position($2 IN action) > 0)
    AND ($3::bytea IS NULL OR customer_mark = $3)
    AND ($4::timestamptz IS NULL OR at >= $4) AND ($5::timestamptz IS NULL OR at < $5)
    AND ($6::bigint IS NULL OR id < $6)
@@ -161,27 +218,34 @@ class Audit:
                 mark = await self._erasures.mark(work, change.customer_id)
             found: int = await work.driver.fetchval(
                 f"INSERT INTO {self._schema}.audit "  # noqa: S608 (a name of ours)
-                "(at, actor, origin, action, target, customer_mark, sent) "
-                "VALUES ($1, $2, $3, $4, $5::text::jsonb, $6, $7::text::jsonb) RETURNING id",
+                "(at, actor, origin, action, target, customer_mark, sent, on_behalf_of, before) "
+                "VALUES ($1, $2, $3, $4, $5::text::jsonb, $6, $7::text::jsonb, $8, "
+                "$9::text::jsonb) RETURNING id",
                 at,
                 change.actor,
                 change.origin,
                 change.action,
-                _json(change.target),
+                _kept(change, change.target),
                 mark,
-                None if change.sent is None else _json(change.sent),
+                _kept(change, change.sent),
+                change.on_behalf_of,
+                _kept(change, await _read(work, change)),
             )
         return found
 
-    async def end(self, entry: int, outcome: str, at: datetime) -> None:
-        """Store how the change ended."""
-        await execute(
-            self._engine,
-            f"UPDATE {self._schema}.audit SET outcome = $2, ended_at = $3 WHERE id = $1",  # noqa: S608
-            entry,
-            outcome,
-            at,
-        )
+    async def end(self, entry: int, change: Change, outcome: str, at: datetime) -> None:
+        """Store how the change ended, and what is there now."""
+        async with unit_of_work(self._engine) as work:
+            later = change.state is not None and change.state.later
+            after = None if later else await _read(work, change)
+            await work.driver.execute(
+                f"UPDATE {self._schema}.audit SET outcome = $2, ended_at = $3, "  # noqa: S608
+                "after = $4::text::jsonb WHERE id = $1",
+                entry,
+                outcome,
+                at,
+                _kept(change, after),
+            )
 
     async def find(self, wanted: Wanted, limit: int) -> list[Entry]:
         """Return the newest matching entries, newest first."""
@@ -232,10 +296,29 @@ class AuditRetention:
 
 def _entry(row: Any) -> Entry:
     fields = dict(row)
-    fields["target"] = msgspec.json.decode(fields["target"])
-    fields["sent"] = None if fields["sent"] is None else msgspec.json.decode(fields["sent"])
+    for name in ("target", "sent", "before", "after"):
+        fields[name] = None if fields[name] is None else msgspec.json.decode(fields[name])
     return Entry(**fields)
 
 
-def _json(value: Any) -> str:
-    return msgspec.json.encode(value, enc_hook=str).decode()
+async def _read(work: UnitOfWork, change: Change) -> Any:
+    """Return what is there of a change's state: a row, rows, or None for none."""
+    state = change.state
+    if state is None or (state.keys and change.key is None):
+        return None
+    rows = await work.driver.fetch(
+        f"SELECT to_jsonb(state)::text AS row FROM ({state.query}) state",  # noqa: S608 (ours)
+        *([change.key] if state.keys else []),
+    )
+    found = [msgspec.json.decode(row["row"]) for row in rows]
+    return found[0] if len(found) == 1 else found or None
+
+
+def _kept(change: Change, value: Any) -> str | None:
+    """Return what an entry keeps of a value, as JSON."""
+    if value is None:
+        return None
+    about_customer = change.customer_id is not None
+    said = without_secrets(value, about_customer=about_customer)
+    text = msgspec.json.encode(said, enc_hook=str)
+    return f'"({len(text):,} bytes)"' if len(text) > STATE_BYTES_MAX else text.decode()

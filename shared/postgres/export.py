@@ -25,6 +25,8 @@ class CustomerExport:
     tables: Sequence[sa.Table]
     omitted: Collection[str] = ()
     """Columns that only steer the processing: partition numbers, tokens of leases."""
+    ids: str = "SELECT $1::text"
+    """Query for all ids of the customer with the id `$1`; each row names the one that it is of."""
 
     async def rows(self, customer_id: str) -> AsyncIterator[tuple[str, Row]]:
         """Read (table, row) of a customer, table by table, from one snapshot.
@@ -35,11 +37,14 @@ class CustomerExport:
         async with unit_of_work(self.engine, begin) as work:
             await work.driver.execute("SET LOCAL statement_timeout = 0")
             await work.driver.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+            ids = [row[0] for row in await work.driver.fetch(self.ids, customer_id)]
             for table in self.tables:
                 names = [column.name for column in table.c if column.name not in self.omitted]
                 columns = ", ".join(f'"{name}"' for name in names)
-                query = f"SELECT {columns} FROM {table.fullname} WHERE customer_id = $1"  # noqa: S608
-                cursor = await work.driver.cursor(query, customer_id)
+                query = (
+                    f"SELECT {columns} FROM {table.fullname} WHERE customer_id = ANY($1::text[])"  # noqa: S608
+                )
+                cursor = await work.driver.cursor(query, ids)
                 while found := await cursor.fetch(ROWS_AT_ONCE):
                     for row in found:
                         yield table.name, {name: readable(row[name]) for name in names}

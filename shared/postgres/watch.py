@@ -4,7 +4,7 @@ A connection of the pool is not used: batches that wait for a lock may hold all 
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -22,13 +22,18 @@ SIZE_S: Final = 60.0
 
 _LEDGER: Final = "SELECT topic, partition, next_offset, moved_at FROM {schema}.partition"
 
+# A row that was sent stays until its owner's next transaction; only the owner knows of it.
 # Of a parcel only the head is read: MessagePack's array of at most 15, 65,535 or more messages.
 _OUTBOX: Final = """
 SELECT min(id) AS oldest, coalesce(sum(
          CASE WHEN get_byte(head, 0) = 220 THEN get_byte(head, 1) * 256 + get_byte(head, 2)
-              WHEN get_byte(head, 0) = 221 THEN get_byte(head, 3) * 256 + get_byte(head, 4)
+              WHEN get_byte(head, 0) = 221 THEN ((get_byte(head, 1) * 256 + get_byte(head, 2)) * 256
+                                                 + get_byte(head, 3)) * 256 + get_byte(head, 4)
               ELSE get_byte(head, 0) - 144 END), 0) AS messages
-  FROM (SELECT id, substr(messages, 1, 5) AS head FROM {schema}.outbox) parcels
+  FROM (SELECT id, substr(messages, 1, 5) AS head FROM {schema}.outbox
+         WHERE id <> ALL($1::bigint[])
+           AND (cause_topic <> ALL($2::text[]) OR (cause_topic, cause_partition) IN (
+                SELECT * FROM unnest($3::text[], $4::int[])))) parcels
 """
 
 
@@ -69,8 +74,13 @@ class DatabaseWatch:
         self._sized_s = -SIZE_S
         self.figures = DatabaseFigures()
 
-    async def read(self) -> None:
+    async def read(
+        self, topics: Collection[str], owned: Collection[TopicPartition], sent: Collection[int]
+    ) -> None:
         """Bring the figures up to date.
+
+        Of the outbox count the messages that partitions of `topics` caused which this process owns,
+        and those of other causes; not the rows `sent`.
 
         Raises PostgresError, InterfaceError, OSError or TimeoutError.
         """
@@ -85,14 +95,27 @@ class DatabaseWatch:
         theirs_s: float = await driver.fetchval(clock, timeout=ANSWER_S_MAX)
         found.skew_s = theirs_s - (asked_s + self._unix()) / 2
         if self._outbox:
-            await self._read_outbox(driver)
+            await self._read_outbox(driver, topics, owned, sent)
         if self._monotonic() - self._sized_s >= SIZE_S:
             size = "SELECT pg_database_size(current_database())"
             found.size_bytes = await driver.fetchval(size, timeout=ANSWER_S_MAX)
             self._sized_s = self._monotonic()
 
-    async def _read_outbox(self, driver: Driver) -> None:
-        row = await driver.fetchrow(_OUTBOX.format(schema=self._schema), timeout=ANSWER_S_MAX)
+    async def _read_outbox(
+        self,
+        driver: Driver,
+        topics: Collection[str],
+        owned: Collection[TopicPartition],
+        sent: Collection[int],
+    ) -> None:
+        row = await driver.fetchrow(
+            _OUTBOX.format(schema=self._schema),
+            list(sent),
+            list(topics),
+            [topic for topic, _ in owned],
+            [partition for _, partition in owned],
+            timeout=ANSWER_S_MAX,
+        )
         if row is None:
             raise AssertionError("an aggregate returned no row")
         self.figures.outbox_messages = row["messages"]

@@ -24,7 +24,7 @@ def add_commands(schema: str, commands: Any, command: Callable[[Action], Command
     audit = commands.add_parser("audit", help="who changed what, when and from where")
     actions = audit.add_subparsers(required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="changes, newest first")
-    listing.add_argument("--actor", help="a token's name, or the user of a command")
+    listing.add_argument("--actor", help="a token's name, a command's user, or for whom")
     listing.add_argument("--action", help="a part of it: `segments`, `PUT /v1/policy`")
     listing.add_argument("--customer", help="changes about this customer")
     listing.add_argument("--since", type=instant)
@@ -59,4 +59,5 @@ async def _list(audit: Audit, args: argparse.Namespace) -> int:
 def _line(entry: Entry) -> str:
     outcome = entry.outcome or "did not end"
     about = msgspec.json.encode(entry.target).decode() if entry.target else ""
-    return f"{entry.at:%F %T}Z  {entry.actor:<16}  {entry.action:<36} {outcome:<9} {about}".rstrip()
+    who = entry.actor if entry.on_behalf_of is None else f"{entry.actor} for {entry.on_behalf_of}"
+    return f"{entry.at:%F %T}Z  {who:<16}  {entry.action:<36} {outcome:<9} {about}".rstrip()

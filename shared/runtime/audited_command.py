@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 from shared.kernel.errors import Transient
-from shared.postgres.audit import Audit, Change
+from shared.postgres.audit import Audit, Change, State
 from shared.postgres.engine import create_engine
 from shared.postgres.settings import PostgresSettings
 from shared.runtime.clock import SystemClock
@@ -119,30 +119,33 @@ async def audited(
     path: str,
     args: argparse.Namespace,
     command: Callable[[argparse.Namespace], Awaitable[int]],
+    state: State | None = None,
 ) -> int:
     """Run a command with an audit entry around it; returns its exit status.
 
+    `state`: what it changes.
     Raises Transient before the command runs where no entry can be stored.
     """
     engine, clock = create_engine(PostgresSettings(), "audit-cli"), SystemClock()
     audit = Audit(engine, schema)
     outcome = "failed"
     try:
-        entry = await audit.begin(change_of(path, args), clock.now())
+        change = change_of(path, args, state)
+        entry = await audit.begin(change, clock.now())
         try:
             status = await command(args)
             outcome = f"exit {status}"
             return status
         finally:
             try:
-                await audit.end(entry, outcome, clock.now())
+                await audit.end(entry, change, outcome, clock.now())
             except Transient as trouble:
                 log.warning("an audit entry stays open", entry=entry, trouble=str(trouble))
     finally:
         await engine.dispose()
 
 
-def change_of(path: str, args: argparse.Namespace) -> Change:
+def change_of(path: str, args: argparse.Namespace, state: State | None = None) -> Change:
     """Returns the entry of a command: its arguments, without customers."""
     given = {
         name: value
@@ -157,4 +160,6 @@ def change_of(path: str, args: argparse.Namespace) -> Change:
         action=path,
         target=given,
         customer_id=first[0] if isinstance(first, list) else first,
+        state=state,
+        key=None if state is None else state.key(vars(args)),
     )

@@ -6,7 +6,7 @@ A service adds its own operator commands. Exit status: 0 done, 1 failed, 2 wrong
 import argparse
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -19,9 +19,11 @@ import uvloop
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from shared.http.access import SCOPES, Tokens, describe
+from shared.http.access import Tokens, describe, states_of
+from shared.http.scopes import ON_BEHALF, SCOPES
 from shared.kernel.errors import Invalid, Transient
 from shared.observability.logging import configure_logging
+from shared.postgres.audit import State
 from shared.postgres.engine import create_engine
 from shared.postgres.migrations import migrate
 from shared.postgres.settings import PostgresSettings
@@ -50,6 +52,15 @@ class ServiceSpec:
     token_table: sa.Table
     run: Callable[[], Coroutine[Any, Any, int]]
     """The service itself; returns the exit status."""
+    states: Mapping[str, State]
+    """What the service's own commands change, by the words of the command: the audit keeps it as it
+    is before and after."""
+
+    def state(self, path: str) -> State | None:
+        """Return what a command changes; None: nothing that is kept."""
+        by_name, by_id = states_of(self.schema)
+        common = {"tokens create": by_name, "tokens rotate": by_id, "tokens revoke": by_id}
+        return {**common, **self.states}.get(path)
 
 
 def main(
@@ -87,7 +98,10 @@ def _carried_out(spec: ServiceSpec, path: str, args: argparse.Namespace) -> int:
     command: Command = args.command
     try:
         look_at(args)
-        work = audited(spec.schema, path, args, command) if is_audited(path) else command(args)
+        if is_audited(path):
+            work = audited(spec.schema, path, args, command, spec.state(path))
+        else:
+            work = command(args)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(work)
     except ValidationError as error:
@@ -126,6 +140,12 @@ def _add_migrate_command(spec: ServiceSpec, commands: Any) -> None:
     parser.set_defaults(command=on_database(spec, bring))
 
 
+_SIGNED = (
+    f"the second line is the signing secret of `{ON_BEHALF}`, shown once: keep it apart from the "
+    "token and never send it (docs/security.md)"
+)
+
+
 def _add_token_commands(spec: ServiceSpec, commands: Any) -> None:
     clock = SystemClock()
 
@@ -135,9 +155,16 @@ def _add_token_commands(spec: ServiceSpec, commands: Any) -> None:
     async def create(args: argparse.Namespace, engine: AsyncEngine) -> int:
         ends = None if args.days is None else clock.now() + timedelta(days=args.days)
         made = tokens_of(engine).create(
-            args.name, args.scope, owner_ids=args.owner, expires_at=ends
+            args.name, args.scope, owner_ids=args.owner, expires_at=ends, is_person=args.person
         )
-        print(await made)
+        return await shown(await made, engine)
+
+    async def shown(token: str, engine: AsyncEngine) -> int:
+        print(token)
+        secret = await tokens_of(engine).signing_secret(token)
+        if secret is not None:
+            print(secret)
+            print(_SIGNED, file=sys.stderr)
         return 0
 
     async def rotate(args: argparse.Namespace, engine: AsyncEngine) -> int:
@@ -145,8 +172,7 @@ def _add_token_commands(spec: ServiceSpec, commands: Any) -> None:
         if made is None:
             print(f"no token {args.id} is valid; see `tokens list`", file=sys.stderr)
             return 1
-        print(made)
-        return 0
+        return await shown(made, engine)
 
     async def show(_: argparse.Namespace, engine: AsyncEngine) -> int:
         for row in await tokens_of(engine).list_all():
@@ -159,6 +185,17 @@ def _add_token_commands(spec: ServiceSpec, commands: Any) -> None:
         print(f"no token {args.id}; see `tokens list`", file=sys.stderr)
         return 1
 
+    command = partial(on_database, spec)
+    _add_token_parsers(
+        commands,
+        create=command(create),
+        list=command(show),
+        rotate=command(rotate),
+        revoke=command(revoke),
+    )
+
+
+def _add_token_parsers(commands: Any, **actions_of: Command) -> None:
     tokens = commands.add_parser("tokens", help="who may use the HTTP API")
     actions = tokens.add_subparsers(required=True, metavar="ACTION")
     creating = actions.add_parser("create", help="make a token; it is shown once")
@@ -167,14 +204,17 @@ def _add_token_commands(spec: ServiceSpec, commands: Any) -> None:
     creating.add_argument(
         "--owner", action="append", help="sees this owner's customers and tasks only; repeat it"
     )
+    creating.add_argument(
+        "--person", action="store_true", help="it is one person's own, not a system's"
+    )
     creating.add_argument("--days", type=days, help="expires after so many days (default: never)")
-    creating.set_defaults(command=on_database(spec, create))
+    creating.set_defaults(command=actions_of["create"])
     listing = actions.add_parser("list", help="every token, without the secret")
-    listing.set_defaults(command=on_database(spec, show))
+    listing.set_defaults(command=actions_of["list"])
     rotating = actions.add_parser("rotate", help="make a new token in place of one; shown once")
     rotating.add_argument("id", type=serial, help="as `tokens list` shows it")
     rotating.add_argument("--overlap-hours", type=count, default=24, help="how long both are valid")
-    rotating.set_defaults(command=on_database(spec, rotate))
+    rotating.set_defaults(command=actions_of["rotate"])
     revoking = actions.add_parser("revoke", help="end a token now")
     revoking.add_argument("id", type=serial, help="as `tokens list` shows it")
-    revoking.set_defaults(command=on_database(spec, revoke))
+    revoking.set_defaults(command=actions_of["revoke"])

@@ -5,6 +5,7 @@ each scrape, and the readiness check `commits`.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final, cast
@@ -18,7 +19,6 @@ from sqlalchemy.pool import QueuePool
 from shared.kafka.lag import Instant, Lag, Position, by_topic
 from shared.kafka.log_ends import GroupPositions, LogEnds
 from shared.kafka.settings import KafkaSettings
-from shared.kernel.errors import Transient
 from shared.observability.collectors import ScrapeGauge
 from shared.observability.service_metrics import ServiceMetrics
 from shared.postgres.ledger import TopicPartition as Tp
@@ -56,6 +56,8 @@ class Reads:
     topics: Callable[[], Collection[str]]
     owned: Callable[[], Collection[Tp]]
     """The partitions that this process has to read now."""
+    sent: Callable[[], Collection[int]] = tuple
+    """Ids of the outbox's rows that this process has sent, and not yet deleted."""
     group: str | None = None
     """The consumer group whose positions Kafka keeps, of topics that are not in the ledger."""
 
@@ -84,11 +86,12 @@ class Watch:
         )
         self._engine = engine
         self._lag = Lag()
+        self._troubled = False
         self._bind()
 
     async def __call__(self, stop: Stop) -> None:
         """Read until `stop`."""
-        await repeat(self._read, stop, "watch", WATCH_S, at_once=True, retry_s=WATCH_S)
+        await repeat(self._read, stop, "watch", WATCH_S, at_once=True)
 
     def watched_by(self, health: Health) -> None:
         """Add the check `commits`, and show the results of all checks."""
@@ -102,13 +105,16 @@ class Watch:
         """Close the connections."""
         self._database.close()
         closing = [self._log_ends.close(), *([self._group.close()] if self._group else [])]
-        async with asyncio.timeout(CLOSE_S):
-            await asyncio.gather(*closing, return_exceptions=True)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await asyncio.gather(*closing, return_exceptions=True)
 
     async def _read(self) -> None:
         try:
             async with asyncio.timeout(READ_S_MAX):
-                await self._database.read()
+                await self._database.read(
+                    self._reads.topics(), self._reads.owned(), self._reads.sent()
+                )
                 positions = {
                     tp: Position(offset, mark)
                     for tp, (offset, mark) in self._database.figures.offsets.items()
@@ -122,7 +128,13 @@ class Watch:
                     self._lag.heads(self._now(), heads)
         except TROUBLE as trouble:
             await self.close()
-            raise Transient(f"{type(trouble).__name__}: {trouble}") from trouble
+            if not self._troubled:  # once: it is tried again each second
+                log.warning("lag is not read", trouble=f"{type(trouble).__name__}: {trouble}")
+            self._troubled = True
+        else:
+            if self._troubled:
+                log.info("lag is read again")
+            self._troubled = False
 
     async def _stalled(self) -> str | None:
         ages = self._lag.uncommitted(self._clock.monotonic())

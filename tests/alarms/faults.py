@@ -35,6 +35,11 @@ class Fault:
     play: Callable[[World], AbstractAsyncContextManager[None]]
     also: tuple[str, ...] = ()
 
+    @property
+    def wanted(self) -> dict[str, str]:
+        """The labels by which its alarm is recognised."""
+        return {"alertname": self.alarm, **self.labels}
+
 
 class Feed:
     """Live events: purchases of known customers, and new customers who have gone silent."""

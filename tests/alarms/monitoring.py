@@ -69,6 +69,11 @@ class Monitoring:
         found = httpx.get(f"{self.prometheus}/api/v1/alerts", timeout=10).json()
         return [each for each in found["data"]["alerts"] if each["state"] == "firing"]
 
+    def held(self) -> list[dict[str, str]]:
+        """Return the labels of the alarms that Alertmanager has, left out ones included."""
+        found = httpx.get(f"{self.alertmanager}/api/v2/alerts", timeout=10).json()
+        return [each["labels"] for each in found]
+
     def value(self, query: str) -> float | None:
         """Return the value of a query with one result; None where it has no result."""
         answer = httpx.get(f"{self.prometheus}/api/v1/query", params={"query": query}, timeout=10)

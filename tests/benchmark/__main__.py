@@ -4,6 +4,7 @@ python -m tests.benchmark [--section kernel,ceiling,scoring] [--output build/ben
 """
 
 import argparse
+import asyncio
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from typing import Any
 from tests.benchmark import (
     common,
     delivery,
+    footprint,
     growth,
     http_intake,
     identity,
@@ -50,6 +52,7 @@ SECTIONS: dict[str, Callable[[], Mapping[str, Any]]] = {
     "delivery": lambda: common.run(delivery.run),
     "training": training.run,
     "alerts": lambda: common.run(tasks.alerts),
+    "footprint": lambda: asyncio.run(footprint.footprint()),
 }
 
 

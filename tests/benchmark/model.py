@@ -1,4 +1,4 @@
-"""The churn model's costs: training, batch prediction compared with LightGBM itself, reasons.
+"""The churn model's costs: training, prediction against LightGBM itself and of a blend, reasons.
 
 On CDNOW where it is available (23,570 customers), else on a simulated cohort of as many.
 """
@@ -6,11 +6,17 @@ On CDNOW where it is available (23,570 customers), else on a simulated cohort of
 import resource
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
+import msgspec
 import numpy as np
+from msgspec import structs
 
 from services.scoring.core.features.events import DAY_S, EventColumns, Kind
 from services.scoring.core.risk import reasons
+from services.scoring.core.risk.feature_row import feature_rows
+from services.scoring.model.blending import TREES_ALONE, Blend
+from services.scoring.model.churn_model import ChurnModel, dumps, loads
 from services.scoring.training.data.datasets import path_of
 from services.scoring.training.data.event_file import read
 from services.scoring.training.data.event_table import EventBatch, EventTable, from_columns
@@ -24,10 +30,12 @@ END = 883_526_400.0
 PREDICTED = 20_000
 EXPLAINED = 1_000
 REPEATS = 5
+PAIRS = 15
+"""Repeats of what is compared to a tenth."""
 
 
 def run() -> dict[str, float | str]:
-    """Returns seconds, and the ratio to `Booster.predict` on the same rows in the same run."""
+    """Returns seconds, and ratios of the same rows in the same run."""
     path = path_of("cdnow")
     table = _simulated() if path is None else read(path).table
     begin = time.perf_counter()
@@ -39,6 +47,13 @@ def run() -> dict[str, float | str]:
     ours = _best(lambda: model.predict(rows))
     raw = _best(lambda: model.booster.predict(rows, num_threads=1))
     few = rows[:EXPLAINED]
+    trees, blended = (
+        _with(model, blend) for blend in (TREES_ALONE, Blend(slope=0.75, rhythm=0.25))
+    )
+    alone, both = _in_turn(lambda: trees.predict(rows), lambda: blended.predict(rows))
+    lapse = np.full(EXPLAINED, 0.5)
+    travelling = _best(lambda: feature_rows(few, lapse))
+    encoded = _best(lambda: list(map(msgspec.json.encode, feature_rows(few, lapse))))
     reported = _best(lambda: reasons.reasons(model.explain(few), few))
     return {
         "history": "cdnow" if path is not None else "simulated",
@@ -48,8 +63,28 @@ def run() -> dict[str, float | str]:
         "memory_max_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "predict_rows_per_s": PREDICTED / ours,
         "predict_over_booster": ours / raw,
+        "blend_over_trees": both / alone,
+        "trees_us": alone / PREDICTED * 1e6,
+        "blend_us": both / PREDICTED * 1e6,
+        "feature_row_us": travelling / EXPLAINED * 1e6,
+        "feature_row_encoded_us": encoded / EXPLAINED * 1e6,
         "reasons_for_1000_s": reported,
     }
+
+
+def _in_turn(*works: Callable[[], object]) -> list[float]:
+    """Returns the least processor time of each, s: in turn, so that a busy spell meets all."""
+    taken: list[list[float]] = [[] for _ in works]
+    for _ in range(PAIRS):
+        for work, of in zip(works, taken, strict=True):
+            begin = time.process_time()
+            work()
+            of.append(time.process_time() - begin)
+    return [min(of) for of in taken]
+
+
+def _with(model: ChurnModel, blend: Blend) -> ChurnModel:
+    return loads(dumps(replace(model, artefact=structs.replace(model.artefact, blend=blend))))
 
 
 def _best(work: Callable[[], object]) -> float:

@@ -1,192 +1,152 @@
 """Every route of the running services, asked by every kind of principal, shows no foreign row."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+import base64
 from pathlib import Path
-from typing import Any, Final
 
 import httpx
 import pytest
-from pydantic import SecretStr
 
-from services.alerts.store import tables as alerts_tables
-from services.ingest.store import tables as ingest_tables
-from services.scoring.store import tables as scoring_tables
-from shared.http.access import SCOPES, Tokens
-from shared.postgres.engine import create_engine
-from shared.postgres.settings import PostgresSettings
-from shared.runtime.clock import SystemClock
+from shared.http.holder import Person
+from shared.http.on_behalf import HEADER, signed
+from shared.http.scopes import ADMIN, SCOPES
+from tests.e2e.principals import CHIEF, FOREIGN, MANAGED, NOW, OWN, PERSONS, Asked
 from tests.e2e.services_on_history import World
+from tests.e2e.walked_audit import changes_have_both_values, every_change_has_an_entry
 
-pytestmark = [pytest.mark.timeout(400), pytest.mark.access]
+pytestmark = [pytest.mark.timeout(400), pytest.mark.access, pytest.mark.audit]
 
-TABLES: Final = {
-    "ingest": ingest_tables.api_token,
-    "scoring": scoring_tables.api_token,
-    "alerts": alerts_tables.api_token,
-}
-OPEN: Final = {"/livez", "/readyz", "/startupz", "/metrics", "/openapi.json"}
-SIGNED: Final = ("/v1/callbacks/", "/v1/sources/")
-"""Routes where a signature takes the place of a token."""
-NOW = datetime.now(UTC).replace(microsecond=0)
-OWN, FOREIGN = "minerva-own", "brutus-foreign"
-OWNER_OF: Final = {OWN: "o-1", FOREIGN: "o-2"}
-MANAGED: Final = "o-1"
+SEES_NOTHING = {"foreign, limited token", "nobody's"}
 
 
-def _event(customer: str, type_: str, number: str, at: datetime, **data: Any) -> dict[str, Any]:
-    return {
-        "specversion": "1.0", "type": f"io.ebbwatch.{type_}", "source": "/shop",
-        "id": f"{customer}-{number}", "subject": customer, "time": at.isoformat(), "data": data,
-    }  # fmt: skip
+async def _every_route_declares_itself(asked: Asked) -> None:
+    """The scopes that open it, and how it is audited."""
+    for each in await asked.operations():
+        if each.needs_token:
+            assert each.scopes is not None, each
+        if each.method != "GET":
+            assert each.audit is not None, each
 
 
-def _story(customer: str) -> list[dict[str, Any]]:
-    """Return a regular buyer who has stopped and complained, with an owner."""
-    owner = {"id": OWNER_OF[customer]}
-    return [
-        *(
-            _event(customer, "purchase", str(n), NOW - timedelta(days=17 + 7 * n), amount="20.50",
-                   currency="USD")
-            for n in range(20)
-        ),
-        _event(customer, "profile", "p", NOW - timedelta(days=100), name=customer, owner=owner),
-        _event(customer, "feedback", "f", NOW - timedelta(days=3), kind="complaint_opened"),
-    ]  # fmt: skip
-
-
-@dataclass(slots=True)
-class _Asked:
-    """The services, with a token of each kind for each, and the tasks by customer."""
-
-    world: World
-    client: httpx.AsyncClient
-    headers: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
-    """By service and kind of principal."""
-    tasks: dict[str, str] = field(default_factory=dict)
-
-    async def make_tokens(self) -> None:
-        """One that may do everything, one for each scope, and one limited to an owner."""
-        settings = PostgresSettings(url=SecretStr(self.world.database_url))
-        engine = create_engine(settings, "test")
-        for service, table in TABLES.items():
-            tokens = Tokens(engine, table, SystemClock())
-            made = {scope: await tokens.create(scope, [scope]) for scope in SCOPES}
-            every = [scope for scope in SCOPES if scope != "admin"]
-            made["limited"] = await tokens.create("limited", every, owner_ids=[MANAGED])
-            for kind, token in made.items():
-                self.headers[service, kind] = {"Authorization": f"Bearer {token}"}
-        await engine.dispose()
-
-    async def ask(
-        self, service: str, kind: str, method: str, path: str, **given: Any
-    ) -> httpx.Response:
-        """Send one request as a principal of this kind."""
-        url = self.world.services.url(service) + path
-        headers = self.headers.get((service, kind), {})
-        return await self.client.request(method, url, headers=headers, **given)
-
-    async def publish(self) -> None:
-        """Publish both stories; each customer has a task then."""
-        events = [each for customer in OWNER_OF for each in _story(customer)]
-        answer = await self.ask("ingest", "admin", "POST", "/v1/events", json=events)
-        assert answer.status_code == 202, answer.text
-        await self.world.settled()
-        found = (await self.ask("alerts", "admin", "GET", "/v1/tasks")).json()["items"]
-        self.tasks = {task["customer"]["id"]: task["id"] for task in found}
-        assert set(self.tasks) == set(OWNER_OF)
-
-    async def routes(self) -> Iterator[tuple[str, str, str]]:
-        """Return (service, method, path with the foreign customer's ids) of every route."""
-        values = {"customer_id": FOREIGN, "task_id": self.tasks[FOREIGN], "owner_id": "o-2"}
-        found = []
-        for service in TABLES:
-            document = (await self.client.get(
-                self.world.services.url(service) + "/openapi.json")).json()  # fmt: skip
-            for template, methods in document["paths"].items():
-                path = template
-                for name in _names(template):
-                    path = path.replace(f"{{{name}}}", values.get(name, "1"))
-                found += [(service, method.upper(), path) for method in methods]
-        assert len(found) > 60
-        return iter(found)
-
-
-def _names(template: str) -> list[str]:
-    return [part.partition("}")[0] for part in template.split("{")[1:]]
-
-
-async def _no_foreign_row(asked: _Asked) -> None:
+async def _no_foreign_row(asked: Asked) -> None:
     """Ask every route for the foreign customer: as nobody, and limited to another owner."""
-    for service, method, path in await asked.routes():
-        if path in OPEN or path.startswith(SIGNED):
+    for each in await asked.operations():
+        if not each.needs_token:
             continue
-        nobody = await asked.ask(service, "nobody", method, path)
-        assert nobody.status_code == 401, (method, path, nobody.text)
-        limited = await asked.ask(service, "limited", method, path, json={})
-        where = (service, method, path, limited.status_code, limited.text[:300])
-        # A refusal may repeat the id that was asked for.
-        assert limited.status_code in {403, 404} or FOREIGN not in limited.text, where
-        if FOREIGN in path or asked.tasks[FOREIGN] in path:
-            assert limited.status_code in {403, 404}, where
+        nobody = await asked.ask(each.service, "nobody", each.method, each.path)
+        assert nobody.status_code == 401, (each, nobody.text)
+        for kind in ("limited", *PERSONS):
+            answer = await asked.ask(each.service, kind, each.method, each.path, json={})
+            where = (each, kind, answer.status_code, answer.text[:300])
+            # A refusal may repeat the id that was asked for.
+            assert answer.status_code in {403, 404} or FOREIGN not in answer.text, where
+            if FOREIGN in each.path or asked.tasks[FOREIGN] in each.path:
+                assert answer.status_code in {403, 404}, where
+            assert kind not in SEES_NOTHING or OWN not in answer.text, where
 
 
-async def _own_rows(asked: _Asked) -> None:
-    """The limited principal sees and changes its own."""
+async def _own_rows(asked: Asked, kind: str) -> None:
+    """A limited principal sees its own."""
     task = asked.tasks[OWN]
     for path in ("/v1/tasks", "/v1/queue", f"/v1/tasks/{task}"):
-        answer = await asked.ask("alerts", "limited", "GET", path)
+        answer = await asked.ask("alerts", kind, "GET", path)
         assert answer.status_code == 200, answer.text
         assert OWN in answer.text
     for path in ("/v1/customers", f"/v1/customers/{OWN}", f"/v1/customers/{OWN}/history"):
-        answer = await asked.ask("scoring", "limited", "GET", path)
+        answer = await asked.ask("scoring", kind, "GET", path)
         assert answer.status_code == 200, answer.text
         assert OWN in answer.text
-    listed = await asked.ask("scoring", "limited", "GET", "/v1/customers?owner=o-2")
+    listed = await asked.ask("scoring", kind, "GET", "/v1/customers?owner=o-2")
     assert listed.json()["items"] == []
-    done = await asked.ask("alerts", "limited", "POST", f"/v1/tasks/{task}/start", json={})
-    assert done.status_code == 200, done.text
-    foreign = f"/v1/tasks/{asked.tasks[FOREIGN]}/start"
-    refused = await asked.ask("alerts", "limited", "POST", foreign, json={})
-    unknown = await asked.ask("alerts", "limited", "POST", "/v1/tasks/rt_none/start", json={})
-    assert refused.status_code == unknown.status_code == 404, "existing and missing look the same"
 
 
-async def _a_manager_sees_the_team(asked: _Asked) -> None:
-    """Once o-1 manages o-2, as of now; not a moment longer."""
+async def _own_changes(asked: Asked) -> None:
+    """A limited principal changes its own, in the person's name where there is one."""
+    task = asked.tasks[OWN]
+    for kind in ("limited", "as owner"):
+        done = await asked.ask("alerts", kind, "POST", f"/v1/tasks/{task}/start", json={})
+        assert done.status_code == 200, done.text
+        text = {"text": f"by {kind}"}
+        noted = await asked.ask("alerts", kind, "POST", f"/v1/tasks/{task}/comments", json=text)
+        assert noted.status_code == 200, noted.text
+        foreign = f"/v1/tasks/{asked.tasks[FOREIGN]}/start"
+        refused = await asked.ask("alerts", kind, "POST", foreign, json={})
+        unknown = await asked.ask("alerts", kind, "POST", "/v1/tasks/rt_none/start", json={})
+        assert refused.status_code == unknown.status_code == 404, "both look the same"
+    history = (await asked.ask("alerts", "admin", "GET", f"/v1/tasks/{task}")).json()["history"]
+    assert {"limited", "owner-1"} <= {event["actor"] for event in history}
+
+
+async def _a_manager_sees_the_team(asked: Asked) -> None:
+    """Once o-1 manages o-2, as of now; not a moment longer; also who one is says so."""
     path = f"/v1/tasks/{asked.tasks[FOREIGN]}"
     for manager, status in ((MANAGED, 200), ("o-9", 404)):
         body = {"manager_id": manager}
-        put = await asked.ask("alerts", "admin", "PUT", "/v1/owners/o-2", json=body)
+        put = await asked.ask("alerts", "policy:write", "PUT", "/v1/owners/o-2", json=body)
         assert put.status_code == 200, put.text
-        assert (await asked.ask("alerts", "limited", "GET", path)).status_code == status
+        for kind in ("limited", "as manager", "chief, limited token", "foreign, limited token"):
+            seen = (await asked.ask("alerts", kind, "GET", path)).status_code
+            assert seen == status, (kind, manager)
+            me = (await asked.ask("alerts", kind, "GET", "/v1/me")).json()
+            assert ("o-2" in me["owner_ids"]) == (status == 200), (kind, manager)
 
 
-async def _scopes_are_needed(asked: _Asked) -> None:
+async def _scopes_are_needed(asked: Asked) -> None:
     """A token opens what its scope names, and nothing else."""
-    for service, method, path in await asked.routes():
-        if path in OPEN or path.startswith(SIGNED) or method != "GET":
+    for each in await asked.operations():
+        if not each.needs_token or each.scopes is None:
             continue
-        admitted = {
-            scope
-            for scope in SCOPES
-            if (await asked.ask(service, scope, method, path)).status_code not in {401, 403}
-        }
-        assert "admin" in admitted, path
-        assert len(admitted) == 2 or admitted == {"admin"}, (path, admitted)
+        opened = {*each.scopes, ADMIN} if each.scopes else set(SCOPES)
+        if each.method == "GET":
+            found = await asked.statuses(each, SCOPES)
+            admitted = {scope for scope, status in found.items() if status not in {401, 403}}
+            assert admitted == opened, each
+        else:
+            closed = [scope for scope in SCOPES if scope not in opened]
+            assert set((await asked.statuses(each, closed)).values()) <= {403}, each
 
 
-async def test_no_principal_sees_a_foreign_row(folder: Path, environ: dict[str, str]) -> None:
-    """Every route, every kind of principal, own and foreign rows."""
+async def _no_header_without_the_scope(asked: Asked) -> None:
+    """403 on every route, though the header is signed with a secret of a token that may."""
+    _, secret = asked.tokens["alerts", "console"]
+    for each in await asked.operations():
+        if each.needs_token:
+            headers = asked.headers(each.service, ADMIN) | {HEADER: signed(CHIEF, secret, NOW)}
+            url = asked.world.services.url(each.service) + each.path
+            answer = await asked.client.request(each.method, url, headers=headers)
+            assert answer.status_code == 403, (each, answer.text)
+            assert "on_behalf" in answer.text
+
+
+async def _no_secret_of_another_service(asked: Asked) -> None:
+    """A header that one service believes is none to the others."""
+    _, foreign = asked.tokens["alerts", "console"]
+    token, _ = asked.tokens["scoring", "console"]
+    asked.tokens["scoring", "thief"] = token, foreign
+    person = Person("o-1", ("owner",), frozenset({MANAGED}))
+    answer = await asked.ask("scoring", "thief", "GET", "/v1/me", person)
+    assert answer.status_code == 401, answer.text
+
+
+async def test_no_principal_sees_a_foreign_row(
+    folder: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every route, every kind of principal, own and foreign rows; and every change is audited."""
+    monkeypatch.setenv("EBBWATCH_ALERTS_SECRET_KEYS", base64.b64encode(b"k" * 32).decode())
     async with (
         World.open(folder, environ, clock="live") as world,
         httpx.AsyncClient(timeout=30) as client,
     ):
-        asked = _Asked(world, client)
+        asked = Asked(world, client)
         await asked.make_tokens()
         await asked.publish()
+        await _every_route_declares_itself(asked)
         await _no_foreign_row(asked)
-        await _own_rows(asked)
+        for kind in ("limited", "as owner", "as manager", "as operator", "chief, limited token"):
+            await _own_rows(asked, kind)
+        await _own_changes(asked)
         await _a_manager_sees_the_team(asked)
         await _scopes_are_needed(asked)
+        await _no_header_without_the_scope(asked)
+        await _no_secret_of_another_service(asked)
+        await changes_have_both_values(asked)
+        await every_change_has_an_entry(asked)

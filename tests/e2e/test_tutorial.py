@@ -21,7 +21,7 @@ curl -sS http://127.0.0.1:8081/v1/events -H "Authorization: Bearer $SHOP" \\
 """An event that becomes a dead letter; `$SHOP` is of the tutorial."""
 
 
-@pytest.mark.timeout(600)  # seconds: a whole stack starts and stops
+@pytest.mark.timeout(900)  # seconds: a whole stack starts and stops, and many commands run
 def test_the_first_event_becomes_the_first_task_and_runbooks_run(
     public_folder: Path, environ: dict[str, str]
 ) -> None:

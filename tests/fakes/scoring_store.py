@@ -182,6 +182,11 @@ class MemoryStore:
         del work, ids
         return {}
 
+    async def own_keys(self, work: UnitOfWork, events: EventRows) -> dict[int, bytes | None]:
+        """Return nothing, as above."""
+        del work, events
+        return {}
+
     def drop(self, customers: Iterable[str]) -> None:
         """Keep nothing between transactions."""
 

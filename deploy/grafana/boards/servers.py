@@ -126,7 +126,7 @@ _POSTGRES = (
             lambda s: f"sum by (instance) ({of(f'{s}_pool_connections', USED)})",
             "{{instance}}",
         ),
-        *each_service(lambda s: f"max({of(f'{s}_pool_limit')})", "limit"),
+        Query(f"max({any_service(lambda s: of(f'{s}_pool_limit'))})", "limit of a process"),
     ),
     graph(
         "Commit of a batch, 95 %",

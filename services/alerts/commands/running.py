@@ -12,6 +12,7 @@ from services.alerts.delivery.store.endpoint_admin import EndpointAdmin
 from services.alerts.delivery.store.endpoint_secrets import EndpointSecrets
 from services.alerts.main import run
 from services.alerts.settings import AlertsSettings
+from services.alerts.store.audited import COMMANDS
 from services.alerts.store.business_clock import BusinessClock
 from services.alerts.store.tables import SCHEMA, api_token
 from shared.runtime.clock import SystemClock
@@ -23,6 +24,7 @@ SPEC = ServiceSpec(
     versions=Path(__file__).parents[1] / "store" / "versions",
     token_table=api_token,
     run=run,
+    states=COMMANDS,
 )
 
 command = partial(on_database, SPEC)

@@ -63,6 +63,8 @@ class Subscription:
     """In lower case; `*`: the customer named none, which means all."""
     unsubscribed_at: datetime | None
     subscribed_at: datetime | None
+    came_with: str = ""
+    """The id that it is of, where a customer has several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,9 +147,17 @@ def _refused(rule: MessageRule, seen: Circumstances, now: datetime) -> Suppressi
 def unsubscribed(found: Iterable[Subscription], channel: str) -> bool:
     """Return whether the customer is unsubscribed from a channel, whatever order events came in.
 
-    A return counts if it is later than every unsubscription that concerns the channel.
+    A return counts if it is later than every unsubscription that concerns the channel. Of a
+    customer with several ids, each decides for all: one that is unsubscribed is enough.
     """
-    own = [s for s in found if s.channel in {spelled(channel), ALL_CHANNELS}]
+    own: dict[str, list[Subscription]] = {}
+    for one in found:
+        if one.channel in {spelled(channel), ALL_CHANNELS}:
+            own.setdefault(one.came_with, []).append(one)
+    return any(map(_away, own.values()))
+
+
+def _away(own: Sequence[Subscription]) -> bool:
     away = max((s.unsubscribed_at for s in own if s.unsubscribed_at), default=None)
     back = max((s.subscribed_at for s in own if s.subscribed_at), default=None)
     return away is not None and (back is None or back <= away)

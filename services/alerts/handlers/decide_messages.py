@@ -19,7 +19,7 @@ from services.alerts.store.customer_messages import CustomerMessages, StoredMess
 from services.alerts.store.customers import Customers
 from services.alerts.store.policies import Policies
 from services.alerts.store.tasks import Tasks
-from shared.kernel.errors import Invalid
+from shared.kernel.errors import Invalid, Transient
 from shared.kernel.zones import zone
 from shared.postgres.engine import UnitOfWork
 
@@ -51,15 +51,19 @@ class DecideMessages:
     ) -> list[Decided]:
         """Decide at `now`, business time, on the messages with these ids of these customers.
 
-        Messages that are gone, or were suppressed meanwhile, are left out.
+        Messages that are gone, or were suppressed meanwhile, are left out. Raises Transient where
+        the customer of one was merged meanwhile.
         """
-        if not await self.messages.find(work, ids):
+        stored = await self.messages.find(work, ids)
+        if not stored:
             return []  # erased: locking would store the customer's id anew
-        known = await self.customers.lock(work, set(customers))
+        known = await self.customers.lock(work, {*customers, *(m.customer_id for m in stored)})
         # After the locks: what their last holders have committed is seen.
         found = [m for m in await self.messages.find(work, ids) if m.status != "suppressed"]
         if not found:
             return []
+        if any(m.customer_id not in known for m in found):
+            raise Transient("the customer of a message was merged meanwhile")
         ids_of = sorted({m.customer_id for m in found})
         tasks = {t.id: t for t in await self.tasks.find_all(work, [m.task_id for m in found])}
         owners = {o.id for k in known.values() if (o := k.contact.owner) is not None}

@@ -1,11 +1,12 @@
 """Handles activity: purchases end tasks, profiles give a customer's owner, language and consent.
 
 Feedback is stored for the people who read it, and unsubscriptions for messages to the customer.
+The profile of a customer with several ids is made anew whenever one of them has a new one.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from msgspec.structs import replace
@@ -18,9 +19,11 @@ from services.alerts.ports import TICK, ActivitySeen, KnownCustomer, ProfileSeen
 from services.alerts.store.consents import Consents
 from services.alerts.store.customers import Customers
 from services.alerts.store.feedback import Feedback
+from services.alerts.store.merges import Merges
 from services.alerts.store.trials import Trials
 from shared.kafka.batch import Batch
 from shared.kafka.transaction import BatchTransactions
+from shared.kernel.errors import Transient
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.ledger import Move
 from shared.runtime.clock import Clock
@@ -45,6 +48,7 @@ class HandleActivity:
     """Set once deliveries are committed: wakes the delivery sender of this process."""
     live: bool = True
     """False in a replay, where an event's time is long past."""
+    merges: Merges = field(default_factory=Merges)
 
     async def __call__(self, batch: Batch) -> Sequence[Move]:
         """Process a batch; return the offsets that were committed with the effects."""
@@ -59,8 +63,9 @@ class HandleActivity:
             seen.drop_older(await self.erase.erasures.of_older(work, seen.times()))
             known = await self._known(work, seen)
             await self.trials.note_purchases(work, seen.money)
-            decisions, profiles = _take_in(seen, known)
-            await self.customers.write_profiles(work, profiles)
+            profiles = _newer(seen, known)
+            made = await self._write_profiles(work, profiles, known)
+            decisions = _take_in(seen, known, made)
             await self.consents.state(work, _of_consent(profiles, known))
             await self.consents.note(work, seen.subscriptions)
             await self.feedback.add(work, seen.feedback)
@@ -71,7 +76,7 @@ class HandleActivity:
             self.deliveries_queued.set()
         if self.live:
             now_s = self.clock.now().timestamp()
-            ages = (now_s - at.timestamp() for _, _, at in seen.purchases)
+            ages = [now_s - at.timestamp() for _, _, at in seen.purchases]
             metrics.SERVICE.event_latency.observe(ages)
         metrics.ACTIVITY.labels("purchase").inc(len(seen.purchases))
         metrics.ACTIVITY.labels("profile").inc(len(seen.profiles))
@@ -93,12 +98,32 @@ class HandleActivity:
         if seen.profiles:
             # Lock all of them in one order: two rounds of locks could deadlock with a batch of
             # assessments.
-            known = await self.customers.lock(work, bought.keys() | seen.profiles.keys())
+            primary = await self.merges.primaries(work, seen.profiles)
+            ids = {*bought, *seen.profiles, *primary.values()}
+            known = await self.customers.lock(work, ids)
+            if any(found.part_of not in (None, *ids) for found in known.values()):
+                raise Transient("a customer has become part of another meanwhile")
             if bought:
                 await self.customers.note_purchases(work, bought)
             return known
         at_risk = await self.customers.note_purchases(work, bought) if bought else set()
         return await self.customers.lock(work, at_risk) if at_risk else {}
+
+    async def _write_profiles(
+        self,
+        work: UnitOfWork,
+        profiles: dict[str, ProfileSeen],
+        known: dict[str, KnownCustomer],
+    ) -> dict[str, ProfileSeen]:
+        """Store profiles by the id that they came with; return those of customers that follow."""
+        own = {c: seen for c, seen in profiles.items() if known[c].grouped}
+        alone = {c: seen for c, seen in profiles.items() if not known[c].grouped}
+        await self.customers.write_profiles(work, alone)
+        await self.customers.write_own(work, own)
+        several = {known[c].part_of or c for c in profiles if known[c].part_of or c in own}
+        made = await self.merges.remade(work, several)
+        await self.customers.write_profiles(work, made)
+        return {c: seen for c, seen in alone.items() if known[c].part_of is None} | made
 
 
 def _moves(batch: Batch, seen: ActivitySeen) -> list[Move]:
@@ -118,13 +143,27 @@ def _of_consent(
     return {
         customer: seen
         for customer, seen in profiles.items()
-        if seen.renewed or seen.profile.consent != known[customer].contact.consent
+        if seen.renewed or seen.profile.consent != _consent(known[customer].own)
+    }
+
+
+def _consent(seen: ProfileSeen | None) -> dict[str, bool]:
+    return {} if seen is None else seen.profile.consent
+
+
+def _newer(seen: ActivitySeen, known: dict[str, KnownCustomer]) -> dict[str, ProfileSeen]:
+    """Return the profiles that are newer than the one stored of their id."""
+    return {
+        customer: found
+        for customer, (_, found) in seen.profiles.items()
+        if found.replaces(known[customer].own)
     }
 
 
 def _take_in(
-    seen: ActivitySeen, known: dict[str, KnownCustomer]
-) -> tuple[BatchDecisions, dict[str, ProfileSeen]]:
+    seen: ActivitySeen, known: dict[str, KnownCustomer], profiles: dict[str, ProfileSeen]
+) -> BatchDecisions:
+    """Return what follows for tasks; `profiles`: of customers, as they are from now on."""
     page = BatchDecisions()
     states = {customer: found.state for customer, found in known.items()}
     for tp, customer, at in seen.purchases:
@@ -133,13 +172,10 @@ def _take_in(
         states[customer], ended = purchased(states[customer], at)
         for closed in ended:
             page.close(closed, tp)
-    profiles = {}
-    for customer, (tp, found) in seen.profiles.items():
-        if not found.replaces(known[customer].profile):
-            continue
-        profiles[customer] = found
+    causes = {known[c].part_of or c: tp for c, (tp, _) in seen.profiles.items()}
+    for customer, found in profiles.items():
         since = found.at if found.profile.do_not_contact else None
         states[customer], ended = settle(replace(states[customer], do_not_contact_at=since))
         for closed in ended:
-            page.close(closed, tp)
-    return page, profiles
+            page.close(closed, causes[customer])
+    return page

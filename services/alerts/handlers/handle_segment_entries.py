@@ -163,18 +163,17 @@ class HandleSegmentEntries:
         if not concerned:
             return _Outcome({})
         known = await self.customers.lock(work, concerned)
-        first = await self.rows.first_entries(work, [e.change for e in news.entries])
+        # Published before an id became part of another customer, and read after it.
+        entered = [e for e in news.entries if known[e.change.customer_id].part_of is None]
+        first = await self.rows.first_entries(work, [e.change for e in entered])
         state_of = {customer: found.state for customer, found in known.items()}
-        ids = {
-            _id(e.change, state_of[e.change.customer_id]): e.change.customer_id
-            for e in news.entries
-        }
+        ids = {_id(e.change, state_of[e.change.customer_id]): e.change.customer_id for e in entered}
         stored = await self.rows.stored(work, ids)
         entries = await self.rows.entries(work, [each.change for each in left])
         owners = {o.id for k in known.values() if k.profile and (o := k.profile.profile.owner)}
         ground = await self.rules.ground(work, owners, now)
         outcome = _Outcome(known)
-        for each in sorted((*news.entries, *left, *news.grades), key=lambda e: e.change.sequence):
+        for each in sorted((*entered, *left, *news.grades), key=lambda e: e.change.sequence):
             change = each.change
             state = state_of[change.customer_id]
             if change.kind == "grade_changed":

@@ -1,8 +1,9 @@
 """Moves tasks and purchases when ids become one customer, and back when they come apart.
 
 One open task per customer and cause still holds: of two with a cause in common, the survivor's
-stays and the other closes as merged. Endpoints are notified of both. Repeating the last message
-about a customer changes nothing.
+stays and the other closes as merged. Endpoints are notified of both. A customer whom one id says
+not to contact is not contacted: all open tasks close. Repeating the last message about an id
+changes nothing, and messages about different ids are taken in any order.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from typing import Final, get_args
 
 from services.alerts.core.policy import Closed
 from services.alerts.handlers.record_task_changes import BatchDecisions, RecordTaskChanges
-from services.alerts.ports import ClassificationChanged, KnownCustomer, TaskChange
+from services.alerts.ports import ClassificationChanged, ProfileSeen, TaskChange
 from services.alerts.store.customers import Customers
 from services.alerts.store.merges import Merges
 from shared.contracts.changes import IdentityKind
@@ -40,7 +41,8 @@ class MergeCustomers:
         if not about:
             return [], []
         ids = {each.change.customer_id for each in changed}
-        await self.customers.lock(work, ids | {e.change.primary_id or "" for e in about} - {""})
+        ids |= {e.change.primary_id or "" for e in about} - {""}
+        await self.customers.lock(work, ids | {*(await self.merges.primaries(work, ids)).values()})
         changes: list[TaskChange] = []
         messages: list[Message] = []
         for each in about:
@@ -55,44 +57,75 @@ class MergeCustomers:
         one, primary = each.change.customer_id, each.change.primary_id
         if primary is None:
             return [], []
-        known = await self.customers.lock(work, {one, primary})
-        if each.change.kind == "customer_merged":
-            if known[one].part_of == primary:
-                return [], []
-            return await self._merge(work, each, known[one], known[primary], now)
-        if known[one].part_of != primary:
+        part_of = await self.merges.primaries(work, [one, primary])
+        if each.change.kind == "customer_unmerged":
+            return await self._apart(work, each, one, part_of.get(one), now)
+        if part_of.get(primary) == one:
+            # Its own message about leaving `one` is in another partition, and still to be read.
+            undone, sent = await self._apart(work, each, primary, one, now)
+            changes, messages = await self._merge(work, each, one, primary, now)
+            return [*undone, *changes], [*sent, *messages]
+        to = part_of.get(primary, primary)
+        if part_of.get(one) == to:
             return [], []
-        moved = await self.merges.move_tasks(
-            work, await self.merges.came_with(work, one, primary), primary, one
-        )
-        await self.merges.give_back(work, one, primary)
-        await self.merges.redirect(work, one, None)
+        undone, sent = await self._apart(work, each, one, part_of.get(one), now)
+        changes, messages = await self._merge(work, each, one, to, now)
+        return [*undone, *changes], [*sent, *messages]
+
+    async def _apart(
+        self,
+        work: UnitOfWork,
+        each: ClassificationChanged,
+        one: str,
+        of: str | None,
+        now: datetime,
+    ) -> tuple[list[TaskChange], list[Message]]:
+        """Makes an id a customer of its own; `of`: what it is part of, None: it is one already."""
+        if of is None:
+            return [], []
+        await self.customers.lock(work, {one, of})
+        tasks = await self.merges.came_with(work, one, of)
+        moved = await self.merges.move_tasks(work, tasks, of, one)
+        await self.merges.give_back(work, one, of)
+        await self.merges.leave(work, one, of)
+        await self._remake(work, of)
         return await self._updated(work, [TaskChange(task, each.tp) for task in moved], now), []
 
     async def _merge(
         self,
         work: UnitOfWork,
         each: ClassificationChanged,
-        one: KnownCustomer,
-        primary: KnownCustomer,
+        one: str,
+        to: str,
         now: datetime,
     ) -> tuple[list[TaskChange], list[Message]]:
-        to = primary.state.customer_id
-        taken = {cause for task in primary.state.open for cause in (task.cause, *task.causes)}
+        known = await self.customers.lock(work, {one, to})
+        await self.merges.join(work, one, to, contact=each.change.contact)
+        profile = await self._remake(work, to)
+        refused = profile.at if profile is not None and profile.profile.do_not_contact else None
+        own, theirs = known[to].state.open, known[one].state.open
+        taken = {cause for task in own for cause in (task.cause, *task.causes)}
         decisions, moving = BatchDecisions(), []
-        for task in one.state.open:
-            if taken.isdisjoint({task.cause, *task.causes}):
+        for task in theirs if refused is None else (*own, *theirs):
+            at = max(task.opened_at, refused or each.change.at)
+            if refused is not None:
+                decisions.close(Closed(task, at, "do_not_contact"), each.tp)
+            elif taken.isdisjoint({task.cause, *task.causes}):
                 moving.append(task.id)
                 taken |= {task.cause, *task.causes}
             else:
-                at = max(task.opened_at, each.change.at)
                 decisions.close(Closed(task, at, "merged"), each.tp)
         changes, messages = await self.recorder.write(work, decisions, now)
-        moved = await self.merges.move_tasks(work, moving, one.state.customer_id, to)
-        await self.merges.take_over(work, one.state.customer_id, to)
-        await self.merges.redirect(work, one.state.customer_id, to)
+        moved = await self.merges.move_tasks(work, moving, one, to)
+        await self.merges.take_over(work, one, to)
         updated = await self._updated(work, [TaskChange(task, each.tp) for task in moved], now)
         return [*changes, *updated], messages
+
+    async def _remake(self, work: UnitOfWork, customer: str) -> ProfileSeen | None:
+        """Stores and returns the profile of a customer with several ids."""
+        made = await self.merges.remade(work, [customer])
+        await self.customers.write_profiles(work, made)
+        return made.get(customer)
 
     async def _updated(
         self, work: UnitOfWork, changes: list[TaskChange], now: datetime

@@ -146,6 +146,9 @@ class RaiseScheduledTasks:
                 at=now,
             )
             for each in found
+            # Since they were read, one may be part of another customer, or not to be contacted.
+            if known[each.customer_id].part_of is None
+            and known[each.customer_id].state.do_not_contact_at is None
         ]
         decisions = BatchDecisions()
         for task in await self.rows.new_only(work, tasks):

@@ -87,14 +87,19 @@ class TakeMessageResult:
     async def _unsubscribe(
         self, work: UnitOfWork, customer_id: str, channel: str | None, endpoint_id: str
     ) -> None:
-        seen = SubscriptionSeen(
-            customer_id=customer_id,
-            channel=spelled(channel),
-            at=await self.business_clock.now(work),
-            ended=True,
-            reported_by=f"endpoint:{endpoint_id}",
-        )
-        await self.consents.note(work, [seen])
+        """Unsubscribe all ids of a customer: each stays so if they come apart."""
+        now = await self.business_clock.now(work)
+        seen = [
+            SubscriptionSeen(
+                customer_id=each,
+                channel=spelled(channel),
+                at=now,
+                ended=True,
+                reported_by=f"endpoint:{endpoint_id}",
+            )
+            for each in await self.consents.ids(work, customer_id)
+        ]
+        await self.consents.note(work, seen)
 
     async def _store(
         self, work: UnitOfWork, message: StoredMessage, outcome: Result, reason: str | None

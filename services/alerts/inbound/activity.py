@@ -1,5 +1,9 @@
 """Decodes the activity that alerts acts on: purchases, refunds, profiles, feedback, ticks.
 
+Of an id that is part of another customer, the event comes twice: with its own id, and forwarded to
+that customer. Its purchases count for both; what else it says is kept with its own id, and read
+with the customer's.
+
 A backfill's purchases and refunds are history and are skipped; its profiles are kept, since they
 describe the customer as of today, and so are its feedback and unsubscriptions.
 """
@@ -48,6 +52,7 @@ class _Event(msgspec.Struct, gc=False):
     time: datetime
     source: str = ""
     subject: str = ""
+    originalsubject: str | None = None
     backfill: str | None = None
     data: _Data = msgspec.field(default_factory=_Data)
 
@@ -90,6 +95,8 @@ def _note(seen: ActivitySeen, record: ConsumedRecord) -> None:
             raise Invalid("id", f"must have 1 to {ID_LENGTH_MAX} characters, none of them U+0000")
         seen.drop(customer)
         seen.erasures.append(ErasureSeen(tp, customer, event.id, event.time))
+    elif event.originalsubject is not None:
+        pass
     elif event.type == types.PROFILE:
         customer = _customer(event)
         if event.data.profile is None:
@@ -151,6 +158,8 @@ def _must_have_key(event: _Event) -> None:
 
 def _money(event: _Event, *, refund: bool) -> PurchaseSeen:
     _must_have_key(event)
+    if "\0" in (event.originalsubject or ""):
+        raise Invalid("originalsubject", "must have no U+0000")
     amount = event.data.amount or 0.0
     return PurchaseSeen(
         customer_id=_customer(event),
@@ -159,6 +168,7 @@ def _money(event: _Event, *, refund: bool) -> PurchaseSeen:
         at=event.time,
         amount=-amount if refund else amount,
         refund=refund,
+        came_with=event.originalsubject,
     )
 
 

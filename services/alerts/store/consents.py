@@ -1,4 +1,7 @@
-"""Stores which channels customers consent to, and from which they unsubscribed."""
+"""Stores which channels customers consent to, and from which they unsubscribed.
+
+Both are stored by the id that they came with, and read for the customer: those of all of its ids.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -8,6 +11,7 @@ import sqlalchemy as sa
 
 from services.alerts.core.customer_message import Subscription
 from services.alerts.ports import ProfileSeen, SubscriptionSeen
+from services.alerts.store.merges import IDS_OF, ids_of
 from services.alerts.store.tables import subscription as s
 from shared.postgres.engine import UnitOfWork
 
@@ -55,13 +59,19 @@ class Consents:
     async def given(
         self, work: UnitOfWork, customers: Sequence[str]
     ) -> dict[tuple[str, str], datetime]:
-        """Return since when each (customer, channel) is consented to, by the newest profile."""
+        """Return since when each (customer, channel) is consented to, by the newest profiles.
+
+        Of several ids that consent, since the last of them did."""
         rows = await work.driver.fetch(
-            "SELECT customer_id, channel, given_at FROM alerts.consent "
-            "WHERE customer_id = ANY($1::text[])",
+            "SELECT u.customer_id, c.channel, max(c.given_at) AS given_at "  # noqa: S608
+            f"FROM {IDS_OF} u JOIN alerts.consent c ON c.customer_id = u.came_with GROUP BY 1, 2",
             list(customers),
         )
         return {(row["customer_id"], row["channel"]): row["given_at"] for row in rows}
+
+    async def ids(self, work: UnitOfWork, customer_id: str) -> list[str]:
+        """Return all ids of the customer with this id, the primary one first."""
+        return [row[0] for row in await work.connection.execute(ids_of(customer_id))]
 
     async def note(self, work: UnitOfWork, seen: Iterable[SubscriptionSeen]) -> None:
         """Store unsubscriptions and returns: the newest of each kind counts, in whatever order."""
@@ -90,14 +100,15 @@ class Consents:
     ) -> dict[str, list[Subscription]]:
         """Return what is known of these customers' subscriptions."""
         rows = await work.driver.fetch(
-            "SELECT customer_id, channel, unsubscribed_at, subscribed_at FROM alerts.subscription "
-            "WHERE customer_id = ANY($1::text[])",
+            "SELECT u.customer_id, u.came_with, s.channel, s.unsubscribed_at, s.subscribed_at "  # noqa: S608
+            f"FROM {IDS_OF} u JOIN alerts.subscription s ON s.customer_id = u.came_with",
             list(customers),
         )
         found: dict[str, list[Subscription]] = {}
         for row in rows:
-            one = Subscription(row["channel"], row["unsubscribed_at"], row["subscribed_at"])
-            found.setdefault(row["customer_id"], []).append(one)
+            customer, came_with, channel, away, back = row
+            one = Subscription(channel, away, back, came_with)
+            found.setdefault(customer, []).append(one)
         return found
 
     async def page(
@@ -109,12 +120,13 @@ class Consents:
     ) -> list[dict[str, Any]]:
         """Return at most `most` records with an unsubscription, newest first.
 
+        `customer_id`: any id of a customer; each record has the id that it came with.
         `before`: (unsubscribed_at, customer, channel) of the last row of the page before.
         """
         query = sa.select(s).where(s.c.unsubscribed_at.is_not(None))
         key = (s.c.unsubscribed_at, s.c.customer_id, s.c.channel)
         if customer_id is not None:
-            query = query.where(s.c.customer_id == customer_id)
+            query = query.where(s.c.customer_id.in_(ids_of(customer_id)))
         if before is not None:
             query = query.where(sa.tuple_(*key) < sa.tuple_(*before))
         query = query.order_by(*(column.desc() for column in key)).limit(most)

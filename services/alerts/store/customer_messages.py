@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.alerts.core.customer_message import Status, Suppression, message_id
 from services.alerts.core.task import Task
 from services.alerts.delivery.ports import NewDelivery
+from services.alerts.store.merges import IDS_OF, ids_of
 from services.alerts.store.tables import customer_message as m
 from shared.contracts.customer_message import SEND, Result
 from shared.postgres.engine import UnitOfWork, unit_of_work
@@ -50,6 +51,7 @@ class MessageFilter:
 
     status: Status | None = None
     customer_id: str | None = None
+    """Any id of a customer."""
     task_id: str | None = None
 
 
@@ -97,10 +99,13 @@ class CustomerMessages:
     async def handed(
         self, work: UnitOfWork, customers: Sequence[str]
     ) -> dict[tuple[str, str], dict[str, datetime]]:
-        """Return when messages were handed over, by (customer, channel) and message."""
+        """Return when messages were handed over, by (customer, channel) and message.
+
+        Those to any id of a customer are the customer's."""
         rows = await work.driver.fetch(
-            "SELECT customer_id, channel, id, handed_at FROM alerts.customer_message "
-            "WHERE customer_id = ANY($1::text[]) AND handed_at IS NOT NULL",
+            "SELECT u.customer_id, m.channel, m.id, m.handed_at "  # noqa: S608 (our own names)
+            f"FROM {IDS_OF} u JOIN alerts.customer_message m ON m.customer_id = u.came_with "
+            "WHERE m.handed_at IS NOT NULL",
             list(customers),
         )
         found: dict[tuple[str, str], dict[str, datetime]] = {}
@@ -190,11 +195,12 @@ class CustomerMessages:
         query = sa.select(m)
         for column, value in (
             (m.c.status, chosen.status),
-            (m.c.customer_id, chosen.customer_id),
             (m.c.task_id, chosen.task_id),
         ):
             if value is not None:
                 query = query.where(column == value)
+        if chosen.customer_id is not None:
+            query = query.where(m.c.customer_id.in_(ids_of(chosen.customer_id)))
         if before is not None:
             query = query.where(m.c.seq < before)
         query = query.order_by(m.c.seq.desc()).limit(most)

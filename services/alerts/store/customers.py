@@ -30,6 +30,14 @@ class _ProfileRow(msgspec.Struct, kw_only=True, frozen=True):
     profile_event_id: str
 
 
+class _Own(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The profile that came with the primary id alone; all None where there was none."""
+
+    profile: Profile | None = None
+    at: datetime | None = None
+    event_id: str | None = None
+
+
 _TYPES = {
     "customer_id": "text",
     "revision": "bigint",
@@ -62,9 +70,10 @@ _COLUMNS = ", ".join(f"{name}::text" if name == "warned" else name for name in _
 _RECENT, _WARNED = list(_TYPES).index("recent"), list(_TYPES).index("warned")
 _MARKS = msgspec.json.Decoder(tuple[WarnedCause, ...])
 _PROFILE = msgspec.json.Decoder(Profile)
+_OWN = msgspec.json.Decoder(_Own)
 _THESE = (
-    f"SELECT {_COLUMNS}, profile::text, profile_at, profile_event_id, part_of FROM alerts.customer "  # noqa: S608 (names of our own columns)
-    "WHERE customer_id = ANY($1::text[])"
+    f"SELECT {_COLUMNS}, profile::text, profile_at, profile_event_id, part_of, own::text "  # noqa: S608 (names of our own columns)
+    "FROM alerts.customer WHERE customer_id = ANY($1::text[])"
 )
 _ALL_KNOWN = (
     " AND cardinality($1::text[]) = "
@@ -166,7 +175,7 @@ class Customers:
                 await work.driver.execute(_update(names), *(_column(rows, n) for n in names))
 
     async def write_profiles(self, work: UnitOfWork, seen: Mapping[str, ProfileSeen]) -> None:
-        """Store profiles of locked customers; each must be the customer's newest."""
+        """Store profiles of locked customers with one id; each must be the customer's newest."""
         rows = [
             _ProfileRow(
                 customer_id=customer,
@@ -183,6 +192,18 @@ class Customers:
                 "FROM json_populate_recordset(NULL::alerts.customer, $1::json) n "
                 "WHERE c.customer_id = n.customer_id",
                 msgspec.json.encode(rows).decode(),
+            )
+
+    async def write_own(self, work: UnitOfWork, seen: Mapping[str, ProfileSeen]) -> None:
+        """Store profiles that came with the primary ids of locked customers with several."""
+        if seen:
+            rows = sorted(seen.items())
+            await work.driver.execute(
+                "UPDATE alerts.customer c SET own = n.own::jsonb "
+                "FROM unnest($1::text[], $2::text[]) AS n(customer_id, own) "
+                "WHERE c.customer_id = n.customer_id",
+                [customer for customer, _ in rows],
+                [msgspec.json.encode(_Own(x.profile, x.at, x.event_id)).decode() for _, x in rows],
             )
 
 
@@ -213,12 +234,21 @@ def _array(times: Sequence[datetime]) -> str | None:
 
 
 def _known(row: "asyncpg.Record", open_tasks: tuple[OpenTask, ...]) -> KnownCustomer:
-    *columns, document, at, event_id, part_of = row
-    seen = None
+    *columns, document, at, event_id, part_of, own = row
+    seen = alone = None
     if document is not None and at is not None and event_id is not None:
-        seen = ProfileSeen(_PROFILE.decode(document), at, event_id)
+        seen = alone = ProfileSeen(_PROFILE.decode(document), at, event_id)
+    if own is not None:
+        alone = _alone(_OWN.decode(own))
     columns[_RECENT] = tuple(columns[_RECENT] or ())
     marks = columns[_WARNED]
     columns[_WARNED] = _MARKS.decode(marks) if marks else ()
     do_not_contact_at = seen.at if seen and seen.profile.do_not_contact else None
-    return KnownCustomer(CustomerState(*(*columns, do_not_contact_at, open_tasks)), seen, part_of)
+    state = CustomerState(*(*columns, do_not_contact_at, open_tasks))
+    return KnownCustomer(state, seen, part_of, own is not None, alone)
+
+
+def _alone(own: _Own) -> ProfileSeen | None:
+    if own.profile is None or own.at is None or own.event_id is None:
+        return None
+    return ProfileSeen(own.profile, own.at, own.event_id)

@@ -26,8 +26,13 @@ MEANINGS: Final = {
 }
 """What each table holds. A table that is not named is exported under its own name."""
 
+_IDS: Final = """
+SELECT $1::text UNION SELECT o.customer_id FROM alerts.customer o, alerts.customer c
+ WHERE c.customer_id = $1 AND (o.part_of = coalesce(c.part_of, $1) OR o.customer_id = c.part_of)
+"""
+
 
 def export_of(engine: AsyncEngine) -> CustomerExport:
     """Return the export of alerts."""
     tables = customer_tables(metadata, MEANINGS)
-    return CustomerExport(engine, tables, omitted={"token", "lost", "uncertain"})
+    return CustomerExport(engine, tables, omitted={"token", "lost", "uncertain"}, ids=_IDS)

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.core.ids import stable_id
 from services.alerts.ports import FeedbackSeen
+from services.alerts.store.merges import ids_of
 from services.alerts.store.tables import customer as c
 from services.alerts.store.tables import feedback as f
 from shared.contracts.events import FeedbackKind
@@ -18,8 +19,16 @@ from shared.postgres.engine import UnitOfWork, unit_of_work
 State = Literal["new", "read", "answered"]
 
 _OWNER: Final = c.c.profile["owner"]["id"].astext
+_o: Final = c.alias("came")
+"""The row of the id that feedback came with; `c` is the customer's."""
+_PRIMARY: Final = sa.func.coalesce(_o.c.part_of, f.c.customer_id)
+_FROM: Final = f.outerjoin(_o, f.c.customer_id == _o.c.customer_id).outerjoin(
+    c, c.c.customer_id == _PRIMARY
+)
 _SHOWN: Final = (
-    *f.c,
+    *(column for column in f.c if column.name != "customer_id"),
+    _PRIMARY.label("customer_id"),
+    f.c.customer_id.label("came_with"),
     c.c.profile["name"].astext.label("customer_name"),
     _OWNER.label("owner_id"),
     c.c.grade,
@@ -36,6 +45,7 @@ class FeedbackFilter:
     kind: FeedbackKind | None = None
     state: State | None = None
     customer_id: str | None = None
+    """Any id of a customer."""
     owner_id: str | None = None
     """The present owner of the customer."""
     since: datetime | None = None
@@ -86,15 +96,16 @@ class Feedback:
         most: int,
     ) -> list[dict[str, Any]]:
         """Return at most `most` rows, newest first, those before `before` = (at, seq)."""
-        query = sa.select(*_SHOWN).select_from(f.outerjoin(c, f.c.customer_id == c.c.customer_id))
+        query = sa.select(*_SHOWN).select_from(_FROM)
         for column, value in (
             (f.c.kind, chosen.kind),
             (f.c.state, chosen.state),
-            (f.c.customer_id, chosen.customer_id),
             (_OWNER, chosen.owner_id),
         ):
             if value is not None:
                 query = query.where(column == value)
+        if chosen.customer_id is not None:
+            query = query.where(f.c.customer_id.in_(ids_of(chosen.customer_id)))
         if chosen.since is not None:
             query = query.where(f.c.at >= chosen.since)
         if chosen.until is not None:
@@ -113,7 +124,7 @@ class Feedback:
         """
         change = f.update().where(f.c.id == feedback, f.c.state != state)
         await work.connection.execute(change.values(state=state, state_at=now, state_by=actor))
-        query = sa.select(*_SHOWN).select_from(f.outerjoin(c, f.c.customer_id == c.c.customer_id))
+        query = sa.select(*_SHOWN).select_from(_FROM)
         row = (await work.connection.execute(query.where(f.c.id == feedback))).mappings()
         found = row.one_or_none()
         return None if found is None else dict(found)

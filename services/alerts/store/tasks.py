@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from services.alerts.core.playbook import Queue
 from services.alerts.core.policy import Closed
 from services.alerts.core.task import Status, Task
+from services.alerts.store.merges import ids_of
 from services.alerts.store.tables import task as t
 from shared.contracts.customer_message import SEND
 from shared.postgres.engine import UnitOfWork
@@ -34,6 +35,7 @@ class TaskFilter:
     status: Status | None = None
     owner_id: str | None = None
     customer_id: str | None = None
+    """Any id of a customer."""
     owners: frozenset[str] | None = None
     """Only tasks of these owners."""
 
@@ -178,10 +180,11 @@ class Tasks:
         for column, value in (
             (t.c.status, chosen.status),
             (t.c.owner_id, chosen.owner_id),
-            (t.c.customer_id, chosen.customer_id),
         ):
             if value is not None:
                 query = query.where(column == value)
+        if chosen.customer_id is not None:
+            query = query.where(t.c.customer_id.in_(ids_of(chosen.customer_id)))
         if chosen.owners is not None:
             query = query.where(t.c.owner_id.in_(chosen.owners))
         if after is not None:

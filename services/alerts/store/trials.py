@@ -14,7 +14,7 @@ from shared.postgres.engine import UnitOfWork
 from shared.postgres.statements import row_count
 
 _COLUMNS = ", ".join(ExperimentSubject.__struct_fields__)
-_PURCHASE: Final = ("customer_id", "source", "id", "at", "amount", "refund")
+_PURCHASE: Final = ("customer_id", "source", "id", "at", "amount", "refund", "came_with")
 
 
 class Trials:
@@ -48,12 +48,12 @@ class Trials:
     async def note_purchases(self, work: UnitOfWork, seen: Sequence[PurchaseSeen]) -> None:
         """Store purchases and refunds, each once even if it is delivered twice."""
         first = {(p.customer_id, p.source, p.event_id): p for p in reversed(seen)}
-        rows = sorted((*key, p.at, p.amount, p.refund) for key, p in first.items())
+        rows = sorted((*key, p.at, p.amount, p.refund, p.came_with) for key, p in first.items())
         if rows and not await copied(work, "purchase", _PURCHASE, rows):
             await work.driver.execute(
                 f"INSERT INTO alerts.purchase ({', '.join(_PURCHASE)}) "  # noqa: S608
                 "SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], "
-                "$5::float8[], $6::bool[]) ON CONFLICT DO NOTHING",
+                "$5::float8[], $6::bool[], $7::text[]) ON CONFLICT DO NOTHING",
                 *zip(*rows, strict=True),
             )
 

@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from services.scoring.main import run
+from services.scoring.store.audited import COMMANDS
 from services.scoring.store.tables import SCHEMA, api_token
 from shared.runtime.command_line import ServiceSpec, on_database
 
@@ -13,6 +14,7 @@ SPEC = ServiceSpec(
     versions=Path(__file__).parents[1] / "store" / "versions",
     token_table=api_token,
     run=run,
+    states=COMMANDS,
 )
 
 command = partial(on_database, SPEC)

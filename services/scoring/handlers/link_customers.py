@@ -25,11 +25,11 @@ from services.scoring.core.identity.groups import (
     apply,
     regrouping,
 )
-from services.scoring.core.identity.profiles import Dated, merged
 from services.scoring.ports import NOW, EventRows
 from services.scoring.store.identity import IdentityTables, Person, Repeat
 from shared.contracts.activity import DECODER
 from shared.contracts.changes import ENCODER, CustomerChanged, IdentityKind
+from shared.contracts.profiles import Dated, merged
 from shared.kafka.batch import Batch, ConsumedRecord
 from shared.kafka.transaction import BatchTransaction, BatchTransactions
 from shared.postgres.ledger import TopicPartition
@@ -192,7 +192,7 @@ class _Linking:
         await self._tables.put(self._work, dict(zip(states, packed, strict=True)), self._tp[1])
         await self._tables.put_profiles(self._work, _profiles(steps, people, after.contacts))
         for one, primary in joining.items():
-            self._publish("customer_merged", one, primary, now)
+            self._publish("customer_merged", one, primary, now, contact=one in after.contacts)
             self._messages.append(Message(self._tp, self._by.risk_topic, one.encode(), None))
 
     async def _add_states(
@@ -220,9 +220,17 @@ class _Linking:
                 "and count twice"
             )
 
-    def _publish(self, kind: IdentityKind, customer: str, primary: str, now: datetime) -> None:
+    def _publish(
+        self,
+        kind: IdentityKind,
+        customer: str,
+        primary: str,
+        now: datetime,
+        *,
+        contact: bool = False,
+    ) -> None:
         change = CustomerChanged(
-            customer_id=customer, sequence=0, kind=kind, at=now, primary_id=primary
+            customer_id=customer, sequence=0, kind=kind, at=now, primary_id=primary, contact=contact
         )
         self._messages.append(
             Message(self._tp, self._by.changes_topic, customer.encode(), ENCODER.encode(change))

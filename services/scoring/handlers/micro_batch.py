@@ -202,7 +202,7 @@ class MicroBatch:
             due = await self._sweep.due(work, parts, chosen) if sweep else Due.none()
             if len(due) and not chosen.only:
                 await noted.enter_async_context(self._isolation.begun(KIND, due.customers))
-            fresh, conflicts = await self._deduplicate(work, events)
+            fresh, conflicts, repeated = await self._deduplicate(work, events)
             _settle_ticks(parts, more=due.more)
             job = BatchCustomers(fresh, parts, due)
             loaded = await self._store.load(work, job.customers, job.due_at)
@@ -218,7 +218,8 @@ class MicroBatch:
                 await asyncio.wait({recording})
             await recording
             done("assess")
-            await fold_own_states(work, self._store, job, loaded, effects)
+            effects.recorded_at = recorded_at
+            await fold_own_states(work, self._store, job, loaded, effects, repeated)
             effects.moves = [
                 batch.move(t.tp, t.consumed, t.progress)
                 for t in parts
@@ -227,7 +228,6 @@ class MicroBatch:
             if not effects.moves:
                 self._note_look(began, sweep=sweep)
                 return ()
-            effects.recorded_at = recorded_at
             effects.messages += [m for t in parts for m in t.dead]
             effects.messages += conflicts + forwarded
             pending = await self._store.write(work, effects)
@@ -279,10 +279,11 @@ class MicroBatch:
 
     async def _deduplicate(
         self, work: UnitOfWork, events: EventRows
-    ) -> tuple[EventRows, list[Message]]:
+    ) -> tuple[EventRows, list[Message], EventRows]:
         """Returns the events that had no effect yet, by (customer, source, id), and dead letters.
 
-        Events that reuse an id with other content become dead letters."""
+        Events that reuse an id with other content become dead letters. Last the events that had,
+        with another id of the customer: they count for the id that they came with."""
         first: dict[tuple[str, str, str], int] = {}
         keys = zip(events.customer, events.source, events.id, strict=True)
         same = [first.setdefault(key, i) for i, key in enumerate(keys)]
@@ -294,17 +295,43 @@ class MicroBatch:
             duplicates = known or len(kept) < len(events)
             self._look_up = LOOKED_UP_BATCHES if duplicates else self._look_up - 1
         if not known and len(kept) == len(events):
-            return events, []
+            return events, [], EventRows()
         # The stored content of a key is the right one; without it, the first in the batch.
         content = {kept[i]: stored for i, stored in known.items()}
-        conflicts = [
-            self._decode.same_id(events.record[i])
+        doubtful = {
+            i: j
             for i, (j, found) in enumerate(zip(same, events.content_hash, strict=True))
             if found != content.get(j, events.content_hash[j])
-        ]
+        }
+        repeats, other = await self._repeats(work, events, doubtful) if doubtful else ([], [])
+        conflicts = [self._decode.same_id(events.record[i]) for i in other]
+        repeated = events.select(repeats)
         if not known:
-            return candidates, conflicts
-        return candidates.select([i for i in range(len(candidates)) if i not in known]), conflicts
+            return candidates, conflicts, repeated
+        fresh = [i for i in range(len(candidates)) if i not in known]
+        return candidates.select(fresh), conflicts, repeated
+
+    async def _repeats(
+        self, work: UnitOfWork, events: EventRows, doubtful: dict[int, int]
+    ) -> tuple[list[int], list[int]]:
+        """Divides events with known ids and other content into repeats and conflicts.
+
+        The content names the id that it came with: of a customer with several, it is compared with
+        what that id has sent. A repeat is the first that it sends, after another id. `doubtful`:
+        index of an event -> index of the first with its key in the batch."""
+        own = await self._store.own_keys(work, events.select(list(doubtful)))
+        first: dict[tuple[str, str, str], int] = {}
+        conflicts = []
+        for n, (i, j) in enumerate(doubtful.items()):
+            sent = own.get(n)
+            if i != j and events.original_customer[i] == events.original_customer[j]:
+                sent = events.content_hash[j]
+            elif sent is None and n in own:
+                key = events.original_customer[i], events.source[i], events.id[i]
+                sent = events.content_hash[first.setdefault(key, i)]
+            if sent != events.content_hash[i]:
+                conflicts.append(i)
+        return list(first.values()), conflicts
 
 
 def _settle_ticks(parts: Sequence[PartitionBatch], *, more: bool) -> None:

@@ -260,10 +260,10 @@ def _column(rows: Sequence[CalledCustomer], name: str) -> Floats:
 
 
 def _drifts(learned: ServingModelFacts, x: Floats, p: Floats) -> list[Drift]:
-    tests = len(FEATURES) + 1
+    read = FEATURES[: learned.x.shape[1]]  # an older model learned from the first of them
+    tests = len(read) + 1
     found = [
-        drift(feature.name, learned.x[:, at], x[:, at], tests)
-        for at, feature in enumerate(FEATURES)
+        drift(feature.name, learned.x[:, at], x[:, at], tests) for at, feature in enumerate(read)
     ]
     return [*found, drift(SCORE, learned.p, p, tests)]
 

@@ -14,7 +14,7 @@ from services.scoring.core import imports
 from services.scoring.core.features.decode import (
     amount_of,
     category_of,
-    channel_of,
+    channel_or_class,
     cost_of,
     kind_of,
     until_of,
@@ -233,6 +233,7 @@ def _fine(rows: EventRows) -> bool:
 def _columns(activities: Sequence[Activity], records: Sequence[ConsumedRecord]) -> EventRows:
     """Returns the events as columns. Raises ValueError for an invalid kind or content hash."""
     data = [activity.data for activity in activities]
+    kinds = [kind_of(activity) for activity in activities]
     return EventRows(
         customer=[a.subject for a in activities],
         source=[a.source for a in activities],
@@ -242,11 +243,11 @@ def _columns(activities: Sequence[Activity], records: Sequence[ConsumedRecord]) 
             for a, record in zip(activities, records, strict=True)
         ],
         type=[a.type for a in activities],
-        kind=[kind_of(a) for a in activities],
+        kind=kinds,
         time=[a.time for a in activities],
         amount=[amount_of(d) for d in data],
         cost=[cost_of(d) for d in data],
-        channel=[channel_of(d.channel) for d in data],
+        channel=list(map(channel_or_class, activities, kinds)),
         category=[category_of(d.category) for d in data],
         score=[math.nan if d.score is None else d.score for d in data],
         until=[until_of(d) for d in data],

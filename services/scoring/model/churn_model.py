@@ -6,13 +6,14 @@ version, so two models with one version give the same number for the same row.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 import numpy as np
 
 from services.scoring.core.features.contracts import Labels
-from services.scoring.core.features.registry import FEATURES, feature_index
+from services.scoring.core.features.registry import FEATURES, are_first, feature_index
 from services.scoring.core.features.state import FEATURE_SET
 from services.scoring.core.risk import btyd, horizons
 from services.scoring.core.risk.horizons import AS_RHYTHM, Bridge
@@ -147,7 +148,8 @@ class ChurnModel:
         """
         if len(x) == 0:
             return np.empty(0)
-        trees = self.booster.predict(x, raw_score=True, num_threads=self.threads)
+        read = np.ascontiguousarray(x[:, : len(self.artefact.features)])
+        trees = self.booster.predict(read, raw_score=True, num_threads=self.threads)
         blend = self.artefact.blend
         rhythm = self._rhythm(*columns(x)) if blend.rhythm else 0.0
         return blend.log_odds(np.asarray(trees, dtype=np.float64), rhythm)
@@ -161,8 +163,10 @@ class ChurnModel:
         """
         if len(x) == 0:
             return np.empty_like(x)
-        blend = self.artefact.blend
-        found = blend.slope * _contributions(self.booster, x, self.threads)[:, :-1]
+        blend, read = self.artefact.blend, len(self.artefact.features)
+        found = np.zeros(x.shape)
+        shap = _contributions(self.booster, np.ascontiguousarray(x[:, :read]), self.threads)
+        found[:, :read] = blend.slope * shap[:, :-1]
         if blend.rhythm:
             repeats, span, age = columns(x)
             before = self._rhythm(repeats, span, span)
@@ -182,8 +186,8 @@ def dumps(model: ChurnModel) -> bytes:
 def loads(data: bytes, threads: int = 1) -> ChurnModel:
     """Load a model that uses this many threads per call (1 suits batches below 1,000).
 
-    Raises Invalid, naming what differs, unless the artefact was made for exactly the features that
-    this release computes, in this order.
+    Raises Invalid, naming what differs, unless the artefact was made for the features that this
+    release computes, or the first of them, in this order.
     """
     # Only here: it takes as long as all other imports together, and most commands load no model.
     import lightgbm  # noqa: PLC0415
@@ -262,18 +266,13 @@ def _check(artefact: Artefact) -> None:
             f"model reads feature set {artefact.feature_set}, this release computes "
             f"{FEATURE_SET}: train again",
         )
-    ours = [feature.name for feature in FEATURES]
-    if artefact.features != ours:
-        at, theirs, mine = next(
-            (i, a, b) for i, (a, b) in enumerate(_pairs(artefact.features, ours)) if a != b
-        )
+    names = artefact.features
+    if not are_first(names):
+        ours = [feature.name for feature in FEATURES]
+        pairs = enumerate(zip_longest(names, ours, fillvalue="missing"))
+        at, theirs, mine = next((i, a, b) for i, (a, b) in pairs if a != b)
         raise Invalid(
             "artefact.features",
-            f"feature {at} is {theirs or 'missing'} in the model and {mine or 'missing'} "
-            f"here ({len(artefact.features)} and {len(ours)} in all): train again",
+            f"feature {at} is {theirs} in the model and {mine} here ({len(names)} and "
+            f"{len(ours)} in all): train again",
         )
-
-
-def _pairs(a: list[str], b: list[str]) -> list[tuple[str, str]]:
-    length = max(len(a), len(b))
-    return list(zip(a + [""] * (length - len(a)), b + [""] * (length - len(b)), strict=True))

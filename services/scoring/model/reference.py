@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from services.scoring.core.features.registry import FEATURES
+from services.scoring.core.features.registry import FEATURES, are_first
 from shared.kernel.arrays import Floats
 from shared.kernel.errors import Invalid
 
@@ -50,11 +50,14 @@ def dumps(x: Floats, p: Floats) -> bytes:
 
 
 def loads(data: bytes) -> Reference:
-    """Decode a reference. Raises Invalid unless it holds this release's features, in order."""
+    """Decode a reference.
+
+    Raises Invalid unless it holds this release's features, or the first of them, in order.
+    """
     try:
         found = msgspec.json.decode(data, type=Reference)
     except msgspec.MsgspecError as error:
         raise Invalid("reference", f"not a reference: {error}") from error
-    if found.features != [feature.name for feature in FEATURES]:
+    if not are_first(found.features):
         raise Invalid("reference.features", "made for other features: train again")
     return found

@@ -150,6 +150,10 @@ class BatchStore:
         """Reads the own states of ids of customers with several."""
         return await members.own_states(work.driver, ids)
 
+    async def own_keys(self, work: UnitOfWork, events: EventRows) -> dict[int, bytes | None]:
+        """Returns, of customers with several ids, the content that each event's id sent itself."""
+        return await members.own_keys(work.driver, events)
+
     def drop(self, customers: Iterable[str]) -> None:
         """Keeps nothing between transactions."""
 

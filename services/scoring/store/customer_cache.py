@@ -101,6 +101,10 @@ class CachingStore:
             return {}
         return await self._inner.redirects(work, unknown, forwarded)
 
+    async def own_keys(self, work: UnitOfWork, events: EventRows) -> dict[int, bytes | None]:
+        """Passes on to the inner store."""
+        return await self._inner.own_keys(work, events)
+
     async def own_states(self, work: UnitOfWork, ids: Collection[str]) -> dict[str, bytes]:
         """Passes on to the inner store."""
         return await self._inner.own_states(work, ids)

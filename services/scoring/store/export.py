@@ -12,9 +12,11 @@ _METADATA: Final = {value_tables.standing.metadata, identity_tables.member.metad
 
 MEANINGS: Final = {
     "profile": "Who the customer is, as the newest profile says",
-    "event": "What the customer did or was sent, as it was recorded (`payload`)",
+    "event": "What the customer did or was sent, as it was recorded (`payload`), with the id that "
+    "it came with (`original_customer_id`)",
     "member": "The customer's ids, and the behaviour that came with each",
     "event_key": "The identifiers of these events, by which a repetition is recognised",
+    "member_key": "The same of events that another of the customer's ids had sent before",
     "customer_state": "The behaviour of the customer in numbers, and how likely a purchase is",
     "assessment_history": "Assessments that were published, with their reasons (`message`)",
     "standing": "The customer's grade, tier, lifecycle, segments and value at present",
@@ -29,11 +31,16 @@ MEANINGS: Final = {
 }
 """What each table holds. A table that is not named is exported under its own name."""
 
+_IDS: Final = """
+SELECT $1::text UNION SELECT o.customer_id FROM scoring.member m
+  JOIN scoring.member o USING (primary_id) WHERE m.customer_id = $1
+"""
+
 
 def export_of(engine: AsyncEngine) -> CustomerExport:
     """Return the export of scoring; the scan of the stored events comes last."""
     (metadata,) = _METADATA
     tables = customer_tables(metadata, MEANINGS)
     return CustomerExport(
-        engine, tables, omitted={"partition", "content_hash", "state", "own_state"}
+        engine, tables, omitted={"partition", "content_hash", "state", "own_state"}, ids=_IDS
     )

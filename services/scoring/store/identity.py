@@ -26,6 +26,7 @@ from services.scoring.store.identity_statements import (
     HAND_OVER,
     KEYS_BACK,
     KEYS_OUT,
+    OWN_KEYS_BACK,
     PROFILES_APART,
     PUT,
     REPEATED,
@@ -169,7 +170,11 @@ class IdentityTables:
             account,
             contact,
         )
-        await work.driver.execute("DELETE FROM scoring.event_key WHERE customer_id = $1", contact)
+        for table in ("event_key", "member_key"):
+            await work.driver.execute(
+                f"DELETE FROM scoring.{table} WHERE customer_id = $1",  # noqa: S608 (our own names)
+                contact,
+            )
 
     async def dissolve(
         self, work: UnitOfWork, primaries: Sequence[str], home: int, now: datetime
@@ -177,7 +182,7 @@ class IdentityTables:
         """Makes each member of these groups a customer of its own again."""
         ids = list(primaries)
         await work.driver.execute(APART, ids, home, now)
-        for statement in (ABSENCES_APART, PROFILES_APART, KEYS_BACK, KEYS_OUT):
+        for statement in (ABSENCES_APART, PROFILES_APART, KEYS_BACK, KEYS_OUT, OWN_KEYS_BACK):
             await work.driver.execute(statement, ids)
         rows = await work.driver.fetch(
             "DELETE FROM scoring.member WHERE primary_id = ANY($1::text[]) RETURNING customer_id",

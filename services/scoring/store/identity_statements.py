@@ -155,6 +155,15 @@ DELETE FROM scoring.event_key k USING scoring.member m
  WHERE m.primary_id = ANY($1::text[]) AND k.customer_id = m.customer_id AND k.came_with IS NOT NULL
 """
 
+OWN_KEYS_BACK: Final = """
+WITH own AS (DELETE FROM scoring.member_key k USING scoring.member m
+              WHERE m.primary_id = ANY($1::text[]) AND k.customer_id = m.customer_id RETURNING k.*
+)
+INSERT INTO scoring.event_key (customer_id, source, id, content_hash, recorded_on)
+SELECT customer_id, source, id, content_hash, recorded_on FROM own ORDER BY 1, 2, 3
+ON CONFLICT DO NOTHING
+"""
+
 REPEATED: Final = """
 SELECT u.customer_id, k.source, k.id, k.recorded_on, coalesce(k.came_with, k.customer_id) AS origin
   FROM unnest($1::text[], $2::text[]) AS u(customer_id, primary_id)

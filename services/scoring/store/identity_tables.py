@@ -27,6 +27,18 @@ member = sa.Table(
 set for a contact. `frozen`: rows of the customer that this id was, put back when it is one again.
 """
 
+member_key = sa.Table(
+    "member_key",
+    metadata,
+    sa.Column("customer_id", sa.Text, primary_key=True),
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("content_hash", sa.LargeBinary, nullable=False),
+    sa.Column("recorded_on", sa.Date, nullable=False),
+)
+"""Keys of events that this id sent after another id of the customer had: the customer counts them
+once, with the key of the other; the id's own state counts them too."""
+
 identity_link = sa.Table(
     "identity_link",
     metadata,

@@ -1,14 +1,15 @@
 """SQL of a batch about customers with several ids: redirects, own states, own profiles."""
 
 from collections.abc import Collection
+from datetime import date
 from typing import Final
 
 import msgspec
 
 from services.scoring.core.features.state import FEATURE_SET
-from services.scoring.core.identity.profiles import Dated, merged
 from services.scoring.ports import BatchEffects, EventRows
 from shared.contracts.events import Profile
+from shared.contracts.profiles import Dated, merged
 from shared.kernel.errors import Transient
 from shared.postgres.engine import Driver
 from shared.postgres.statements import row_count
@@ -29,6 +30,20 @@ UPDATE scoring.member m
    AND (NOT m.frozen ? 'profile'
         OR ((m.frozen #>> '{profile,changed_at}')::timestamptz, m.frozen #>> '{profile,event_id}')
            < (n.changed_at, n.event_id))
+"""
+
+_OWN_KEYS: Final = """
+SELECT u.n::int - 1 AS n, coalesce(k.content_hash, o.content_hash, r.content_hash) AS content_hash
+  FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
+       WITH ORDINALITY AS u(customer, came_with, source, id, n)
+  JOIN scoring.member m ON m.customer_id = u.came_with AND m.primary_id = u.customer
+  LEFT JOIN scoring.event_key k
+    ON k.customer_id = u.customer AND k.source = u.source AND k.id = u.id
+   AND coalesce(k.came_with, k.customer_id) = u.came_with
+  LEFT JOIN scoring.event_key o
+    ON o.customer_id = u.came_with AND o.source = u.source AND o.id = u.id AND o.came_with IS NULL
+  LEFT JOIN scoring.member_key r
+    ON r.customer_id = u.came_with AND r.source = u.source AND r.id = u.id
 """
 
 _PROFILES: Final = """
@@ -75,6 +90,31 @@ async def note_origins(driver: Driver, events: EventRows) -> None:
         )
 
 
+async def own_keys(driver: Driver, events: EventRows) -> dict[int, bytes | None]:
+    """Returns, of customers with several ids, the content that the id of each event sent itself.
+
+    By index of the event: the content hash under the event's id; None where only another id of the
+    customer has sent it so far. Events of other customers are left out."""
+    rows = await driver.fetch(
+        _OWN_KEYS, events.customer, events.original_customer, events.source, events.id
+    )
+    return {row["n"]: row["content_hash"] for row in rows}
+
+
+async def note_repeated(driver: Driver, events: EventRows, on: date) -> None:
+    """Stores the keys of events that count for the id that they came with only; `on`: today."""
+    await driver.execute(
+        "INSERT INTO scoring.member_key (customer_id, source, id, content_hash, recorded_on) "
+        "SELECT u.*, $5 FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[]) AS u "
+        "ON CONFLICT DO NOTHING",
+        events.original_customer,
+        events.source,
+        events.id,
+        events.content_hash,
+        on,
+    )
+
+
 async def write(driver: Driver, effects: BatchEffects) -> None:
     """Stores own states, and profiles by the id that they came with.
 
@@ -89,11 +129,17 @@ async def write(driver: Driver, effects: BatchEffects) -> None:
     )
     if row_count(done) < len(effects.own_states):
         raise Transient("the ids of a customer have changed meanwhile")
-    events = effects.events
+    if len(effects.repeated):
+        await note_repeated(driver, effects.repeated, effects.recorded_at.date())
+    for events in (effects.events, effects.repeated):
+        await _write_profiles(driver, events, effects.own_states)
+
+
+async def _write_profiles(driver: Driver, events: EventRows, own: Collection[str]) -> None:
     rows = [
         (at, profile)
         for at, profile in enumerate(events.profile)
-        if profile is not None and events.original_customer[at] in effects.own_states
+        if profile is not None and events.original_customer[at] in own
     ]
     if rows:
         await driver.execute(

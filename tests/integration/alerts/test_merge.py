@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.core.policy_document import read
+from services.alerts.store.export import export_of
 from shared.contracts import events
 from shared.contracts.activity import Activity, ActivityData
 from shared.contracts.changes import CustomerChanged, IdentityKind
@@ -102,3 +103,97 @@ async def test_an_assessment_of_a_merged_id_raises_nothing(engine: AsyncEngine) 
         await bench.read_changes(change("customer_merged"))
         await silent(bench, 1, "mo-card", "silence_beyond_rhythm")
         assert await rows(engine, TASKS) == []
+
+
+async def test_groups_become_one_and_come_apart_in_any_order(engine: AsyncEngine) -> None:
+    """A phone of the card, the card of the web account; messages of the ids are read in any order.
+
+    What came with the phone goes back to it, wherever it was last."""
+    phone = change("customer_merged", "mo-phone")
+    phone = msgspec.structs.replace(phone, primary_id="mo-card")
+    for first, second in ((phone, change("customer_merged")), (change("customer_merged"), phone)):
+        async with AlertsHarness(engine) as bench:
+            bench.policy = POLICY
+            bench.clock.at = day(20)
+            mark = f"o-{first.customer_id}"
+            await bench.read_activity(bought("mo-phone", mark, 1), bought("mo-card", mark + "c", 2))
+            await bench.read_changes(first)
+            await bench.read_changes(second)
+            part_of = "SELECT customer_id, part_of FROM alerts.customer ORDER BY 1"
+            assert [tuple(r) for r in await rows(engine, part_of)] == [
+                ("mo-card", "mo-web"), ("mo-phone", "mo-web"), ("mo-web", None)
+            ]  # fmt: skip
+            await bench.read_changes(change("customer_unmerged", "mo-phone"))
+            await bench.read_changes(change("customer_unmerged"))
+            kept = await rows(engine, "SELECT customer_id, id FROM alerts.purchase ORDER BY 1")
+            assert [tuple(row) for row in kept if row[1].startswith(mark)] == [
+                ("mo-card", mark + "c"), ("mo-phone", mark)
+            ]  # fmt: skip
+            assert {of for _, of in await rows(engine, part_of)} == {None}
+
+
+async def test_the_primary_id_changes(engine: AsyncEngine) -> None:
+    """The other way round, before the former end was read, which is in another partition."""
+    async with AlertsHarness(engine) as bench:
+        await bench.read_changes(change("customer_merged"))
+        back = msgspec.structs.replace(change("customer_merged", "mo-web"), primary_id="mo-card")
+        await bench.read_changes(back)
+        await bench.read_changes(change("customer_unmerged"))
+        part_of = "SELECT customer_id, part_of FROM alerts.customer ORDER BY 1"
+        assert [tuple(r) for r in await rows(engine, part_of)] == [
+            ("mo-card", None), ("mo-web", "mo-card")
+        ]  # fmt: skip
+
+
+async def test_an_order_under_both_ids_stays_with_both(engine: AsyncEngine) -> None:
+    """A guest order sent again under the account: once while they are one, each its own after."""
+    async with AlertsHarness(engine) as bench:
+        await bench.read_activity(bought("mo-card", "o-1", 1), bought("mo-web", "o-1", 1))
+        await bench.read_changes(change("customer_merged"))
+        await bench.read_changes(change("customer_unmerged"))
+        kept = "SELECT customer_id, id FROM alerts.purchase ORDER BY 1"
+        assert [tuple(r) for r in await rows(engine, kept)] == [
+            ("mo-card", "o-1"), ("mo-web", "o-1")
+        ]  # fmt: skip
+
+
+async def test_an_entry_of_a_merged_id_raises_nothing(engine: AsyncEngine) -> None:
+    """It was published before the merge, and is read after it."""
+    async with AlertsHarness(engine) as bench:
+        bench.policy = POLICY
+        entered = CustomerChanged(
+            customer_id="mo-card", sequence=1, kind="segment_entered", at=day(20), segment="vip",
+            segment_version=1, action="p",
+        )  # fmt: skip
+        await bench.read_changes(change("customer_merged"), entered)
+        assert await rows(engine, TASKS) == []
+
+
+async def test_an_export_has_the_rows_of_all_ids(engine: AsyncEngine) -> None:
+    """By any id; after the undo only its own."""
+    async with AlertsHarness(engine) as bench:
+        await bench.read_activity(bought("mo-card", "o-1", 1), bought("mo-web", "o-2", 2))
+        await bench.read_changes(change("customer_merged"))
+
+        async def ids(asked: str) -> set[str]:
+            read = export_of(engine).rows(asked)
+            return {row["customer_id"] async for name, row in read if name == "purchase"}
+
+        assert await ids("mo-card") == await ids("mo-web") == {"mo-card", "mo-web"}
+        await bench.read_changes(change("customer_unmerged"))
+        assert await ids("mo-card") == {"mo-card"}
+        assert await ids("mo-web") == {"mo-web"}
+
+
+async def test_a_late_purchase_of_another_id_ends_a_false_task(engine: AsyncEngine) -> None:
+    """Its partition lagged, so the customer seemed silent: the forwarded purchase ends the task."""
+    async with AlertsHarness(engine) as bench:
+        bench.policy = POLICY
+        bench.clock.at = day(20)
+        await bench.read_changes(change("customer_merged"))
+        await silent(bench, 1, "mo-web", "silence_beyond_rhythm")
+        late = bought("mo-card", "o-1", 21)
+        await bench.read_activity(
+            late, msgspec.structs.replace(late, subject="mo-web", originalsubject="mo-card")
+        )
+        assert [tuple(t)[2:] for t in await rows(engine, TASKS)] == [("closed", "came_back")]

@@ -45,9 +45,9 @@ TURNS_MAX = 3_000
 """Batches until everything is consumed: more means that events are sent round and round."""
 
 
-def home(customer: str) -> int:
+def home(customer: str, partitions: int = PARTITIONS) -> int:
     """Return the partition of an id, by a stable hash as of Kafka's producers."""
-    return zlib.crc32(customer.encode()) % PARTITIONS
+    return zlib.crc32(customer.encode()) % partitions
 
 
 class Crash(BaseException):
@@ -148,11 +148,21 @@ class Cluster:
     crashes: int = 0
     """Processes that died."""
     numbers: int = 0
+    partitions: int = 0
 
     def __post_init__(self) -> None:
-        for partition in range(PARTITIONS):
+        self.grow(PARTITIONS)
+
+    def grow(self, partitions: int) -> None:
+        """Add partitions: ids get other homes, and what was sent stays where it is."""
+        for partition in range(self.partitions, partitions):
             self.log.records[TOPIC, partition]
-        self.workers = [self._worker() for _ in range(PARTITIONS)]
+            self.workers.append(self._worker())
+        self.partitions = partitions
+
+    def home(self, customer: str) -> int:
+        """Return the partition of an id as of now."""
+        return home(customer, self.partitions)
 
     def _worker(self) -> ScoringWorker:
         store = _Store(self.engine, self.faults)
@@ -181,7 +191,7 @@ class Cluster:
         """Append a record of the activity topic to its partition; keep any other."""
         if record.topic == TOPIC:
             key = record.key or b""
-            self.log.append(home(key.decode()), record.value, key=key)
+            self.log.append(self.home(key.decode()), record.value, key=key)
         else:
             self.sent.append(record)
 
@@ -190,14 +200,14 @@ class Cluster:
         self.numbers += 1
         name = name or f"e{self.numbers}"
         value = activity.event(name, customer, day(at), data=ActivityData(amount=amount))
-        self.log.append(home(customer), value, key=customer.encode())
+        self.log.append(self.home(customer), value, key=customer.encode())
         return name
 
     def profile(self, customer: str, at: float, **facts: object) -> None:
         """Append a profile."""
         self.numbers += 1
         value = activity.profile(f"p{self.numbers}", customer, day(at), **facts)  # type: ignore[arg-type]
-        self.log.append(home(customer), value, key=customer.encode())
+        self.log.append(self.home(customer), value, key=customer.encode())
 
     def says(self, subject: str, *ids: str, name: str | None = None, **what: object) -> None:
         """Append a statement about ids."""
@@ -205,7 +215,7 @@ class Cluster:
         data = ActivityData(identity=Identity(ids=[*ids], **what))  # type: ignore[arg-type]
         name = name or f"s{self.numbers}"
         value = activity.event(name, subject, day(30), kind=events.IDENTITY, data=data)
-        self.log.append(home(subject), value, key=subject.encode())
+        self.log.append(self.home(subject), value, key=subject.encode())
 
     async def claim(self, worker: int, partition: int) -> None:
         """Let a worker take a partition over, as at a rebalance; its former owner is not told."""
@@ -242,10 +252,10 @@ class Cluster:
     async def drain(self) -> None:
         """Process everything, each partition by its own worker, the silence sweep included."""
         self.faults.left = None
-        for partition in range(PARTITIONS):
+        for partition in range(self.partitions):
             await self.claim(partition, partition)
         for _ in range(TURNS_MAX):
-            for worker in range(PARTITIONS):
+            for worker in range(self.partitions):
                 self.workers[worker].clock.seconds += 1
                 await self.turn(worker)
             if all(
@@ -256,20 +266,20 @@ class Cluster:
                 break
         else:
             raise AssertionError("not drained: events go round and round")
-        for worker in range(PARTITIONS):  # what the last batches made due
+        for worker in range(self.partitions):  # what the last batches made due
             self.workers[worker].clock.seconds += 1
             await self.turn(worker)
 
     async def play(self, source: random.Random, steps: int) -> None:
         """Process batches of random sizes with crashes and take-overs in between."""
-        for partition in range(PARTITIONS):
+        for partition in range(self.partitions):
             await self.claim(partition, partition)
         for _ in range(steps):
-            worker = source.randrange(PARTITIONS)
+            worker = source.randrange(self.partitions)
             if source.random() < 0.3:
                 self.faults.left = source.randrange(6)
             if source.random() < 0.1:
-                await self._safely(worker, source.randrange(PARTITIONS))
+                await self._safely(worker, source.randrange(self.partitions))
             await self.turn(worker, source.randint(1, 6))
 
     async def _safely(self, worker: int, partition: int) -> None:

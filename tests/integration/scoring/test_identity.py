@@ -229,6 +229,39 @@ async def test_any_interleaving_with_crashes_equals_the_reference(
     await assert_customers(c, *groups, also=tuple(bare))
 
 
+@pytest.mark.parametrize("seed", range(4))
+async def test_partitions_are_added_in_the_middle(engine: AsyncEngine, seed: int) -> None:
+    """Ids change their homes while events, merges and undos are under way: none lost or doubled.
+
+    Crashes and take-overs included; the new partition is read beside the old ones at once, which
+    is less orderly than the service is."""
+    source = random.Random(seed)  # noqa: S311 (repeatable on purpose)
+    c = Cluster(engine)
+    _history(source, c)
+    await c.play(source, steps=12)
+    c.grow(3)
+    names = sorted({*FAMILIES[0], *FAMILIES[1]})
+    assert any(home(name) != c.home(name) for name in names)
+    groups = [tuple(sorted(family, key=lambda i: (not i.startswith("hub"), i)))
+              for family in FAMILIES]  # fmt: skip
+    for _ in range(20):
+        c.buys(source.choice(names), source.randint(0, 30), amount=source.randint(1, 99))
+    await c.play(source, steps=12)
+    await c.drain()
+    for hub, *others in groups:
+        c.says(hub, *others, primary=hub)
+    await c.play(source, steps=6)
+    c.grow(4)
+    for name in names:
+        c.buys(name, 20)
+    await c.play(source, steps=12)
+    await c.drain()
+    await assert_customers(c, *groups)
+    c.says("hub-1", "a", kind="unlinked")
+    await c.drain()
+    await assert_customers(c, tuple(i for i in groups[0] if i != "a"), groups[1])
+
+
 async def test_the_interleavings_do_crash(engine: AsyncEngine) -> None:
     """The law above is no law of quiet runs: processes die, and die while they merge."""
     source, c = random.Random(4), Cluster(engine)  # noqa: S311 (repeatable on purpose)

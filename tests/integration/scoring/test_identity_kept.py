@@ -3,19 +3,23 @@
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.scoring.core.features.events import Kind
+from services.scoring.core.features.state import from_bytes
 from services.scoring.handlers.link_customers import STATEMENTS_MAX
 from services.scoring.handlers.rebuild import rebuild
 from services.scoring.store import identity_tables  # noqa: F401 (adds its tables to `metadata`)
 from services.scoring.store.erasure import CustomerErasure
+from services.scoring.store.export import export_of
 from services.scoring.store.history import HistoryReader
 from services.scoring.store.identity_queries import IdentityQueries
 from services.scoring.store.rebuild import Rebuilding
 from shared.contracts.activity import DECODER
 from shared.postgres.engine import unit_of_work
-from tests.fakes.scoring_worker import TOPIC
+from tests.fakes.scoring_worker import DEAD, TOPIC
 from tests.integration.scoring.identity_cluster import (
     Cluster,
     assert_customers,
+    customers,
     home,
 )
 from tests.integration.scoring.postgres import table
@@ -42,14 +46,90 @@ async def test_states_are_rebuilt_with_their_ids(engine: AsyncEngine) -> None:
     await assert_customers(c, (A, B))
     c.buys(B, 25)
     await c.drain()
-    async with unit_of_work(engine) as work:
-        await work.driver.execute("UPDATE scoring.customer_state SET feature_set = 0, state = ''")
-        await work.driver.execute("UPDATE scoring.member SET feature_set = 0, own_state = ''")
-    await rebuild(Rebuilding(engine, TOPIC), lambda *_: None)
+    await _rebuilt(engine)
     await assert_customers(c, (A, B))
     c.says(B, kind="unlinked")
     await c.drain()
     await assert_customers(c)
+
+
+async def _rebuilt(engine: AsyncEngine) -> None:
+    """Rebuild all states, as after an upgrade."""
+    async with unit_of_work(engine) as work:
+        await work.driver.execute("UPDATE scoring.customer_state SET feature_set = 0, state = ''")
+        await work.driver.execute("UPDATE scoring.member SET feature_set = 0, own_state = ''")
+    await rebuild(Rebuilding(engine, TOPIC), lambda *_: None)
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("rebuilt", [True, False])
+async def test_an_order_under_both_ids_while_one(
+    engine: AsyncEngine, rebuilt: bool, together: bool
+) -> None:
+    """It counts once for the customer, and after the undo once for each, as if never merged.
+
+    The other id repeats it in the same batch or later; states are rebuilt in between or not."""
+    c = Cluster(engine)
+    c.says(A, B, primary=A)
+    c.buys(A, 1)
+    c.buys(B, 2)
+    await c.drain()
+    for name, ids in (("guest-1", (A, B)), ("guest-2", (B, A)), ("guest-3", (B, A, B, A))):
+        for each in ids:
+            c.buys(each, 5, name, 30)
+            if not together:
+                await c.drain()
+    await c.drain()
+    await assert_customers(c, (A, B))
+    if rebuilt:
+        await _rebuilt(engine)
+        await assert_customers(c, (A, B))
+    c.says(B, kind="unlinked")
+    await c.drain()
+    await assert_customers(c)
+    for each in (A, B):  # known by now, each with its own id
+        for name in ("guest-1", "guest-2", "guest-3"):
+            c.buys(each, 5, name, 30)
+    await c.drain()
+    await assert_customers(c)
+    await _rebuilt(engine)
+    await assert_customers(c)
+    assert await table(engine, "member_key") == []
+    assert [r for r in c.sent if r.topic == DEAD] == [], "no id was reused"
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_other_content_under_one_id_is_a_dead_letter(
+    engine: AsyncEngine, together: bool
+) -> None:
+    """Also of a customer with several ids, whichever of them had sent it before."""
+    c = Cluster(engine)
+    c.says(A, B, primary=A)
+    await c.drain()
+    for each, amount in ((B, 30), (A, 30), (A, 31), (B, 32), (A, 30), (B, 30)):
+        c.buys(each, 5, "guest-1", amount)
+        if not together:
+            await c.drain()
+    await c.drain()
+    assert len([r for r in c.sent if r.topic == DEAD]) == 2
+    (state,) = (await customers(engine)).values()
+    assert from_bytes([state])["counts"][0, Kind.PURCHASE - 1] == 1
+
+
+async def test_a_repeated_profile_is_both_ids(engine: AsyncEngine) -> None:
+    """One profile event sent under both ids while they are one: each has it after the undo."""
+    c = Cluster(engine)
+    c.says(A, B, primary=A)
+    await c.drain()
+    for each in (B, A):
+        c.numbers = 40
+        c.profile(each, 3, name="Mo")
+        await c.drain()
+    c.says(B, kind="unlinked", name="undo")
+    await c.drain()
+    found = {row["customer_id"]: row["profile"] for row in await table(engine, "profile")}
+    assert sorted(found) == [B, A]
+    assert all(b'"name":"Mo"' in profile for profile in found.values())
 
 
 async def test_erasing_one_id_erases_all(engine: AsyncEngine) -> None:
@@ -122,3 +202,19 @@ async def test_a_storm_of_statements_leaves_room(engine: AsyncEngine) -> None:
     assert len(decided) == 1 + STATEMENTS_MAX
     await c.drain()
     assert len(await table(engine, "identity_statement")) == 1 + STATEMENTS_MAX + 5
+
+
+async def test_an_export_has_the_events_of_all_ids(engine: AsyncEngine) -> None:
+    """By any id, from before the merge and after it; each says which id it came with."""
+    c = Cluster(engine)
+    c.buys(A, 1, "web-1")
+    c.buys(B, 2, "card-1")
+    await c.drain()
+    c.says(A, B, primary=A)
+    c.buys(B, 3, "card-2")
+    await c.drain()
+    for asked in (A, B):
+        found = [row async for name, row in export_of(engine).rows(asked) if name == "event"]
+        came_with = {row["payload"]["id"]: row["original_customer_id"] for row in found}
+        assert came_with["web-1"] == A
+        assert came_with["card-1"] == came_with["card-2"] == B

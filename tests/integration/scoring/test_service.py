@@ -121,16 +121,18 @@ async def test_the_metrics_show_records_and_lag_and_no_customer(made: ServiceEnv
         await send(made, service, before)
         await send(made, service, log)
         purchase_seen = 'ebbwatch_scoring_events_total{type="io.ebbwatch.purchase"} 5.0'
+        no_lag = f'lag_records{{partition="0",topic="{made.topic("activity")}"}} 0.0'
         async with asyncio.timeout(LIMIT_S):
             text = ""
-            while purchase_seen not in text or 'lag_records{partition="0"} 0.0' not in text:
+            while purchase_seen not in text or no_lag not in text:
                 text = (await get(service, "/metrics")).text
         assert "ebbwatch_scoring_dead_letters_total 1.0" in text
         assert 'quality_flags_total{flag="profile_missing"} 6.0' in text
         assert 'quality_flags_total{flag="no_amounts"} 0.0' in text
         assert "ebbwatch_scoring_risk_messages_total 5.0" in text
         assert "ebbwatch_scoring_partitions 2.0" in text
-        assert 'ebbwatch_scoring_model_info{method="rule",version="rule-2"} 1.0' in text
+        model = 'model_info{family="rule",method="rule",version="rule-2"} 1.0'
+        assert f"ebbwatch_scoring_{model}" in text
         assert "customer-" not in text
 
 
@@ -173,16 +175,19 @@ async def test_a_promoted_model_serves(
 async def test_a_damaged_artefact_is_no_model(
     made: ServiceEnvironment, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """A promoted model that cannot be read does not serve: the rule does, and `/readyz` notes why.
+    """A promoted model that cannot be read does not serve: the rule does, and `/readyz` fails.
 
-    The note names the model and what is damaged; the service starts and stays ready.
+    It names the model and what is damaged; the service starts, and goes on with the rule.
     """
     folder = tmp_path_factory.mktemp("models")
     digest = ArtefactStore(folder).put(b"{}")
     await promoted(Models(made.engine), "lgbm-x", digest, NOW)
     async with scoring(made, MODEL_STORE=str(folder)) as service:
-        answer = await service.until("/readyz", 200)
-        assert "lgbm-x" in answer.json()["notes"]["model_unusable"]
+        await service.until("/startupz", 200)
+        answer = await service.until("/readyz", 503)
+        async with asyncio.timeout(LIMIT_S):
+            while "lgbm-x" not in answer.json()["missing"].get("model", ""):
+                answer = await service.until("/readyz", 503)
         metrics = await service.get("/metrics")
         assert metrics is not None
         assert "ebbwatch_scoring_model_unusable 1.0" in metrics.text.splitlines()

@@ -19,7 +19,7 @@ from shared.http.access import Tokens
 from shared.http.app import create_app
 from shared.http.auditing import Auditing
 from shared.http.borders import Limits
-from shared.http.export_routes import EXPORTS, add_export_routes
+from shared.http.export_routes import add_export_routes
 from shared.postgres.audit import Audit, Wanted
 from shared.postgres.engine import create_engine, unit_of_work
 from shared.postgres.migrations import migrate
@@ -59,7 +59,7 @@ async def client(engine: AsyncEngine) -> AsyncIterator[httpx.AsyncClient]:
     clock = SetClock()
     tokens = Tokens(engine, api_token, clock)
     token = await tokens.create("officer", ["customers:export"])
-    auditing = Auditing(entries=Audit(engine, SCHEMA), clock=clock, also=(EXPORTS,))
+    auditing = Auditing(entries=Audit(engine, SCHEMA), clock=clock)
     app = create_app("test", Health(clock), Limits(guard=tokens, audit=auditing))
     add_export_routes(app, scoring.export_of(engine), scoring.MEANINGS, tokens, clock)
     async with httpx.AsyncClient(

@@ -10,9 +10,10 @@ import sqlalchemy as sa
 from fastapi import Depends
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from shared.http.access import PREFIX, SCOPES, Tokens, describe, require
+from shared.http.access import PREFIX, Tokens, describe, require
 from shared.http.app import create_app
 from shared.http.problems import PROBLEM_JSON
+from shared.http.scopes import SCOPES
 from shared.kernel.errors import Invalid
 from shared.postgres.engine import create_engine, unit_of_work
 from shared.postgres.settings import PostgresSettings

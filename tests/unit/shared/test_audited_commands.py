@@ -9,7 +9,7 @@ import pytest
 
 from shared.runtime import audited_command
 from shared.runtime.audited_command import OTHERWISE, READING, commands_of, is_audited, path_of
-from shared.runtime.command_line import main
+from shared.runtime.command_line import ServiceSpec, main
 
 SERVICES = ("ingest", "scoring", "alerts")
 
@@ -34,6 +34,19 @@ def parser_of(service: str, monkeypatch: pytest.MonkeyPatch) -> argparse.Argumen
         with pytest.raises(_Built) as built:
             main(module.SPEC, module._add_commands, [])
     return built.value.parser
+
+
+def spec_of(service: str) -> ServiceSpec:
+    """Return the facts about a service."""
+    spec: ServiceSpec = importlib.import_module(f"services.{service}.__main__").SPEC
+    return spec
+
+
+def arguments_of(parser: argparse.ArgumentParser, words: list[str]) -> set[str]:
+    """Return the names of a command's arguments."""
+    for word in words:
+        parser = audited_command._choices(parser)[word]
+    return {action.dest for action in parser._actions}
 
 
 @pytest.fixture
@@ -73,6 +86,47 @@ def test_each_command_that_changes_something_is_audited(
     """A new command is audited by default, or is named as one that only reads."""
     found = commands_of(parsers[service])
     assert CHANGING[service] <= {path for path in found if is_audited(path)}
+
+
+STATELESS = {
+    "aside release": "an item set aside is tried again",
+    "dead-letters discard": "each dead letter keeps who settled it",
+    "dead-letters replay": "each dead letter keeps who settled it",
+    "deliveries recover": "messages are sent again",
+    "deliveries resend": "messages are sent again",
+    "erase": "an erasure has a request id of its own",
+    "feedback mark": "each feedback keeps its state, since when and by whom",
+    "models watch": "figures of monitoring are computed now",
+    "rebuild": "everything is computed again from the same events",
+}
+"""Commands with nothing that an entry could keep from before and after, and why."""
+
+
+@pytest.mark.audit
+@pytest.mark.parametrize("service", SERVICES)
+def test_each_command_that_changes_something_has_its_state(
+    service: str, parsers: dict[str, argparse.ArgumentParser]
+) -> None:
+    """What is there before and after is kept, unless the command is named as one without it."""
+    spec = spec_of(service)
+    for path in commands_of(parsers[service]):
+        if is_audited(path):
+            assert (spec.state(path) is None) == (path in STATELESS), path
+    every = {path for parser in parsers.values() for path in commands_of(parser)}
+    assert set(STATELESS) | set(spec.states) <= every, "a name that no command has"
+
+
+@pytest.mark.audit
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_key_of_a_state_is_an_argument(
+    service: str, parsers: dict[str, argparse.ArgumentParser]
+) -> None:
+    """Otherwise nothing would ever be found before and after."""
+    spec = spec_of(service)
+    for path in commands_of(parsers[service]):
+        state = spec.state(path) if is_audited(path) else None
+        if state is not None and state.keys:
+            assert set(state.keys) & arguments_of(parsers[service], path.split()), path
 
 
 @pytest.mark.audit

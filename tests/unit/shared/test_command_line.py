@@ -22,7 +22,7 @@ from shared.runtime.command_line import ServiceSpec, main
 def spec(run: Callable[[], Coroutine[Any, Any, int]]) -> ServiceSpec:
     """Provide a service with tables that no command uses."""
     table = token_table(sa.MetaData(schema="none"))
-    return ServiceSpec("none", "none", Path("none"), table, run)
+    return ServiceSpec("none", "none", Path("none"), table, run, {})
 
 
 @pytest.fixture(autouse=True)

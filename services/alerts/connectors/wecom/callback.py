@@ -13,6 +13,7 @@ from services.alerts.connectors.callbacks import CallbackContext, refused
 from services.alerts.connectors.core.config import WecomAppConfig, read_config
 from services.alerts.connectors.wecom import crypto
 from services.alerts.delivery.core.endpoint import Endpoint
+from shared.http.declared import audits
 from shared.kernel.errors import Invalid
 
 WINDOW_S: Final = 300
@@ -37,6 +38,7 @@ def add_wecom(app: FastAPI, place: CallbackContext) -> None:
         return PlainTextResponse(plain.decode("utf-8", "replace"))
 
     @app.post("/v1/callbacks/wecom/{endpoint_id}", include_in_schema=False)
+    @audits("signed")
     async def clicked(
         endpoint_id: str,
         request: Request,

@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request, Response
 
 from services.alerts.connectors.callbacks import CallbackContext, refused
 from services.alerts.connectors.zoho import api as zoho
+from shared.http.declared import audits
 
 TOLERANCE: Final = timedelta(seconds=2)
 """Delay of the poll after a notification: many notifications at once cause one poll, and the
@@ -21,6 +22,7 @@ def add_zoho(app: FastAPI, place: CallbackContext) -> None:
     """Add `/v1/callbacks/zoho/{endpoint_id}/{secret}`."""
 
     @app.post("/v1/callbacks/zoho/{endpoint_id}/{secret}", include_in_schema=False)
+    @audits("signed")
     async def notified(endpoint_id: str, secret: str, request: Request) -> Response:
         endpoint = await place.endpoint(endpoint_id, "zoho")
         tokens = endpoint.valid_secrets("callback_token", place.clock.now())

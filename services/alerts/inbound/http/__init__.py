@@ -1,8 +1,7 @@
 """Alerts' HTTP API: tasks and owners' actions on them, the policy, owners, effects, deliveries.
 
-Errors are problem documents. Reading requires a token with `customers:read`, actions on tasks one
-with `tasks:write`, changing the policy one with `admin`. Lists are read page by page: send `next`
-of one page as `cursor` of the next.
+Errors are problem documents. Each route names the scopes that open it. Lists are read page by page:
+send `next` of one page as `cursor` of the next.
 """
 
 from fastapi import FastAPI

@@ -1,7 +1,7 @@
 """HTTP routes of owners' actions on a task.
 
-Each requires a token with `tasks:write`, accepts an `Idempotency-Key`, and stores the name of the
-token as the actor.
+Each requires a token with `tasks:write`, accepts an `Idempotency-Key`, and stores who acts: the
+person for whom the token acts, or the token's name.
 """
 
 from collections.abc import Callable
@@ -27,8 +27,9 @@ from services.alerts.inbound.http.task_schemas import TaskView, view
 from services.alerts.inbound.http.visible import of_visible_task
 from services.alerts.ports import TaskChange
 from shared.contracts.events import ID_LENGTH_MAX
-from shared.http.borders import Holder
+from shared.http.declared import audits
 from shared.http.fields import Instant
+from shared.http.holder import Holder
 from shared.http.idempotency import Key
 from shared.postgres.engine import UnitOfWork
 
@@ -96,7 +97,7 @@ def add_actions(app: FastAPI, parts: Parts) -> None:
             changes: list[TaskChange] = []
 
             async def carry_out(work: UnitOfWork) -> BaseModel:
-                task, sent = await parts.act.within(work, task_id, make(body), holder.name)
+                task, sent = await parts.act.within(work, task_id, make(body), holder.actor)
                 if task is None:
                     raise HTTPException(404, f"no task {task_id!r}")
                 changes.extend(sent)
@@ -121,7 +122,7 @@ def add_actions(app: FastAPI, parts: Parts) -> None:
             tags=["tasks"],
             summary=text,
             operation_id=f"{name}_task",
-        )(action)
+        )(audits("personal")(action))
 
     add("acknowledge", Nothing, lambda _: Acknowledge(), "Record that the owner has seen it")
     add("start", Nothing, lambda _: Start(), "Record that the owner works on it")

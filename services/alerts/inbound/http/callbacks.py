@@ -26,6 +26,7 @@ from shared.contracts.customer_message import RESULT, RESULT_DECODER, Reported, 
 from shared.contracts.reading import read
 from shared.http.borders import BodyRule
 from shared.http.content import TooDeep, look_at
+from shared.http.declared import audits
 from shared.kernel.errors import UNREADABLE, Invalid
 from shared.postgres.engine import unit_of_work
 from shared.runtime.clock import Clock
@@ -99,6 +100,7 @@ def add_callbacks(app: FastAPI, returning: Returning) -> None:
     """Add `/v1/callbacks/{endpoint_id}`, which needs a signature instead of a token."""
 
     @app.post("/v1/callbacks/{endpoint_id}")
+    @audits("signed")
     async def take_callback(endpoint_id: str, request: Request) -> VerdictAccepted | ResultAccepted:
         """Take what a receiver reports, signed with its own key.
 

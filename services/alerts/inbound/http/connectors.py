@@ -10,7 +10,9 @@ from services.alerts.connectors.store import OwnerRows
 from services.alerts.delivery.core.endpoint import Endpoint
 from services.alerts.delivery.store.endpoints import Endpoints
 from services.alerts.inbound.http.endpoints import CheckRemote
+from services.alerts.store.audited import OWNER_TABLE
 from shared.http.access import Tokens, require
+from shared.http.declared import audits
 from shared.postgres.engine import unit_of_work
 
 OWNERS_MAX = 20_000
@@ -41,7 +43,7 @@ def add_connectors(
     check_remote: CheckRemote,
 ) -> None:
     """Add `/v1/endpoints/{id}/owners` and `/v1/endpoints/{id}/check`."""
-    rights = [Depends(require(tokens, "admin"))]
+    rights = [Depends(require(tokens, "endpoints:write"))]
     rows = OwnerRows(engine)
 
     async def found(endpoint_id: str) -> Endpoint:
@@ -58,6 +60,7 @@ def add_connectors(
         return OwnerTableBody(owners=await rows.all_of(endpoint_id))
 
     @app.put("/v1/endpoints/{endpoint_id}/owners", dependencies=rights)
+    @audits("kept", OWNER_TABLE)
     async def replace_owners(endpoint_id: str, body: OwnerTableBody) -> OwnerTableBody:
         """Replace the owner table of an endpoint."""
         await found(endpoint_id)
@@ -65,6 +68,7 @@ def add_connectors(
         return body
 
     @app.post("/v1/endpoints/{endpoint_id}/check", dependencies=rights)
+    @audits("kept")
     async def check(endpoint_id: str) -> Fits:
         """Compare the mapping with the CRM's own definitions; 422 names what does not fit."""
         await check_remote(await found(endpoint_id))

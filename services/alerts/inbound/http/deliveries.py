@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from services.alerts.delivery.store.delivery_log import DeliveryFilter, DeliveryLog, DeliveryStatus
 from shared.http.access import Tokens, require
+from shared.http.declared import audits
 from shared.http.fields import Instant
 from shared.http.paging import Cursor, Limit, decoded, encoded, serial
 from shared.runtime.clock import Clock
@@ -72,8 +73,8 @@ class Recovered(BaseModel):
 
 def add_deliveries(app: FastAPI, log: DeliveryLog, tokens: Tokens, clock: Clock) -> None:
     """Add `/v1/deliveries`."""
-    reads = [Depends(require(tokens, "customers:read"))]
-    _add_repeating(app, log, clock, [Depends(require(tokens, "admin"))])
+    reads = [Depends(require(tokens, "customers:read", "endpoints:write"))]
+    _add_repeating(app, log, clock, [Depends(require(tokens, "endpoints:write"))])
 
     @app.get("/v1/deliveries", dependencies=reads)
     async def list_deliveries(
@@ -107,6 +108,7 @@ def add_deliveries(app: FastAPI, log: DeliveryLog, tokens: Tokens, clock: Clock)
 
 def _add_repeating(app: FastAPI, log: DeliveryLog, clock: Clock, rights: list[Any]) -> None:
     @app.post("/v1/deliveries/{delivery_id}/resend", dependencies=rights)
+    @audits("kept")
     async def resend(delivery_id: str) -> DeliveryWithAttempts:
         """Send a delivery again under the same id, whatever its outcome was."""
         done = await log.resend(delivery_id, clock.now())
@@ -118,6 +120,7 @@ def _add_repeating(app: FastAPI, log: DeliveryLog, clock: Clock, rights: list[An
         return DeliveryWithAttempts.model_validate(found)
 
     @app.post("/v1/endpoints/{endpoint_id}/recover", dependencies=rights)
+    @audits("kept")
     async def recover(endpoint_id: str, body: RecoverBody) -> Recovered:
         """Send again all failed deliveries that were created since a time."""
         return Recovered(count=await log.recover(endpoint_id, body.since, clock.now()))

@@ -1,4 +1,4 @@
-"""HTTP routes that create, test, change, pause and delete endpoints; all require scope `admin`.
+"""HTTP routes that create, test, change, pause and delete endpoints; all require `endpoints:write`.
 
 A key is returned only in the response to the request that generated it.
 """
@@ -24,7 +24,9 @@ from services.alerts.delivery.core.endpoint import Kind as ConnectorKind
 from services.alerts.delivery.send_sample import SendSample
 from services.alerts.delivery.store.endpoint_admin import EndpointAdmin, FromSettings, Shown
 from services.alerts.delivery.store.endpoint_secrets import GeneratedSecret, Scheme
+from services.alerts.store.audited import ENDPOINT
 from shared.http.access import Tokens, require
+from shared.http.declared import audits
 from shared.http.fields import Number, Whole
 from shared.http.problems import problem
 from shared.runtime.clock import Clock
@@ -180,7 +182,7 @@ class Managing:
 
 def add_endpoints(app: FastAPI, tokens: Tokens, managing: Managing) -> None:
     """Add `/v1/endpoints`."""
-    rights = [Depends(require(tokens, "admin"))]
+    rights = [Depends(require(tokens, "endpoints:write"))]
 
     @app.exception_handler(FromSettings)
     async def _from_settings(_: Request, error: FromSettings) -> Response:
@@ -205,6 +207,7 @@ def _add_making(app: FastAPI, managing: Managing, rights: list[Any]) -> None:
         return _view(_found(await admin.find(endpoint_id), endpoint_id))
 
     @app.post("/v1/endpoints", dependencies=rights, status_code=201)
+    @audits("kept", ENDPOINT)
     async def create_endpoint(body: NewEndpoint) -> MadeView:
         """Create an endpoint. A webhook's key is in this answer and is not shown again."""
         given = {name: value.get_secret_value() for name, value in body.secrets.items()}
@@ -214,6 +217,7 @@ def _add_making(app: FastAPI, managing: Managing, rights: list[Any]) -> None:
         return _made(_found(await admin.find(body.id), body.id), made)
 
     @app.put("/v1/endpoints/{endpoint_id}", dependencies=rights)
+    @audits("kept", ENDPOINT)
     async def change_endpoint(endpoint_id: str, body: EndpointDefinition) -> EndpointView:
         """Replace the definition of an endpoint; its kind and secrets stay."""
         before = _found(await admin.find(endpoint_id), endpoint_id)
@@ -223,12 +227,14 @@ def _add_making(app: FastAPI, managing: Managing, rights: list[Any]) -> None:
         return _view(_found(await admin.find(endpoint_id) if done else None, endpoint_id))
 
     @app.post("/v1/endpoints/{endpoint_id}/rotate", dependencies=rights)
+    @audits("kept", ENDPOINT)
     async def rotate(endpoint_id: str, body: Rotation) -> MadeView:
         """Generate a new key for a webhook; the old one signs each attempt too for a while."""
         made = await admin.rotate(endpoint_id, body.scheme, body.overlap_hours, clock.now())
         return _made(_found(await admin.find(endpoint_id), endpoint_id), made)
 
     @app.put("/v1/endpoints/{endpoint_id}/secrets/{name}", dependencies=rights)
+    @audits("kept", ENDPOINT)
     async def put_secret(endpoint_id: str, name: str, body: NewSecret) -> EndpointView:
         """Replace a connector's secret."""
         value = body.value.get_secret_value()
@@ -236,6 +242,7 @@ def _add_making(app: FastAPI, managing: Managing, rights: list[Any]) -> None:
         return _view(_found(await admin.find(endpoint_id) if done else None, endpoint_id))
 
     @app.delete("/v1/endpoints/{endpoint_id}", dependencies=rights, status_code=204)
+    @audits("kept", ENDPOINT)
     async def delete_endpoint(endpoint_id: str) -> None:
         """Delete an endpoint; deliveries that wait for it count as failed."""
         if not await admin.delete(endpoint_id, clock.now()):
@@ -246,6 +253,7 @@ def _add_running(app: FastAPI, managing: Managing, rights: list[Any]) -> None:
     admin, clock = managing.admin, managing.clock
 
     @app.post("/v1/endpoints/{endpoint_id}/test", dependencies=rights)
+    @audits("kept")
     async def send_sample(endpoint_id: str) -> SampleView:
         """Send a sample now and return the answer; nothing is queued or repeated."""
         answer = await managing.send_sample(endpoint_id)
@@ -260,12 +268,14 @@ def _add_running(app: FastAPI, managing: Managing, rights: list[Any]) -> None:
         )
 
     @app.post("/v1/endpoints/{endpoint_id}/pause", dependencies=rights)
+    @audits("kept", ENDPOINT)
     async def pause(endpoint_id: str) -> EndpointView:
         """Pause an endpoint: new deliveries wait."""
         done = await admin.pause(endpoint_id, clock.now())
         return _view(_found(await admin.find(endpoint_id) if done else None, endpoint_id))
 
     @app.post("/v1/endpoints/{endpoint_id}/enable", dependencies=rights)
+    @audits("kept", ENDPOINT)
     async def enable(endpoint_id: str) -> EndpointView:
         """Enable an endpoint after a pause or after the sender had switched it off."""
         done = await admin.enable(endpoint_id)

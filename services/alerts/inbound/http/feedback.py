@@ -10,6 +10,7 @@ from services.alerts.inbound.http.dependencies import Parts
 from services.alerts.store.feedback import Feedback, FeedbackFilter, State
 from shared.contracts.events import FeedbackKind
 from shared.http.access import require
+from shared.http.declared import audits
 from shared.http.fields import Instant
 from shared.http.paging import Cursor, Limit, encoded, of_cursor, serial, time
 from shared.postgres.engine import unit_of_work
@@ -20,6 +21,8 @@ class FeedbackView(BaseModel):
 
     id: str
     customer_id: str
+    came_with: str
+    """The id that it came with: `customer_id`, or another of the customer's ids."""
     customer_name: str | None
     owner_id: str | None
     grade: str | None
@@ -85,6 +88,7 @@ def add_feedback(app: FastAPI, parts: Parts) -> None:
         return FeedbackPage(items=[_view(row) for row in found], next=encoded(key))
 
     @app.put("/v1/feedback/{feedback_id}/state", tags=["feedback"])
+    @audits("personal")
     async def mark_feedback(
         feedback_id: str, body: StateBody, actor: Annotated[str, Depends(writer)]
     ) -> FeedbackView:

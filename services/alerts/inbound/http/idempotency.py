@@ -10,7 +10,7 @@ from fastapi import HTTPException, Response
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from shared.http.borders import Holder
+from shared.http.holder import Holder
 from shared.http.idempotency import FORGET_MAX, KEPT
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.runtime.clock import Clock
@@ -35,7 +35,7 @@ class IdempotencyKey:
         Keys belong to a token by its id, since two tokens may have the same name. Raises 409 when
         the key was used for another request.
         """
-        owner = f"{holder.token_id} {holder.name}"
+        owner = holder.key
         async with unit_of_work(self._engine) as work:
             if key is None:
                 return _json((await work_on(work)).model_dump_json().encode())

@@ -48,6 +48,7 @@ class UnsubscriptionView(BaseModel):
     """A customer's newest unsubscription from a channel."""
 
     customer_id: str
+    """The id that it came with; a customer with several is unsubscribed if one of them is."""
     channel: str
     """In lower case; `*`: all channels."""
     unsubscribed_at: datetime

@@ -1,7 +1,6 @@
 """HTTP routes of the policy and of owners' records.
 
-Reading requires a token with `customers:read`, changing one with `admin`, since a policy affects
-every customer.
+Reading requires a token with `customers:read` or `policy:write`, changing one with `policy:write`.
 """
 
 from datetime import datetime, timedelta
@@ -17,9 +16,11 @@ from services.alerts.core.policy_document import difference, plain
 from services.alerts.handlers.dry_run_policy import CUSTOMERS_MAX
 from services.alerts.inbound.http.dependencies import Parts
 from services.alerts.inbound.policy_document import read_document
+from services.alerts.store.audited import OWNER, POLICY
 from services.alerts.store.policies import Version
 from shared.contracts.events import ID_LENGTH_MAX
 from shared.http.access import require
+from shared.http.declared import audits
 from shared.http.fields import Instant, Whole, ZoneName
 from shared.http.paging import Cursor, Limit, decoded, encoded, whole
 from shared.postgres.engine import unit_of_work
@@ -29,7 +30,6 @@ OwnerId = Annotated[str, Path(min_length=1, max_length=ID_LENGTH_MAX)]
 """Any owner id that events may contain, also one with slashes."""
 DRY_RUN_DAYS = 90
 DRY_RUN: Final = "/v1/policy/dry-run"
-"""Changes nothing, though it has a body."""
 
 
 class PolicyView(BaseModel):
@@ -123,8 +123,8 @@ class OwnerPage(BaseModel):
 
 def add_policies(app: FastAPI, parts: Parts) -> None:
     """Add `/v1/policy`."""
-    reads = [Depends(require(parts.tokens, "customers:read"))]
-    admin = require(parts.tokens, "admin")
+    reads = [Depends(require(parts.tokens, "customers:read", "policy:write"))]
+    writer = require(parts.tokens, "policy:write")
 
     @app.get("/v1/policy", dependencies=reads, tags=["policy"])
     async def read_policy() -> PolicyView:
@@ -147,9 +147,10 @@ def add_policies(app: FastAPI, parts: Parts) -> None:
         return PolicyPage(items=[_view(each) for each in found], next=encoded(key))
 
     @app.put("/v1/policy", tags=["policy"])
+    @audits("kept", POLICY)
     async def put_policy(
         document: Annotated[dict[str, Any], Body()],
-        actor: Annotated[str, Depends(admin)],
+        actor: Annotated[str, Depends(writer)],
         expected: Annotated[int | None, Query(ge=0, le=VERSION_MAX)] = None,
         note: Annotated[str | None, Query(max_length=1_000)] = None,
     ) -> PolicyView:
@@ -168,8 +169,8 @@ def add_policies(app: FastAPI, parts: Parts) -> None:
 
 def add_owners(app: FastAPI, parts: Parts) -> None:
     """Add `/v1/owners`."""
-    reads = [Depends(require(parts.tokens, "customers:read"))]
-    admin = require(parts.tokens, "admin")
+    reads = [Depends(require(parts.tokens, "customers:read", "policy:write"))]
+    writer = require(parts.tokens, "policy:write")
 
     @app.get("/v1/owners", dependencies=reads, tags=["owners"])
     async def list_owners(cursor: Cursor = None, limit: Limit = 50) -> OwnerPage:
@@ -183,8 +184,9 @@ def add_owners(app: FastAPI, parts: Parts) -> None:
         return OwnerPage(items=items, next=encoded(found[-1].id if rest else None))
 
     @app.put("/v1/owners/{owner_id:path}", tags=["owners"])
+    @audits("personal", OWNER)
     async def put_owner(
-        owner_id: OwnerId, body: OwnerBody, actor: Annotated[str, Depends(admin)]
+        owner_id: OwnerId, body: OwnerBody, actor: Annotated[str, Depends(writer)]
     ) -> OwnerView:
         """Store an owner's record; it replaces an earlier one."""
         record = OwnerRecord(id=owner_id, **body.model_dump())
@@ -198,6 +200,7 @@ def add_dry_run(app: FastAPI, parts: Parts) -> None:
     reads = [Depends(require(parts.tokens, "customers:read"))]
 
     @app.post(DRY_RUN, dependencies=reads, tags=["policy"])
+    @audits("reads")
     async def dry_run(
         document: Annotated[dict[str, Any], Body()],
         begin: Instant | None = None,

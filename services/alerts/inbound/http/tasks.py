@@ -27,7 +27,8 @@ from services.alerts.store.tasks import QueueFilter, QueueKey, TaskFilter, Tasks
 from services.alerts.store.trials import Trials
 from shared.contracts.treatment import LeavingCause, Verdict
 from shared.http.access import held_by
-from shared.http.borders import Holder
+from shared.http.declared import audits
+from shared.http.holder import Holder
 from shared.http.paging import Cursor, Limit, encoded, number, of_cursor, time, whole
 from shared.kernel.errors import Invalid
 from shared.postgres.engine import UnitOfWork, unit_of_work
@@ -114,11 +115,12 @@ def add_task(app: FastAPI, parts: Parts) -> None:
             return await _detail(work, task, language)
 
     @app.post("/v1/tasks/{task_id}/close", tags=["tasks"])
+    @audits("personal")
     async def close_task(
         task_id: str, body: VerdictBody, holder: Annotated[Holder, Depends(writer)]
     ) -> TaskView:
         """Close a task with the owner's verdict. Repeating the verdict changes nothing."""
-        result = await parts.give_verdict(given(task_id, body, holder.name))
+        result = await parts.give_verdict(given(task_id, body, holder.actor))
         if result is None:
             raise HTTPException(404, f"no task {task_id!r}")
         if isinstance(result, Conflict):

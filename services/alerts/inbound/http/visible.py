@@ -4,11 +4,13 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import Depends, HTTPException
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.inbound.http.dependencies import Parts
 from services.alerts.store.tasks import Tasks
-from shared.http.access import Scope, held_by
-from shared.http.borders import Holder
+from shared.http.access import held_by
+from shared.http.holder import Holder
+from shared.http.scopes import Scope
 from shared.postgres.engine import UnitOfWork, unit_of_work
 
 Owners = frozenset[str] | None
@@ -16,13 +18,24 @@ Owners = frozenset[str] | None
 
 
 async def owners_of(work: UnitOfWork, holder: Holder) -> Owners:
-    """Return the owners whose tasks a holder sees: those named, and whom these manage today."""
-    if holder.owner_ids is None:
-        return None
-    rows = await work.driver.fetch(
-        "SELECT id FROM alerts.owner WHERE manager_id = ANY($1::text[])", list(holder.owner_ids)
-    )
-    return holder.owner_ids | {row["id"] for row in rows}
+    """Return the owners whose tasks a holder sees: those named, and whom these manage today.
+
+    On behalf of a person: those whom the token and the person see.
+    """
+    seen: Owners = None
+    for limit in holder.limits:
+        rows = await work.driver.fetch(
+            "SELECT id FROM alerts.owner WHERE manager_id = ANY($1::text[])", list(limit)
+        )
+        team = limit | {row["id"] for row in rows}
+        seen = team if seen is None else seen & team
+    return seen
+
+
+async def owners_now(engine: AsyncEngine, holder: Holder) -> Owners:
+    """Return the same, in a transaction of its own."""
+    async with unit_of_work(engine) as work:
+        return await owners_of(work, holder)
 
 
 def of_visible_task(parts: Parts, scope: Scope) -> Callable[..., Awaitable[Holder]]:
@@ -33,7 +46,7 @@ def of_visible_task(parts: Parts, scope: Scope) -> Callable[..., Awaitable[Holde
     held = held_by(parts.tokens, scope, by_owner=True)
 
     async def check(task_id: str, holder: Annotated[Holder, Depends(held)]) -> Holder:
-        if holder.owner_ids is not None:
+        if holder.limits:
             async with unit_of_work(parts.engine) as work:
                 owners = await owners_of(work, holder)
                 if await Tasks().find(work, task_id, owners) is None:

@@ -46,6 +46,8 @@ purchase = sa.Table(
     sa.Column("at", TZ, nullable=False),
     sa.Column("amount", sa.Float, nullable=False),
     sa.Column("refund", sa.Boolean, nullable=False),
+    # The id that it came with, where that is part of this customer.
+    sa.Column("came_with", sa.Text),
     # For deleting old rows; a customer's purchases are found by the key.
     sa.Index("ix_purchase_at", "at"),
 )

@@ -34,12 +34,17 @@ customer = sa.Table(
     sa.Column("graded_at", TZ),
     # The customer that this id is part of; NULL: one of its own.
     sa.Column("part_of", sa.Text),
+    # True: part of it as a contact of an account.
+    sa.Column("contact", sa.Boolean),
+    # Of a customer with several ids: the profile that came with the primary id alone.
+    sa.Column("own", JSONB),
     sa.Column("life", sa.Integer, nullable=False, server_default="0"),
     sa.Index(
         "ix_customer_birthday",
         sa.text("substr(profile ->> 'birthday', 6)"),
         postgresql_where=sa.text("profile ? 'birthday'"),
     ),
+    sa.Index("ix_customer_part_of", "part_of", postgresql_where=sa.text("part_of IS NOT NULL")),
     # Updated by every purchase and assessment: room for HOT updates on the page.
     postgresql_with={"fillfactor": 70},
 )

@@ -1,7 +1,7 @@
 """HTTP routes of dead letters: what is wrong, one of them in full, replay and discard.
 
 Contents are events of customers: reading needs the scope `dead-letters:read`, replaying and
-discarding `dead-letters:write`.
+discarding `dead-letters:write`; `data:write` admits to both.
 """
 
 from datetime import datetime
@@ -23,6 +23,7 @@ from services.ingest.ports import (
     StoredDeadLetter,
 )
 from shared.http.access import Tokens, require
+from shared.http.declared import audits
 from shared.http.fields import Instant, Number, Whole
 from shared.http.paging import Cursor, Limit, decoded, encoded, serial
 from shared.kernel.errors import Invalid, Transient
@@ -224,11 +225,12 @@ def add_dead_letters(
     tokens: Tokens,
 ) -> None:
     """Add `/v1/dead-letters`."""
-    _add_reading(app, index, [Depends(require(tokens, "dead-letters:read"))])
-    writer = require(tokens, "dead-letters:write")
+    _add_reading(app, index, [Depends(require(tokens, "dead-letters:read", "data:write"))])
+    writer = require(tokens, "dead-letters:write", "data:write")
     one_at_a_time = _OneAtATime()
 
     @app.post(f"{DEAD_LETTERS}/replay", tags=["dead letters"])
+    @audits("kept")
     async def replay_them(body: ReplayBody, by: Annotated[str, Depends(writer)]) -> ReplayedView:
         """Send dead letters back to where they came from; one that was replayed is not again."""
         choice = _choice(body, again=body.again)
@@ -238,6 +240,7 @@ def add_dead_letters(
         return ReplayedView(**_settled(done), topics=dict(done.topics), refused_again=again)
 
     @app.post(f"{DEAD_LETTERS}/discard", tags=["dead letters"])
+    @audits("kept")
     async def discard_them(body: DiscardBody, by: Annotated[str, Depends(writer)]) -> SettledView:
         """Discard dead letters that wait; the content is deleted after some days."""
         with one_at_a_time:

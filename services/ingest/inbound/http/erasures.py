@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.ingest.handlers.request_erasure import RequestErasure
 from shared.contracts.events import ID_LENGTH_MAX
 from shared.http.access import Tokens, require
+from shared.http.declared import audits
 
 ERASURES = "/v1/erasures"
 
@@ -33,9 +34,10 @@ class ErasureRequested(BaseModel):
 
 def add_erasures(app: FastAPI, request_erasure: RequestErasure, tokens: Tokens) -> None:
     """Add `POST /v1/erasures`."""
-    erases = require(tokens, "customers:erase")
+    erases = require(tokens, "customers:erase", "data:write")
 
     @app.post(ERASURES, status_code=202, tags=["erasures"])
+    @audits("personal")
     async def request(body: ErasureBody, by: Annotated[str, Depends(erases)]) -> ErasureRequested:
         """Forget a customer: everything from before this request, in every service.
 

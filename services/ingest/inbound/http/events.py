@@ -10,7 +10,8 @@ from services.ingest.ports import Answer
 from shared.contracts.dead_letter import Headers
 from shared.contracts.headers import CLOUDEVENTS_JSON
 from shared.http.access import held_by
-from shared.http.borders import Holder
+from shared.http.declared import audits
+from shared.http.holder import Holder
 from shared.http.idempotency import Key
 
 EVENTS: Final = "/v1/events"
@@ -50,6 +51,7 @@ _ATTRIBUTES: Final = [
 def add_events(app: FastAPI, parts: Parts) -> None:
     """Add the route, guarded by the scope `events:write`."""
 
+    @audits("events")
     async def post_events(
         request: Request,
         holder: Annotated[Holder, Depends(held_by(parts.tokens, "events:write"))],

@@ -13,7 +13,8 @@ from services.ingest.inbound.http.parts import JSON, RESULT, Parts, answers, rep
 from services.ingest.ports import Answer
 from shared.contracts.events import IDENTITY, Identifier, Identity
 from shared.http.access import held_by
-from shared.http.borders import Holder
+from shared.http.declared import audits
+from shared.http.holder import Holder
 from shared.http.idempotency import Key
 from shared.kernel.errors import Invalid
 
@@ -56,11 +57,12 @@ BODY: Final[dict[str, Any]] = {
 
 
 def add_identities(app: FastAPI, parts: Parts) -> None:
-    """Add the route, guarded by the scope `events:write`."""
+    """Add the route, guarded by the scopes `events:write` and `data:write`."""
 
+    @audits("personal", customer="customer")
     async def post_identities(
         request: Request,
-        holder: Annotated[Holder, Depends(held_by(parts.tokens, "events:write"))],
+        holder: Annotated[Holder, Depends(held_by(parts.tokens, "events:write", "data:write"))],
         key: Key = None,
     ) -> Response:
         """202 once the statement is acknowledged by Kafka; 422 where it cannot be accepted.

@@ -21,7 +21,7 @@ from services.ingest.ports import Answer
 from shared.contracts.dead_letter import Headers
 from shared.contracts.headers import TRACEPARENT
 from shared.http.access import Tokens
-from shared.http.borders import Holder
+from shared.http.holder import Holder
 from shared.http.problems import PROBLEM_JSON
 from shared.kernel.errors import Transient
 from shared.runtime.clock import Clock
@@ -94,7 +94,7 @@ class Parts:
         said = f"{request.url.path}\n{request.headers.get('content-type', '')}\n"
         binary = sorted(item for item in request.headers.items() if item[0].startswith("ce-"))
         digest = hashlib.sha256(f"{said}{binary}\n".encode() + await request.body()).digest()
-        owner = f"{holder.token_id} {holder.name}"
+        owner = holder.key
         return respond(await self.once(owner, key, digest, work))
 
 

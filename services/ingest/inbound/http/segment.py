@@ -15,7 +15,8 @@ from services.ingest.handlers.publish_events import Published, Refusal
 from services.ingest.inbound.http.parts import RESULT, Parts, answers, count, listed, respond, trace
 from services.ingest.ports import Answer
 from shared.http.access import held_by
-from shared.http.borders import Holder
+from shared.http.declared import audits
+from shared.http.holder import Holder
 from shared.kernel.errors import Invalid, Transient
 
 PATHS: Final = tuple(f"/v1/{call}" for call in (*segment.CALLS, segment.BATCH))
@@ -71,6 +72,7 @@ def add_segment(app: FastAPI, parts: Parts) -> None:
 
 
 def _route(call: str, parts: Parts) -> Callable[..., Coroutine[Any, Any, Response]]:
+    @audits("events")
     async def post(
         request: Request,
         holder: Annotated[Holder, Depends(held_by(parts.tokens, "events:write"))],

@@ -30,7 +30,8 @@ from services.ingest.inbound.http.parts import (
 from services.ingest.ports import Answer
 from shared.contracts.dead_letter import Headers
 from shared.http.access import held_by
-from shared.http.borders import Holder
+from shared.http.declared import admits, audits
+from shared.http.holder import Holder
 from shared.http.idempotency import Key
 from shared.kernel.errors import Invalid, Transient
 
@@ -68,13 +69,13 @@ def add_sources(app: FastAPI, parts: Parts) -> None:
     ) -> Holder | None:
         if "authorization" not in request.headers:
             return None
-        holder: Holder = await check(request, credentials)
-        return holder
+        return await check(request, credentials)
 
+    @audits("events")
     async def post_source(
         name: str,
         request: Request,
-        holder: Annotated[Holder | None, Depends(sender)],
+        holder: Annotated[Holder | None, Depends(admits(sender, ("events:write",)))],
         key: Key = None,
     ) -> Response:
         """Records in a source's own form, which its mapping turns into events.

@@ -21,6 +21,7 @@ from services.scoring.core.features.events import (
     Kind,
 )
 from services.scoring.core.features.gaps import gap_statistics
+from services.scoring.core.features.interaction_kinds import kinds_faded_to, with_kinds
 from services.scoring.core.features.loyalty import (
     LONG,
     SHORT,
@@ -40,6 +41,7 @@ from services.scoring.core.features.registry import (
 from services.scoring.core.features.state import (
     DAY_PARTS,
     HALF_LIVES_DAYS,
+    INTERACTION_LIVES_DAYS,
     MEASURES,
     POINTS_LIVES_DAYS,
     take,
@@ -74,6 +76,7 @@ def features(states: States, now: Floats) -> Floats:
         _marketing(x, last, counts, now)
         _contract(x, states, now)
         _loyalty(x, states, last, counts, now)
+        _kinds(x, states, now)
     return np.ascontiguousarray(x.T)
 
 
@@ -256,6 +259,18 @@ def _loyalty(x: Floats, states: States, last: Floats, counts: Floats, now: Float
         "points_expiry_days": days,
     }
     about[:, some] = np.stack([found[feature.name] for feature in names])
+
+
+def _kinds(x: Floats, states: States, now: Floats) -> None:
+    start = _row(registry.KINDS[0].name)
+    about = x[start : start + len(registry.KINDS)]
+    about[:] = np.nan
+    some = np.flatnonzero(with_kinds(states, now))
+    if len(some):
+        short, long = kinds_faded_to(take(states, some), now[some]).transpose(2, 1, 0)
+        lives = INTERACTION_LIVES_DAYS[1] / INTERACTION_LIVES_DAYS[0]
+        about[0::2, some] = short
+        about[1::2, some] = np.where(long > VANISHED, short / long * lives, np.nan)
 
 
 def _trend(memory: Floats) -> Floats:

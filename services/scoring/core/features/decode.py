@@ -21,6 +21,7 @@ from services.scoring.core.features.events import (
     EventColumns,
     Kind,
 )
+from services.scoring.core.features.interaction_kinds import class_of
 from services.scoring.core.features.stable_hash import stable_hash
 from shared.contracts import events as types
 from shared.contracts.activity import Activity, ActivityData
@@ -79,6 +80,13 @@ def channel_of(word: str | None) -> int:
     [1, 2, 3, 0]
     """
     return Channel.UNKNOWN if word is None else CHANNEL_WORDS.get(word.lower(), Channel.OTHER)
+
+
+def channel_or_class(activity: Activity, kind: int) -> int:
+    """Return the `Channel` of an event of this `Kind`; of an interaction, its class."""
+    if kind == Kind.INTERACTION and activity.data.kind is not None:
+        return class_of(activity.data.kind)
+    return channel_of(activity.data.channel)
 
 
 @lru_cache(CATEGORIES_CACHED)
@@ -144,7 +152,7 @@ def columns_of(
         ),
         category=np.fromiter((category_of(d.category) for d in data), np.uint64, n),
         cost=np.fromiter(map(cost_of, data), np.float64, n),
-        channel=np.fromiter((channel_of(d.channel) for d in data), np.uint8, n),
+        channel=np.fromiter(map(channel_or_class, activities, kinds), np.uint8, n),
         source=np.fromiter((category_of(a.source) for a in activities), np.uint64, n),
         until=np.fromiter((until_of(d) for d in data), np.float64, n),
     )

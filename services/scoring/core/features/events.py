@@ -129,7 +129,7 @@ class EventColumns:
     """Cost of a purchase, reporting currency; of an event about points the balance after it; NaN
     where absent."""
     channel: NDArray[np.uint8]
-    """`Channel`."""
+    """`Channel` of a purchase; of an interaction its class (`interaction_kinds.class_of`)."""
     source: NDArray[np.uint64] = None  # type: ignore[assignment] # filled below
     """Stable hash of a purchase's source, 0 = unknown; all 0 unless given."""
     until: Floats = None  # type: ignore[assignment] # filled below

@@ -19,6 +19,7 @@ from services.scoring.core.features.events import (
     EventColumns,
     Kind,
 )
+from services.scoring.core.features.interaction_kinds import fold_kinds
 from services.scoring.core.features.loyalty import fold_loyalty
 from services.scoring.core.features.state import (
     AMOUNT_MIN,
@@ -69,6 +70,9 @@ def fold(states: States, events: EventColumns) -> States:
         row = events.row[interaction]
         weight = _weight(folded["ref"][row] - events.time[interaction])
         _add_decayed(cells, at, "interactions", weight)
+        own = np.flatnonzero(events.kind == Kind.INTERACTION)
+        if len(own):
+            fold_kinds(states, folded, events.select(own))
     ends = np.flatnonzero((events.kind == Kind.CONTRACT_ACTIVATED) & ~np.isnan(events.until))
     if len(ends):
         np.maximum.at(cells, base[ends] + cell("contract_until"), events.until[ends])

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from services.scoring.core.features.bitmap import advance, day_of
 from services.scoring.core.features.events import DAY_S, Kind
 from services.scoring.core.features.fold import States
+from services.scoring.core.features.interaction_kinds import interacted_at, kinds_faded_to
 from services.scoring.core.features.loyalty import faded_to, merge_loyalty, moved_at
 from services.scoring.core.features.state import HALF_LIVES_DAYS
 from shared.kernel.arrays import Floats, Ints
@@ -20,6 +21,7 @@ from shared.kernel.arrays import Floats, Ints
 _SUMS: Final = (
     "counts", "priced", "spent", "refunded", "log_amount", "log_amount_squared", "channels",
     "cost", "costed", "week", "categories", "points",
+    "kinds_counted",
 )  # fmt: skip
 _NEWEST: Final = ("ref", "last", "contract_until")
 _SCORES: Final = ("survey", "recommendation")
@@ -35,7 +37,11 @@ def merge(a: States, b: States) -> States:
     for field in _NEWEST:
         np.maximum(a[field], b[field], out=into[field])
     np.minimum(a["first_purchase"], b["first_purchase"], out=into["first_purchase"])
+    np.minimum(a["kinds_since"], b["kinds_since"], out=into["kinds_since"])
     into["decayed"] = _decayed(a, into["ref"]) + _decayed(b, into["ref"])
+    newest_interaction = interacted_at(into)
+    into["kinds_decayed"] = kinds_faded_to(a, newest_interaction)
+    into["kinds_decayed"] += kinds_faded_to(b, newest_interaction)
     merge_loyalty(into, a, b)
     last_a, last_b = a["last"][:, _PURCHASE], b["last"][:, _PURCHASE]
     both = np.maximum(a["source"], b["source"])
@@ -60,6 +66,7 @@ def without(states: States, twice: States) -> States:
         left[field] -= twice[field]
     left["decayed"] -= _decayed(twice, states["ref"])
     left["points_decayed"] -= faded_to(twice, moved_at(states))
+    left["kinds_decayed"] -= kinds_faded_to(twice, interacted_at(states))
     return left
 
 

@@ -14,7 +14,13 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from services.scoring.core.features.gaps import RECENT_GAPS, SEASON_TOLERANCE_DAYS
-from services.scoring.core.features.state import AMOUNT_MIN, CATEGORY_BUCKETS, HALF_LIVES_DAYS
+from services.scoring.core.features.interaction_kinds import CLASSES
+from services.scoring.core.features.state import (
+    AMOUNT_MIN,
+    CATEGORY_BUCKETS,
+    HALF_LIVES_DAYS,
+    INTERACTION_LIVES_DAYS,
+)
 
 WINDOWS_DAYS: Final = (7, 14, 28, 56, 91, 182, 364)
 """Calendar windows in whole weeks, so that each contains every weekday equally often."""
@@ -35,6 +41,7 @@ ORDER_VALUE_LIVES: Final = (30, 365)
 _EVENTS: Final = "purchase events"
 _DAYS: Final = "purchase-day bitmap"
 _ENGAGED: Final = "interaction and redemption events"
+_KINDS: Final = "interaction events, by their `kind`"
 _VOICE: Final = "feedback events"
 _CAMPAIGNS: Final = "campaign events"
 _POINTS: Final = "loyalty events about points"
@@ -58,37 +65,16 @@ class Feature:
 
 def _lifetime() -> tuple[Feature, ...]:
     return (
-        Feature(
-            "recency_days",
-            "silence: time since the last purchase",
-            "days",
-            "max(0, now - last purchase)",
-            _EVENTS,
-            1,
-        ),
-        Feature(
-            "tenure_days",
-            "time since the first purchase",
-            "days",
-            "max(0, now - first purchase)",
-            _EVENTS,
-        ),
-        Feature(
-            "recency_share",
-            "how much of the relationship is the current silence",
-            "share",
-            "recency_days / tenure_days; NaN where tenure is 0",
-            _EVENTS,
-        ),
+        Feature("recency_days", "silence: time since the last purchase", "days",
+                "max(0, now - last purchase)", _EVENTS, 1),
+        Feature("tenure_days", "time since the first purchase", "days",
+                "max(0, now - first purchase)", _EVENTS),
+        Feature("recency_share", "how much of the relationship is the current silence", "share",
+                "recency_days / tenure_days; NaN where tenure is 0", _EVENTS),
         Feature("purchases", "purchases ever", "count", "count", _EVENTS),
-        Feature(
-            "purchase_days",
-            "days with a purchase",
-            "days",
-            "bits set (the last 2,560 days up to the newest purchase)",
-            _DAYS,
-        ),
-    )
+        Feature("purchase_days", "days with a purchase", "days",
+                "bits set (the last 2,560 days up to the newest purchase)", _DAYS),
+    )  # fmt: skip
 
 
 def _money() -> tuple[Feature, ...]:
@@ -368,9 +354,41 @@ def _loyalty() -> tuple[Feature, ...]:
     )  # fmt: skip
 
 
+def _kinds() -> tuple[Feature, ...]:
+    short, long = INTERACTION_LIVES_DAYS
+    return tuple(
+        feature
+        for name in CLASSES
+        for feature in (
+            Feature(f"{name}_decayed_{short}", f"recent {_spoken(name)}, fading by half in {short} "
+                    "days", "count", f"D_{short}(interaction of the class); NaN without "
+                    "interactions or where their kinds are not known", _KINDS),
+            Feature(f"{name}_trend_{short}_{long}", f"rate of {_spoken(name)}, short against long "
+                    "memory", "ratio", f"(D_{short} / {short}) / (D_{long} / {long}); NaN where "
+                    f"D_{long} vanished", _KINDS),
+        )
+    )  # fmt: skip
+
+
+def _spoken(name: str) -> str:
+    what, _, number = name.rpartition("_")
+    if what:
+        return f"interactions of other kinds, those with hash {number}"
+    return {"carts": "carts filled", "contacts": "contacts with the service"}.get(name, name)
+
+
+KINDS: Final = _kinds()
+"""The features of interactions by kind, in the order of their columns."""
+
 FEATURES: Final[tuple[Feature, ...]] = (
     *_lifetime(), *_money(), *_profit(), *_decayed(), *_trends(), *_gaps(), *_calendar(),
-    *_habits(), *_voice(), *_marketing(), *_contract(), *_loyalty(),
+    *_habits(), *_voice(), *_marketing(), *_contract(), *_loyalty(), *KINDS,
 )  # fmt: skip
+"""New features come last: a model reads the first columns, as many as it was trained on."""
 feature_index: Final[dict[str, int]] = {feature.name: at for at, feature in enumerate(FEATURES)}
 """Column of X by feature name."""
+
+
+def are_first(names: list[str]) -> bool:
+    """Return whether these are the first of `FEATURES` in order: what an older model reads."""
+    return bool(names) and names == [feature.name for feature in FEATURES[: len(names)]]

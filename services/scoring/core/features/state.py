@@ -29,6 +29,12 @@ order value is not diluted by a source without amounts."""
 POINTS_LIVES_DAYS: Final = (90, 365)
 """The columns of each row of `points_decayed`: a season and a year, since points move slowly."""
 
+INTERACTION_CLASSES: Final = 8
+"""Classes of interactions (`interaction_kinds`): five usual ones, three for all other words. Each
+costs 16 bytes of a state and two features."""
+INTERACTION_LIVES_DAYS: Final = (30, 90)
+"""The columns of each row of `kinds_decayed`: this month against this season."""
+
 RING_DAYS: Final = 2_560
 """Purchase days remembered (7 years); 40 whole words of 64 bits."""
 RING_WORDS: Final = RING_DAYS // 64
@@ -80,6 +86,10 @@ STATE: Final[np.dtype[np.void]] = np.dtype(
         ("week", "<u4", (WEEK_SLOTS,)),  # purchases by UTC weekday (0: Thursday) and part of day
         ("categories", "<u4", (CATEGORY_BUCKETS,)),  # purchases by category hash mod buckets
         ("days", "<u8", (RING_WORDS,)),  # purchase days: bit (UTC day mod RING_DAYS)
+        # Last, so that a state stored without them is read as one that has none (decision 40).
+        ("kinds_decayed", "<f8", (INTERACTION_CLASSES, len(INTERACTION_LIVES_DAYS))),
+        ("kinds_counted", "<f8"),  # interactions in `kinds_decayed`
+        ("kinds_since", "<f8"),  # the oldest of them, Unix seconds UTC; +inf = none
     ]
 )
 CELLS: Final = STATE.itemsize // 8
@@ -99,7 +109,7 @@ def empty(n: int) -> NDArray[np.void]:
     for field in ("ref", "last", "survey_time", "recommendation_time", "contract_until",
                   "balance_time", "expiring_time"):  # fmt: skip
         states[field] = -np.inf
-    states["first_purchase"] = np.inf
+    states["first_purchase"] = states["kinds_since"] = np.inf
     for field in ("survey_score", "recommendation_score"):
         states[field] = np.nan
     return states

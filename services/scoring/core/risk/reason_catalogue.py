@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from services.scoring.core.features.registry import POINTS
+from services.scoring.core.features.registry import KINDS, POINTS
 from services.scoring.core.risk.loyalty import level_fell, points_unused
 from services.scoring.core.risk.reason_facts import FACTS, column
 from services.scoring.core.risk.rhythm import expected_gap_days
@@ -154,7 +154,7 @@ REASONS: Final[tuple[ReasonSpec, ...]] = (
             "interactions_decayed_30", "interactions_decayed_90", "interactions_decayed_365",
             "interactions_trend_7_90", "interactions_trend_30_365", "campaigns_received",
             "campaigns_redeemed", "campaign_response", "campaign_recency_days",
-            "redemption_recency_days",
+            "redemption_recency_days", *(feature.name for feature in KINDS),
         ),
         otherwise=(),
         facts=("interactions_recent", "interactions_before"),

@@ -1,19 +1,21 @@
 """HTTP API of announced absences: days that do not count as a customer's silence.
 
-Reading requires `customers:read`, announcing `admin`.
+Reading requires `customers:read` or `data:write`, announcing the latter.
 """
 
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Response
+from fastapi import Depends, FastAPI, HTTPException, Response
 from pydantic import BaseModel
 
 from services.scoring.inbound.http.value import CustomerId, Reason
+from services.scoring.store.audited import ABSENCE
 from services.scoring.store.definitions import Decisions
 from services.scoring.store.identity_queries import IdentityQueries
 from shared.http.access import Tokens, require
+from shared.http.declared import audits
 from shared.http.fields import Instant
 from shared.kernel.errors import Invalid
 from shared.runtime.clock import Clock
@@ -61,10 +63,10 @@ def add_absence_routes(
     app: FastAPI, decisions: Decisions, identity: IdentityQueries, tokens: Tokens, clock: Clock
 ) -> None:
     """Adds `/v1/absences/{customer_id}`."""
-    reads = APIRouter(prefix="/v1", dependencies=[Depends(require(tokens, "customers:read"))])
-    decides = APIRouter(prefix="/v1", dependencies=[Depends(require(tokens, "admin"))])
+    reads = [Depends(require(tokens, "customers:read", "data:write"))]
+    writes = [Depends(require(tokens, "data:write"))]
 
-    @reads.get("/absences/{customer_id:path}")
+    @app.get("/v1/absences/{customer_id:path}", dependencies=reads)
     async def absence(customer_id: CustomerId) -> Announced:
         """Returns the newest absence of a customer, past or future."""
         found = await decisions.absence(await identity.primary(customer_id))
@@ -72,7 +74,8 @@ def add_absence_routes(
             raise HTTPException(404, f"no absence of {customer_id!r} was announced")
         return Announced(**asdict(found))
 
-    @decides.put("/absences/{customer_id:path}", status_code=204)
+    @app.put("/v1/absences/{customer_id:path}", dependencies=writes, status_code=204)
+    @audits("personal", ABSENCE)
     async def announce(customer_id: CustomerId, given: Absence) -> Response:
         """Announces an absence in place of an earlier one: its days do not count as silence."""
         checked(given.begins_at, given.ends_at)
@@ -86,12 +89,10 @@ def add_absence_routes(
         )
         return Response(status_code=204)
 
-    @decides.delete("/absences/{customer_id:path}", status_code=204)
+    @app.delete("/v1/absences/{customer_id:path}", dependencies=writes, status_code=204)
+    @audits("personal", ABSENCE)
     async def end(customer_id: CustomerId) -> Response:
         """Deletes an absence: all days count again."""
         if not await decisions.end_absence(await identity.primary(customer_id)):
             raise HTTPException(404, f"no absence of {customer_id!r} was announced")
         return Response(status_code=204)
-
-    app.include_router(reads)
-    app.include_router(decides)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import msgspec
 import numpy as np
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path, Query
+from fastapi import Depends, FastAPI, HTTPException, Path, Query
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
@@ -27,7 +27,7 @@ from shared.contracts import risk
 from shared.contracts.events import ID_LENGTH_MAX, Profile
 from shared.contracts.risk import Band, Method, Reason
 from shared.http.access import Tokens, held_by
-from shared.http.borders import Holder
+from shared.http.holder import Holder
 from shared.http.paging import (
     Cursor,
     Limit,
@@ -145,12 +145,11 @@ def add_routes(
     app: FastAPI, history: HistoryReader, identity: IdentityQueries, tokens: Tokens
 ) -> None:
     """Adds `/v1/customers` and `/v1/customers/...`, which a token may see in part, by owner."""
-    router = APIRouter(prefix="/v1/customers")
     reader = held_by(tokens, "customers:read", by_owner=True)
 
     Primary = Annotated[str, Depends(_visible(history, identity, reader))]  # noqa: N806 (a type)
 
-    @router.get("")
+    @app.get("/v1/customers")
     async def customers(
         holder: Annotated[Holder, Depends(reader)],
         band: Band | None = None,
@@ -173,7 +172,7 @@ def add_routes(
         return CustomerPage(items=[_row(row) for row in rows], next=encoded(key))
 
     # The longer path comes first, since an id may contain slashes.
-    @router.get("/{customer_id:path}/history")
+    @app.get("/v1/customers/{customer_id:path}/history")
     async def published(primary: Primary, cursor: Cursor = None, limit: Limit = 50) -> HistoryPage:
         """Lists the published risk messages of a customer with their reasons, newest first.
 
@@ -185,7 +184,7 @@ def add_routes(
         items = [msgspec.json.decode(message) for _, message in found[:limit]]
         return HistoryPage(items=items, next=_key(found[limit - 1][0]) if more else None)
 
-    @router.get("/{customer_id:path}")
+    @app.get("/v1/customers/{customer_id:path}")
     async def customer(customer_id: CustomerId, primary: Primary) -> CustomerView:
         """Returns state, features by name, current and last published assessment, and profile.
 
@@ -194,8 +193,6 @@ def add_routes(
         if row is None:
             raise HTTPException(404, f"no customer {customer_id!r} has been seen")
         return _customer(row, await identity.ids(primary))
-
-    app.include_router(router)
 
 
 def _visible(
@@ -208,7 +205,7 @@ def _visible(
     async def visible(customer_id: CustomerId, holder: Annotated[Holder, Depends(reader)]) -> str:
         """Returns the primary id; 404 unless the holder may see the customer."""
         primary = await identity.primary(customer_id)
-        if holder.owner_ids is not None and await history.owner(primary) not in holder.owner_ids:
+        if holder.owners is not None and await history.owner(primary) not in holder.owners:
             raise HTTPException(404, f"no customer {customer_id!r} has been seen")
         return primary
 
@@ -217,9 +214,9 @@ def _visible(
 
 def _owners(wanted: str | None, holder: Holder) -> Sequence[str] | None:
     """Returns the owners whose customers are listed; None: all customers'."""
-    if holder.owner_ids is None:
+    if holder.owners is None:
         return None if wanted is None else [wanted]
-    return sorted(holder.owner_ids & {wanted} if wanted is not None else holder.owner_ids)
+    return sorted(holder.owners & {wanted} if wanted is not None else holder.owners)
 
 
 def _customer(row: dict[str, Any], ids: Sequence[CustomerIdRow]) -> CustomerView:

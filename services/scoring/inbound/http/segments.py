@@ -1,22 +1,24 @@
 """HTTP API of the user's own segments: define, change, retire, list members.
 
-Reading requires `customers:read`, defining `admin`. The response to a mistake in a rule contains
-its line and column. A saved definition is in force within about a second; every customer is
-assessed by it within minutes (docs/segmentation.md).
+Reading requires `customers:read` or `segments:write` (members: the former), defining the latter.
+The response to a mistake in a rule contains its line and column. A saved definition is in force
+within about a second; every customer is assessed by it within minutes (docs/segmentation.md).
 """
 
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path
+from fastapi import Depends, FastAPI, HTTPException, Path
 from pydantic import BaseModel, Field, StrictBool
 
 from services.scoring.core.segments.expression import CHARS_MAX
 from services.scoring.core.segments.rules import ID_PATTERN, NAMES, runnable
 from services.scoring.inbound.http.value import ClassificationPage, ClassificationView, example
+from services.scoring.store.audited import SEGMENT
 from services.scoring.store.classification_queries import ClassificationQueries
 from services.scoring.store.definitions import Decisions, SegmentDefinition
 from shared.http.access import Tokens, require
+from shared.http.declared import audits
 from shared.http.fields import Whole
 from shared.http.paging import Cursor, Limit, decoded, encoded
 from shared.runtime.clock import Clock
@@ -87,30 +89,29 @@ def add_segment_routes(
     app: FastAPI, lists: ClassificationQueries, decisions: Decisions, tokens: Tokens, clock: Clock
 ) -> None:
     """Adds `/v1/segments...`."""
-    reads = APIRouter(
-        prefix="/v1/segments", dependencies=[Depends(require(tokens, "customers:read"))]
-    )
-    decides = APIRouter(prefix="/v1/segments", dependencies=[Depends(require(tokens, "admin"))])
-    _add_reads(reads, lists, decisions)
-    _add_decisions(decides, decisions, clock)
-    app.include_router(reads)
-    app.include_router(decides)
+    _add_reads(app, decisions, [Depends(require(tokens, "customers:read", "segments:write"))])
+    _add_members(app, lists, decisions, [Depends(require(tokens, "customers:read"))])
+    _add_decisions(app, decisions, clock, [Depends(require(tokens, "segments:write"))])
 
 
-def _add_reads(router: APIRouter, lists: ClassificationQueries, decisions: Decisions) -> None:
-    @router.get("", responses=example({"items": [VIEW]}))
+def _add_reads(app: FastAPI, decisions: Decisions, rights: list[Any]) -> None:
+    @app.get("/v1/segments", dependencies=rights, responses=example({"items": [VIEW]}))
     async def segments() -> dict[str, list[SegmentView]]:
         """Lists every segment in force, with its number of customers."""
         sizes = await decisions.sizes()
         found = [_view(one, sizes.get(one.id, 0)) for one in await decisions.segments()]
         return {"items": found}
 
-    @router.get("/names", responses=example({"band": "text", "purchases": "number"}))
+    @app.get(
+        "/v1/segments/names",
+        dependencies=rights,
+        responses=example({"band": "text", "purchases": "number"}),
+    )
     async def names() -> dict[str, str]:
         """Lists the names that a rule may use, with their types."""
         return dict(sorted(NAMES.items()))
 
-    @router.get("/{segment_id}")
+    @app.get("/v1/segments/{segment_id}", dependencies=rights)
     async def segment(segment_id: SegmentId) -> SegmentView:
         """Returns the newest version of a segment."""
         found = await decisions.segment(segment_id)
@@ -118,7 +119,11 @@ def _add_reads(router: APIRouter, lists: ClassificationQueries, decisions: Decis
             raise HTTPException(404, f"no segment {segment_id!r}")
         return _view(found, (await decisions.sizes()).get(segment_id, 0))
 
-    @router.get("/{segment_id}/customers")
+
+def _add_members(
+    app: FastAPI, lists: ClassificationQueries, decisions: Decisions, rights: list[Any]
+) -> None:
+    @app.get("/v1/segments/{segment_id}/customers", dependencies=rights)
     async def customers(
         segment_id: SegmentId, cursor: Cursor = None, limit: Limit = 50
     ) -> ClassificationPage:
@@ -134,15 +139,17 @@ def _add_reads(router: APIRouter, lists: ClassificationQueries, decisions: Decis
         )
 
 
-def _add_decisions(router: APIRouter, decisions: Decisions, clock: Clock) -> None:
-    @router.put("/{segment_id}")
+def _add_decisions(app: FastAPI, decisions: Decisions, clock: Clock, rights: list[Any]) -> None:
+    @app.put("/v1/segments/{segment_id}", dependencies=rights)
+    @audits("kept", SEGMENT)
     async def save(segment_id: NewId, given: SegmentIn) -> SegmentView:
         """Defines or changes a segment: give the `version` that you have read."""
         runnable(given.expression)
         definition = _definition(segment_id, given, clock.now())
         return _view(await decisions.save_segment(definition, given.version), None)
 
-    @router.delete("/{segment_id}")
+    @app.delete("/v1/segments/{segment_id}", dependencies=rights)
+    @audits("kept", SEGMENT)
     async def retire(segment_id: SegmentId) -> SegmentView:
         """Retires a segment: its members leave it at their next assessment, without messages."""
         retired = await decisions.retire_segment(segment_id, clock.now())

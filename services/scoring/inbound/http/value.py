@@ -1,6 +1,7 @@
 """HTTP API of value: lists to act on, classifications, grades set by hand, the policy.
 
-Reading requires `customers:read`; an operator's decisions require `admin`.
+Reading requires `customers:read`; the policy's decisions require `policy:write`, grades set by hand
+`segments:write`, and who may write one may read it.
 """
 
 from dataclasses import asdict
@@ -8,18 +9,20 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
 import msgspec
-from fastapi import APIRouter, Body, Depends, FastAPI, HTTPException, Path, Response
+from fastapi import Body, Depends, FastAPI, HTTPException, Path, Response
 from pydantic import BaseModel, Field
 
 from services.scoring.core.signs.detectors import codes_of
 from services.scoring.core.value import policy as policies
 from services.scoring.core.value.quality import MEANINGS
+from services.scoring.store.audited import GRADE, VALUE_POLICY
 from services.scoring.store.classification_queries import After, ClassificationQueries
 from services.scoring.store.definitions import Decisions
 from services.scoring.store.identity_queries import IdentityQueries
 from shared.contracts.events import ID_LENGTH_MAX
 from shared.contracts.risk import Grade
 from shared.http.access import Tokens, require
+from shared.http.declared import audits
 from shared.http.fields import Instant
 from shared.http.paging import Cursor, Limit, encoded, number, of_cursor
 from shared.kernel.errors import Invalid
@@ -198,30 +201,47 @@ def add_value_routes(
     clock: Clock,
 ) -> None:
     """Adds `/v1/lists/...`, `/v1/standings/...`, `/v1/grades/...` and `/v1/value/...`."""
-    reads = APIRouter(prefix="/v1", dependencies=[Depends(require(tokens, "customers:read"))])
-    decides = APIRouter(prefix="/v1", dependencies=[Depends(require(tokens, "admin"))])
-    _add_reads(reads, lists, decisions, identity)
-    _add_decisions(decides, decisions, identity, clock)
-    app.include_router(reads)
-    app.include_router(decides)
+    _add_lists(app, lists, [Depends(require(tokens, "customers:read"))])
+    _add_grades(app, lists, decisions, identity, tokens, clock)
+    _add_policy(app, decisions, tokens, clock)
 
 
-def _add_reads(
-    router: APIRouter, lists: ClassificationQueries, decisions: Decisions, identity: IdentityQueries
-) -> None:
-    @router.get("/lists/potential-high-value")
+def _add_lists(app: FastAPI, lists: ClassificationQueries, reads: list[Any]) -> None:
+    @app.get("/v1/lists/potential-high-value", dependencies=reads)
     async def potential(cursor: Cursor = None, limit: Limit = 50) -> ClassificationPage:
         """Lists potential high-value customers: not VIP, greatest expected future value first."""
         rows = await lists.potential(_after(cursor), limit + 1)
         return _page(rows, limit, "worth")
 
-    @router.get("/lists/win-back")
+    @app.get("/v1/lists/win-back", dependencies=reads)
     async def win_back(cursor: Cursor = None, limit: Limit = 50) -> ClassificationPage:
         """Lists churned customers with their cause of leaving, greatest net spend first."""
         rows = [_with_cause(row) for row in await lists.win_back(_after(cursor), limit + 1)]
         return _page(rows, limit, "net_spent")
 
-    @router.get("/standings/{customer_id:path}")
+    @app.get("/v1/value/counts", dependencies=reads, responses=example(COUNTS))
+    async def counts() -> dict[str, dict[str, int]]:
+        """Counts customers by grade, tier, behaviour, lifecycle, RFM cell and quality flag."""
+        return await lists.counts()
+
+    @app.get("/v1/value/quality-flags", dependencies=reads, responses=example(MEANINGS))
+    async def flags() -> dict[str, str]:
+        """Returns the meaning of each quality flag."""
+        return MEANINGS
+
+
+def _add_grades(
+    app: FastAPI,
+    lists: ClassificationQueries,
+    decisions: Decisions,
+    identity: IdentityQueries,
+    tokens: Tokens,
+    clock: Clock,
+) -> None:
+    reads = [Depends(require(tokens, "customers:read", "segments:write"))]
+    writes = [Depends(require(tokens, "segments:write"))]
+
+    @app.get("/v1/standings/{customer_id:path}", dependencies=reads)
     async def standing(customer_id: CustomerId) -> ClassificationDetail:
         """Returns a customer's classification and its history."""
         primary = await identity.primary(customer_id)
@@ -234,43 +254,8 @@ def _add_reads(
             set_grades=await decisions.set_grades(primary),
         )
 
-    @router.get("/value/counts", responses=example(COUNTS))
-    async def counts() -> dict[str, dict[str, int]]:
-        """Counts customers by grade, tier, behaviour, lifecycle, RFM cell and quality flag."""
-        return await lists.counts()
-
-    @router.get("/value/quality-flags", responses=example(MEANINGS))
-    async def flags() -> dict[str, str]:
-        """Returns the meaning of each quality flag."""
-        return MEANINGS
-
-    @router.get("/value/policy", responses=example(POLICY))
-    async def policy() -> dict[str, Any]:
-        """Returns the policy in force (the defaults where none was saved) and its versions."""
-        versions = await decisions.policies()
-        current = policies.stored(versions[0].policy) if versions else policies.ValuePolicy()
-        kept = [asdict(v) | {"policy": msgspec.json.decode(v.policy)} for v in versions]
-        return {"in_force": msgspec.to_builtins(current), "versions": kept}
-
-
-def _with_cause(row: dict[str, Any]) -> dict[str, Any]:
-    signs = codes_of(row.pop("signs") or 0)
-    return {**row, "signs": signs, "leading_reason": next(iter(signs), None)}
-
-
-def _add_decisions(
-    router: APIRouter, decisions: Decisions, identity: IdentityQueries, clock: Clock
-) -> None:
-    @router.put("/value/policy", responses=example({"version": 2}))
-    async def save(given: Annotated[PolicyIn, Body()]) -> dict[str, int]:
-        """Puts new thresholds in force without a redeploy; omitted ones have their defaults.
-
-        The next assessment of each customer uses them; all are assessed within minutes."""
-        policy = policies.parse(msgspec.json.encode(given.policy))
-        text = msgspec.json.encode(policy).decode()
-        return {"version": await decisions.save_policy(text, given.reason, clock.now())}
-
-    @router.put("/grades/{customer_id:path}", status_code=204)
+    @app.put("/v1/grades/{customer_id:path}", dependencies=writes, status_code=204)
+    @audits("personal", GRADE)
     async def set_grade(customer_id: CustomerId, given: SetGrade) -> Response:
         """Sets a customer's grade by hand until it expires."""
         now = clock.now()
@@ -280,12 +265,41 @@ def _add_decisions(
         await decisions.set_grade(customer, given.grade, given.reason, now, given.expires_at)
         return Response(status_code=204)
 
-    @router.delete("/grades/{customer_id:path}", status_code=204)
+    @app.delete("/v1/grades/{customer_id:path}", dependencies=writes, status_code=204)
+    @audits("personal", GRADE)
     async def end_grade(customer_id: CustomerId) -> Response:
         """Ends a grade set by hand: the rules decide again."""
         if not await decisions.end_grade(await identity.primary(customer_id), clock.now()):
             raise HTTPException(404, f"no grade of {customer_id!r} is set by hand")
         return Response(status_code=204)
+
+
+def _add_policy(app: FastAPI, decisions: Decisions, tokens: Tokens, clock: Clock) -> None:
+    reads = [Depends(require(tokens, "customers:read", "policy:write"))]
+    writes = [Depends(require(tokens, "policy:write"))]
+
+    @app.get("/v1/value/policy", dependencies=reads, responses=example(POLICY))
+    async def policy() -> dict[str, Any]:
+        """Returns the policy in force (the defaults where none was saved) and its versions."""
+        versions = await decisions.policies()
+        current = policies.stored(versions[0].policy) if versions else policies.ValuePolicy()
+        kept = [asdict(v) | {"policy": msgspec.json.decode(v.policy)} for v in versions]
+        return {"in_force": msgspec.to_builtins(current), "versions": kept}
+
+    @app.put("/v1/value/policy", dependencies=writes, responses=example({"version": 2}))
+    @audits("kept", VALUE_POLICY)
+    async def save(given: Annotated[PolicyIn, Body()]) -> dict[str, int]:
+        """Puts new thresholds in force without a redeploy; omitted ones have their defaults.
+
+        The next assessment of each customer uses them; all are assessed within minutes."""
+        policy = policies.parse(msgspec.json.encode(given.policy))
+        text = msgspec.json.encode(policy).decode()
+        return {"version": await decisions.save_policy(text, given.reason, clock.now())}
+
+
+def _with_cause(row: dict[str, Any]) -> dict[str, Any]:
+    signs = codes_of(row.pop("signs") or 0)
+    return {**row, "signs": signs, "leading_reason": next(iter(signs), None)}
 
 
 def _after(cursor: str | None) -> After | None:

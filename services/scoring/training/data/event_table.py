@@ -24,6 +24,7 @@ from services.scoring.core.features.events import (
     EventColumns,
     Kind,
 )
+from services.scoring.core.features.interaction_kinds import class_of
 from services.scoring.core.features.stable_hash import stable_hash
 from shared.kernel.arrays import Flags, Floats
 from shared.kernel.errors import Invalid
@@ -246,7 +247,7 @@ def batch_of_frame(frame: pl.DataFrame) -> EventBatch:
             else np.zeros(len(frame), dtype=np.uint64)
         ),
         cost=out["cost"].to_numpy(),
-        channel=np.zeros(len(frame), dtype=np.uint8),
+        channel=_classes(frame["event_type"], out["kind"]),
         until=out["until"].to_numpy(),
     )
     return EventBatch(frame["customer_id"].cast(pl.String).to_list(), columns)
@@ -272,6 +273,19 @@ def _numbers(frame: pl.DataFrame, kind: pl.Expr) -> dict[str, pl.Expr]:
     last = given("points_expire_on", pl.Date).dt.epoch("d").cast(pl.Float64)
     found = {"amount": money, "cost": given("points_balance"), "until": (last + 1.0) * DAY_S}
     return {name: column.fill_null(float("nan")) for name, column in found.items()}
+
+
+def _classes(words: pl.Series, kind: pl.Series) -> NDArray[np.uint8]:
+    """Return the class of each interaction by its event type; 0 for other events."""
+    found = pl.DataFrame({"word": words.cast(pl.String), "own": kind == int(Kind.INTERACTION)})
+    named = found.filter("own")["word"].unique().to_list()
+    number = {word: class_of(word) for word in named}
+    by_word = pl.col("word").replace_strict(number, default=0, return_dtype=pl.UInt8)
+    return (
+        found.select(pl.when("own").then(by_word).otherwise(0).cast(pl.UInt8))
+        .to_series()
+        .to_numpy()
+    )
 
 
 def _hashes(words: Sequence[str | None]) -> NDArray[np.uint64]:

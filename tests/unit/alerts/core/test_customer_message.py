@@ -112,6 +112,15 @@ def test_a_consent_of_the_future_is_waited_for() -> None:
         ([Subscription("email", day(0), day(0))], True),
         ([Subscription("*", day(0), None), Subscription("email", None, day(1))], False),
         ([Subscription("*", day(2), None), Subscription("email", None, day(1))], True),
+        # Another id of the customer returned, or refused: each decides for all.
+        (
+            [Subscription("email", day(0), None, "a"), Subscription("email", None, day(1), "b")],
+            True,
+        ),
+        (
+            [Subscription("email", day(0), day(1), "a"), Subscription("sms", day(2), None, "b")],
+            False,
+        ),
     ],
 )
 def test_the_newest_wish_about_a_channel_counts(found: list[Subscription], away: bool) -> None:

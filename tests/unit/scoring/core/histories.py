@@ -5,7 +5,7 @@ beside the repository.
 """
 
 import os
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from deploy.local.stack import ROOT
 from services.scoring.core.features.events import DAY_S, EventColumns, Kind
+from services.scoring.core.features.state import INTERACTION_CLASSES
 
 DATA = Path(os.environ.get("EBBWATCH_DATA") or ROOT.parent / "shared" / "data").resolve()
 REAL_SETS = ("cdnow", "completejourney", "clvtools_apparel", "online_retail_ii")
@@ -95,7 +96,7 @@ def generated(customers: int = 120, seed: int = 7) -> EventColumns:
     score[random.random(n) < 0.2] = np.nan
     until = times + random.uniform(-10, 800, n) * DAY_S
     order = random.permutation(n)
-    return columns(
+    made = columns(
         row=rows[order],
         kind=kinds[order],
         time=np.round(times, 6)[order],
@@ -108,6 +109,9 @@ def generated(customers: int = 120, seed: int = 7) -> EventColumns:
         source=random.integers(1, 4, n),
         until=np.where(np.isin(kinds, [11, 16]), until, np.nan)[order],
     )
+    word = random.integers(0, INTERACTION_CLASSES + 1, n)
+    channel = np.where(made.kind == Kind.INTERACTION, word, made.channel)
+    return replace(made, channel=channel.astype(np.uint8))
 
 
 def real(name: str) -> EventColumns | None:

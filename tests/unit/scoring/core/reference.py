@@ -13,6 +13,10 @@ from services.scoring.core.features.events import EventColumns
 from shared.kernel.arrays import Floats
 
 LIVES = (7, 30, 90, 365)
+CLASSES = (
+    "views", "carts", "favourites", "logins", "contacts", "other_interactions_1",
+    "other_interactions_2", "other_interactions_3",
+)  # fmt: skip
 WINDOWS = (7, 14, 28, 56, 91, 182, 364)
 RING_DAYS = 2_560
 VANISHED = 1e-12
@@ -227,6 +231,24 @@ def _decayed() -> str:
     return f"SELECT row, {sums}, {trends}, {levels}, {trend} FROM seen GROUP BY row"  # noqa: S608
 
 
+def _kinds() -> str:
+    sums = ", ".join(
+        f"coalesce(sum(power(2, -age / {life})) FILTER (channel = {number}), 0) AS {name}_{life}"
+        for number, name in enumerate(CLASSES, 1)
+        for life in (30, 90)
+    )
+    found = ", ".join(
+        f"{name}_30 AS {name}_decayed_30, CASE WHEN {name}_90 > {VANISHED} "
+        f"THEN ({name}_30 / 30) / ({name}_90 / 90) END AS {name}_trend_30_90"
+        for name in CLASSES
+    )
+    known = (
+        "HAVING count(*) FILTER (channel > 0) = count(*) OR max(age) FILTER (channel > 0) >= 180"
+    )
+    of = f"SELECT row, {sums} FROM seen WHERE kind = 3 GROUP BY row {known}"  # noqa: S608
+    return f"SELECT row, {found} FROM ({of})"  # noqa: S608
+
+
 def _windows() -> str:
     counts = ", ".join(
         f"count(*) FILTER (floor(now / 86400) - day <= {window}) AS purchase_days_{window}"
@@ -254,6 +276,7 @@ def reference_features(events: EventColumns, now: Floats) -> dict[str, Floats]:
             _CATEGORIES,
             _SEASON,
             _decayed(),
+            _kinds(),
             _windows(),
         ):
             lines = db.execute(query).fetchnumpy()

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from services.scoring.core.features.events import DAY_S, EventColumns, Kind
-from services.scoring.core.features.state import RING_DAYS, STATE, empty
+from services.scoring.core.features.events import DAY_S, Channel, EventColumns, Kind
+from services.scoring.core.features.state import INTERACTION_CLASSES, RING_DAYS, STATE, empty
 from tests.unit.scoring.core.histories import EPOCH_S, columns
 
 CUSTOMERS = 3
@@ -27,7 +27,7 @@ _event = st.tuples(
     st.integers(0, 3),
     st.integers(0, 20),
     st.one_of(st.just(np.nan), st.integers(0, 10**8).map(lambda cents: cents / 100)),
-    st.integers(0, 3),
+    st.integers(0, INTERACTION_CLASSES),
     st.integers(0, 2),
     st.one_of(st.just(np.nan), st.integers(0, 9_000).map(lambda day: EPOCH_S + day * DAY_S)),
 )
@@ -40,8 +40,10 @@ _NAMES = ("row", "kind", "day", "second", "amount", "score", "key", "category", 
 def _columns(events: list[tuple[float, ...]]) -> EventColumns:
     values = zip(*events, strict=True) if events else [()] * len(_NAMES)
     given = dict(zip(_NAMES, values, strict=True))
+    kind, channel = np.array(given["kind"], int), np.array(given.pop("channel"), int)
+    channel = np.where(kind == Kind.INTERACTION, channel, channel % len(Channel))
     day, second = np.array(given.pop("day"), float), np.array(given.pop("second"), float)
-    return columns(time=EPOCH_S + day * DAY_S + second, **given)
+    return columns(time=EPOCH_S + day * DAY_S + second, channel=channel, **given)
 
 
 batches = st.lists(_event, max_size=30).map(_columns)
@@ -58,6 +60,7 @@ def assert_states_equal(a: NDArray[np.void], b: NDArray[np.void]) -> None:
         "decayed",
         "points",
         "points_decayed",
+        "kinds_decayed",
         "spent",
         "refunded",
         "cost",

@@ -122,11 +122,14 @@ def test_a_model_that_cannot_be_read_ends_nothing(
             assert serving.current().method == "rule"
             assert serving.unusable is not None
             assert serving.unusable.startswith("lgbm-x: ")
+            assert serving.damaged == serving.unusable
+            assert serving.made_at is None
             assert metrics.MODEL_UNUSABLE._value.get() == 1
         registry.row = Row(model.version, artefacts.put(dumps(model)))
         await serving.refresh()
         assert serving.current().version == model.version
-        assert serving.unusable is None
+        assert serving.unusable is serving.damaged is None
+        assert serving.made_at == registry.row.created_at
 
     asyncio.run(story())
 
@@ -151,6 +154,7 @@ async def test_what_is_unusable_is_so_no_longer_after_a_rollback(
         await serving.refresh()
         assert serving.current().method == method
         assert (serving.unusable is None) is (method == "model")
+        assert serving.damaged is None, "a model of another release is not damaged"
 
 
 async def test_watching_outlives_the_database(

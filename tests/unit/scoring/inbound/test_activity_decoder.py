@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from services.scoring.core.features.events import Kind
+from services.scoring.core.features.events import Channel, Kind
+from services.scoring.core.features.interaction_kinds import class_of
 from services.scoring.inbound.activity import ActivityDecoder
 from services.scoring.ports import NOW, EventRows, PartitionBatch
 from shared.contracts import events as types
@@ -65,6 +66,17 @@ def test_every_type_has_its_kind(kind: str, word: str | None, expected: int) -> 
     rows = one(activity.event("e", "ann", day(0), kind=kind, data=ActivityData(kind=word)))
     assert rows.kind == [expected]
     assert rows.type == [kind]
+
+
+def test_an_interaction_has_the_class_of_its_kind_where_a_purchase_has_its_channel() -> None:
+    """A campaign has its own kinds, and no class."""
+    bought = one(activity.event("e", "ann", day(0), data=ActivityData(channel="store")))
+    assert bought.channel == [Channel.OFFLINE]
+    for word, expected in (("page_viewed", class_of("page_viewed")), ("coupon_redeemed", 0)):
+        data = ActivityData(kind=word)
+        assert one(
+            activity.event("e", "ann", day(0), kind=types.INTERACTION, data=data)
+        ).channel == [expected]
 
 
 def test_each_field_has_its_column() -> None:

@@ -7,7 +7,7 @@ import lightgbm
 import numpy as np
 import pytest
 
-from services.scoring.core.features.registry import feature_index
+from services.scoring.core.features.registry import FEATURES, KINDS, feature_index
 from services.scoring.core.features.state import FEATURE_SET
 from services.scoring.core.risk.odds import logit, sigmoid
 from services.scoring.model.blending import Blend
@@ -110,8 +110,34 @@ def test_features_in_another_order_are_refused_by_name() -> None:
 
 def test_a_missing_feature_is_refused() -> None:
     names = list(trained()[0].artefact.features)
-    with pytest.raises(Invalid, match="missing in the model"):
+    with pytest.raises(Invalid, match=f"feature 3 is {names[4]} in the model and {names[3]} here"):
+        loads(_changed(features=names[:3] + names[4:]))
+    with pytest.raises(Invalid, match=f"{len(names) - 1} are named"):
         loads(_changed(features=names[:-1]))
+    with pytest.raises(Invalid, match="unknown in the model and missing here"):
+        loads(_changed(features=[*names, "unknown"]))
+    with pytest.raises(Invalid, match="feature 0 is missing in the model"):
+        loads(_changed(features=[]))
+
+
+def test_a_model_of_before_the_last_features_serves_on() -> None:
+    """It reads the first columns, and explains with those alone."""
+    first = len(FEATURES) - len(KINDS)
+    names = [feature.name for feature in FEATURES[:first]]
+    booster = lightgbm.train(
+        {"verbosity": -1, "objective": "binary"},
+        lightgbm.Dataset(np.ascontiguousarray(X[:, :first]), panel().silent),
+        5,
+    )
+    old = loads(_changed(features=names, booster=booster.model_to_string()))
+    changed = X.copy()
+    changed[:, first:] += 1
+    np.testing.assert_array_equal(old.predict(X), old.predict(changed))
+    assert len(np.unique(old.predict(X))) > 1
+    found = old.explain(X)
+    assert found.shape == X.shape
+    assert not found[:, first:].any()
+    np.testing.assert_allclose(found.sum(axis=1) + old.base, old.log_odds(X), rtol=0, atol=1e-9)
 
 
 def test_trees_of_another_width_are_refused() -> None:

@@ -30,6 +30,8 @@ from tests.unit.scoring.training.event_files import HEAD, both, utc, written
         "account,DateTime,sales", "household_id,transaction_timestamp,Total Amount",
         "客户,日期,金额", "客户编号,下单时间,实付金额（元）",
         "会员号,订单时间,销售额", "会员ID,时间,总价",
+        "Kunde,Datum,Betrag", "Kundennummer,Bestelldatum,Gesamtbetrag (EUR)",
+        "KUNDEN-NR.,Rechnungsdatum,Umsatz", "Mitglieds_ID,gekauft am,Preis",
         " Customer.No ,Order-Date,Order Value (EUR)",
     ],
 )  # fmt: skip
@@ -50,7 +52,7 @@ def test_every_synonym_stands_once_for_one_column() -> None:
     for table in (STRONG, WEAK):
         for role, words in table.items():
             for word in map(plain, words.split()):
-                assert seen.setdefault(word, role) == role or word in {"price", "价格"}
+                assert seen.setdefault(word, role) == role or word in {"price", "价格", "preis"}
     assert set(STRONG) == set(ROLES)
 
 
@@ -92,6 +94,33 @@ def test_columns_named_by_hand(tmp_path: Path) -> None:
         both(path, ReadOptions(columns={"cents": "Betrag"}))
     with pytest.raises(Invalid, match="ts=Datum: the file has Kunde, Bestelldatum"):
         both(path, ReadOptions(columns={"ts": "Datum"}))
+
+
+def test_a_german_export_needs_no_option(tmp_path: Path) -> None:
+    """Semicolons, decimal commas, dates with dots; a letter and its mark may be two characters."""
+    text = (
+        "Bestellnummer;Kundennr.;Datum;Vorgangsart;Menge;Einzelpreis;Wa\u0308hrung;Warengruppe;"
+        "Artikel\n"
+        "B-1;007;15.03.2024 08:26;Bestellung;3;2,50;EUR;Tee;Assam\n"
+        "B-2;007;02.04.2024 10:00;Retoure;1;2,50;EUR;Tee;Assam\n"
+        "B-3;008;03.04.2024 10:00;Reklamation;;;;;\n"
+    )
+    found = both(written(tmp_path, text))
+    assert found.read.columns == {
+        "event_id": "Bestellnummer", "customer_id": "Kundennr.", "ts": "Datum",
+        "event_type": "Vorgangsart", "quantity": "Menge", "unit_price": "Einzelpreis",
+        "currency": "Wa\u0308hrung", "category": "Warengruppe",
+    }  # fmt: skip
+    assert found.read.unused == ["Artikel"]
+    events = found.table.events
+    assert events.kind.tolist() == [Kind.PURCHASE, Kind.REFUND, Kind.COMPLAINT_OPENED]
+    np.testing.assert_array_equal(events.amount, [7.5, 2.5, np.nan])
+    assert events.time[0] == utc(2024, 3, 15, 8, 26)
+
+
+def test_two_german_columns_of_one_meaning_are_named(tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match="'Nettobetrag' and 'Bruttobetrag' could both be it"):
+        both(written(tmp_path, "Kunde,Datum,Nettobetrag,Bruttobetrag\n7,2024-03-05,1,2\n"))
 
 
 @pytest.mark.parametrize("price", ["UnitPrice", "price", "Unit Price", "单价"])

@@ -1,0 +1,1 @@
+"""Sizing: what an installation needs, from measured figures."""

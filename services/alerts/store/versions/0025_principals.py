@@ -1,0 +1,15 @@
+"""Tokens may act for a person; the audit keeps for whom, and what is there before and after."""
+
+from shared.http import access
+from shared.postgres import audit
+
+revision = "alerts_0025"
+down_revision = "alerts_0024"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Two columns of tokens, three of the audit."""
+    access.upgrade_persons("alerts")
+    audit.upgrade_states("alerts")
