@@ -11,7 +11,7 @@ from deploy.grafana.__main__ import main
 from deploy.grafana.generate import committed, write
 from deploy.grafana.lint import findings, known
 from tests.dashboards.__main__ import check_files
-from tests.dashboards.live import Asked, asked
+from tests.dashboards.live import Asked, Source, asked
 
 KNOWN = known()
 BOARD = "ebbwatch-intake.json"
@@ -50,6 +50,26 @@ def test_every_metric_of_the_overview_is_asked_for_once_per_panel() -> None:
     queries = list(asked(committed()["ebbwatch-overview.json"]))
     assert len(queries) == len(set(queries)) > 20
     assert all(isinstance(query, Asked) and query.expr for query in queries)
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [([[[1, "0"]]], True), ([[[1, "NaN"], [2, "3"]]], True), ([[[1, "NaN"]]], False), ([], False)],
+)
+def test_only_numbers_are_data(
+    values: list[list[list[Any]]], found: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+
+    def answer(_: Source, path: str, parameters: dict[str, Any]) -> Any:
+        sent.append(f"{path}?{parameters['query']}")
+        return {"result": [{"metric": {}, "values": each} for each in values]}
+
+    monkeypatch.setattr(Source, "_get", answer)
+    source = Source("http://127.0.0.1:1", {"job": "a|b"})
+    expr = '(max(x{job=~"$job"}) or vector(0)) + rate(y[$__rate_interval])'
+    assert source.has_data(Asked("board", "panel", "A", expr, graph=True)) is found
+    assert sent == ['/query_range?(max(x{job=~"a|b"})) + rate(y[10s])']
 
 
 def _panel(board: Board, kind: str = "timeseries") -> Board:
