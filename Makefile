@@ -135,6 +135,20 @@ chaos: $(READY) $(JARS) ## Every fault on real processes, judged (PROFILE=short|
 alarms-check: $(READY) $(JARS) ## The alarm rules, and real faults under a real Prometheus (3 min; ONLY=word)
 	$(PY) -m tests.alarms $(if $(ONLY),--only "$(ONLY)")
 
+.PHONY: dashboards-check
+dashboards-check: $(READY) $(JARS) ## The dashboards: drift, our rules, every query on real services (90 s)
+	$(PY) -m tests.dashboards
+
+# 500 MB of packages that nothing else needs, so apart from everything.
+RENDER := deploy/grafana/render
+$(RENDER)/node_modules/.package-lock.json: $(RENDER)/package-lock.json
+	npm ci --ignore-scripts --silent --no-audit --no-fund --prefix $(RENDER)
+
+.PHONY: dashboards-png
+dashboards-png: $(READY) $(JARS) $(RENDER)/node_modules/.package-lock.json ## Draw the dashboards with Grafana's components (needs npm, chromium; 4 min)
+	$(PY) -m tests.dashboards --record build/dashboards.json
+	node $(RENDER)/draw.mjs build/dashboards.json build/dashboards
+
 .PHONY: hostile
 hostile: $(READY) $(JARS) ## Everything that should not come in, against the real services (PROFILE=short|long)
 	$(PY) -m tests.hostile $(if $(PROFILE),--profile $(PROFILE))
@@ -181,11 +195,13 @@ check: $(READY) ## Format, lint, types, import rules, drift of the generated fil
 	$(VENV)/bin/lint-imports
 	$(PY) -m deploy.schemas --check
 	$(PY) -m deploy.metrics --check
+	$(PY) -m deploy.grafana --check
 
 .PHONY: schemas
-schemas: $(READY) ## Write the generated files anew: JSON Schemas of the contracts, docs/metrics.md
+schemas: $(READY) ## Write the generated files anew: JSON Schemas, docs/metrics.md, dashboards
 	$(PY) -m deploy.schemas
 	$(PY) -m deploy.metrics
+	$(PY) -m deploy.grafana
 
 .PHONY: requirements
 requirements: $(READY) ## Pin the requirement files anew from the .in files (UPGRADE=1: newest versions)

@@ -83,7 +83,10 @@ class Monitoring:
 
 @contextmanager
 def monitoring(folder: Path, targets: Mapping[str, str]) -> Iterator[Monitoring]:
-    """Run both on the services at `targets` (`host:port` by job); on exit both have ended."""
+    """Run both on `targets` (`host:port` by job, those of the shipped configuration and others).
+
+    On exit both have ended.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     ports = {name: free_port() for name in ("prometheus", "alertmanager")}
@@ -129,6 +132,12 @@ def _configure(folder: Path, targets: Mapping[str, str], alerts_to: str, receive
     config["alerting"]["alertmanagers"][0]["static_configs"] = [{"targets": [alerts_to]}]
     for job in config["scrape_configs"]:
         job["static_configs"] = [{"targets": [targets[job["job_name"]]]}]
+    shipped = {job["job_name"] for job in config["scrape_configs"]}
+    config["scrape_configs"] += [
+        {"job_name": name, "static_configs": [{"targets": [address]}]}
+        for name, address in targets.items()
+        if name not in shipped
+    ]
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
     sending = yaml.safe_load(shortened((FOLDER / "alertmanager.yml").read_text()))
     for each in sending["receivers"]:

@@ -167,6 +167,17 @@ async def test_a_route_that_declares_nothing_keeps_no_content(client: httpx.Asyn
     assert await entries(client) == [("PUT /v1/new", "204", None)]
 
 
+@pytest.mark.parametrize("body", [b'{"name": "\xed\xa0\x80"}', b"\xff", b"[" * 5_000, b"1" * 9_000])
+async def test_content_that_is_no_text_is_kept_as_its_size(
+    client: httpx.AsyncClient, body: bytes
+) -> None:
+    """The entry is written before the route has read the content."""
+    headers = {"Content-Type": "application/json"}
+    assert (await client.put("/v1/things/a", content=body, headers=headers)).status_code < 500
+    ((_, _, sent),) = await entries(client)
+    assert str(sent).startswith(f"({len(body):,} bytes")
+
+
 async def test_an_entry_says_for_whom(client: httpx.AsyncClient, engine: AsyncEngine) -> None:
     """Token and person; either finds it."""
     tokens = Tokens(engine, api_token, SetClock())
