@@ -222,26 +222,16 @@ class MicroBatch:
             classify = await self._classifications.load(work, job)
             done("load")
             recorded_at = self._clock.now()
-            # PostgreSQL writes the history while Python does the arithmetic.
-            recording = asyncio.create_task(self._store.record(work, fresh, recorded_at))
-            try:
-                effects = await asyncio.to_thread(self._assessor, job, loaded, predictor, classify)
-            finally:
-                await asyncio.wait({recording})
-            await recording
+            assessing = asyncio.to_thread(self._assessor, job, loaded, predictor, classify)
+            effects = await self._recorded(work, fresh, recorded_at, assessing)
             done("assess")
-            effects.recorded_at = recorded_at
             await fold_own_states(work, self._store, job, loaded, effects, repeated)
-            effects.moves = [
-                batch.move(t.tp, t.consumed, t.progress)
-                for t in parts
-                if t.consumed or t.tp[1] in job.homes
-            ]
+            effects.moves = _moves(batch, parts, job)
             if not effects.moves:
                 self._note_look(began, sweep=sweep)
                 return ()
-            effects.messages += [m for t in parts for m in t.dead]
-            effects.messages += [*conflicts, *forwarded, *left_out.messages]
+            dead = (message for part in parts for message in part.dead)
+            effects.messages += [*dead, *conflicts, *forwarded, *left_out.messages]
             pending = await self._store.write(work, effects)
             await self._classifications.write(work, classify)
             await self._sender.forget(work)
@@ -254,6 +244,19 @@ class MicroBatch:
         done("send")
         self._observe(effects, self._clock.monotonic() - began)
         return effects.moves
+
+    async def _recorded(
+        self, work: UnitOfWork, fresh: EventRows, at: datetime, assessing: Awaitable[BatchEffects]
+    ) -> BatchEffects:
+        """Writes the history in PostgreSQL while Python does the arithmetic; returns its result."""
+        recording = asyncio.create_task(self._store.record(work, fresh, at))
+        try:
+            effects = await assessing
+        finally:
+            await asyncio.wait({recording})
+        await recording
+        effects.recorded_at = at
+        return effects
 
     def _note_look(self, began: float, *, sweep: bool) -> None:
         if sweep:
@@ -356,3 +359,9 @@ def _settle_ticks(parts: Sequence[PartitionBatch], *, more: bool) -> None:
                 part.consumed -= 1
             else:
                 part.progress[NOW] = part.now.timestamp()
+
+
+def _moves(batch: Batch, parts: Sequence[PartitionBatch], job: BatchCustomers) -> list[Move]:
+    """Returns how far the batch gets: partitions with records, and homes of its customers."""
+    concerned = (each for each in parts if each.consumed or each.tp[1] in job.homes)
+    return [batch.move(each.tp, each.consumed, each.progress) for each in concerned]
