@@ -41,7 +41,14 @@ async def publish(world: World) -> None:
         counted = world.services.counted
         return await counted("alerts", latency) > 0 and await counted("scoring", assessed) > 0
 
+    async def seen() -> bool:
+        counted, waiting = world.services.counted, ("freshness_seconds", "lag_records")
+        left = [await counted(n, f"ebbwatch_{n}_{each}") for n in NAMES for each in waiting]
+        return not any(left)
+
     await world.services.wait(handled, "the event to be handled", LIMIT_S)
+    # Lag is read from outside the consumers, each second.
+    await world.services.wait(seen, "lag and freshness to be read again", LIMIT_S)
 
 
 def check(text: str) -> None:
