@@ -214,9 +214,7 @@ class MicroBatch:
             fresh, conflicts, repeated = await self._deduplicate(work, events)
             _settle_ticks(parts, more=due.more)
             job = BatchCustomers(fresh, parts, due)
-            left_out = await self._leave_out(work, job)
-            job.leave_out(left_out.customers)
-            self._store.drop(left_out.fresh)
+            withdrawn = await self._leave_some_out(work, job)
             loaded = await self._store.load(work, job.customers, job.due_at)
             predictor = self._predictor()
             classify = await self._classifications.load(work, job)
@@ -231,7 +229,7 @@ class MicroBatch:
                 self._note_look(began, sweep=sweep)
                 return ()
             dead = (message for part in parts for message in part.dead)
-            effects.messages += [*dead, *conflicts, *forwarded, *left_out.messages]
+            effects.messages += [*dead, *conflicts, *forwarded, *withdrawn]
             pending = await self._store.write(work, effects)
             await self._classifications.write(work, classify)
             await self._sender.forget(work)
@@ -261,6 +259,14 @@ class MicroBatch:
     def _note_look(self, began: float, *, sweep: bool) -> None:
         if sweep:
             self.looked_s = began
+
+    async def _leave_some_out(self, work: UnitOfWork, job: BatchCustomers) -> Sequence[Message]:
+        """Marks the customers who do not want to be assessed; returns what to publish of them."""
+        left_out = await self._leave_out(work, job)
+        job.leave_out(left_out.customers)
+        if left_out.fresh:
+            self._store.drop(left_out.fresh)
+        return left_out.messages
 
     async def _linked(self, batch: Batch) -> tuple[EventRows, list[PartitionBatch]]:
         """Decodes a batch, up to a bounded number of statements about ids, and decides on them."""
