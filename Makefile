@@ -194,12 +194,16 @@ check: $(READY) ## Format, lint, types, import rules, drift of the generated fil
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(PY) -m deploy.schemas --check
+	$(PY) -m deploy.openapi --check
+	$(PY) -m deploy.asyncapi --check
 	$(PY) -m deploy.metrics --check
 	$(PY) -m deploy.grafana --check
 
 .PHONY: schemas
-schemas: $(READY) ## Write the generated files anew: JSON Schemas, docs/metrics.md, dashboards
+schemas: $(READY) ## Write the generated files anew: contracts, docs/metrics.md, dashboards
 	$(PY) -m deploy.schemas
+	$(PY) -m deploy.openapi
+	$(PY) -m deploy.asyncapi
 	$(PY) -m deploy.metrics
 	$(PY) -m deploy.grafana
 

@@ -8,18 +8,17 @@ the files are never edited. Ingest refuses events with faults that a schema cann
 amount below zero, a date in the far future).
 """
 
-import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
+from deploy import generated
 from services.ingest.core.accept import Event
 from shared.contracts import activity, changes, customer_message, events, risk, treatment
 
-FOLDER = Path(__file__).parents[1] / "shared" / "contracts" / "schemas"
+FOLDER = generated.CONTRACTS / "schemas"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 LEFT_OUT = {"data", "data_base64"}
 """Attributes of `Event` that depend on the type, or that ingest refuses."""
@@ -27,8 +26,8 @@ LEFT_OUT = {"data", "data_base64"}
 
 def generate() -> dict[str, str]:
     """Returns the content of every file, by its name."""
-    types: dict[str, type] = {kind: _raw_event(kind) for kind in events.DATA_BY_TYPE}
-    types |= {kind: _raw_event(kind) for kind in sorted(events.CONTROL_TYPES)}
+    types: dict[str, type] = {kind: raw_event(kind) for kind in events.DATA_BY_TYPE}
+    types |= {kind: raw_event(kind) for kind in sorted(events.CONTROL_TYPES)}
     types |= {
         "activity": activity.Activity,
         "changes": changes.CustomerChanged,
@@ -40,7 +39,7 @@ def generate() -> dict[str, str]:
     return {f"{name}.json": _text(name, shape) for name, shape in types.items()}
 
 
-def _raw_event(kind: str) -> type:
+def raw_event(kind: str) -> type:
     """Builds the type of a whole CloudEvent of one type, as upstream sends it."""
     shape = events.DATA_BY_TYPE.get(kind)
     fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
@@ -64,41 +63,12 @@ def _raw_event(kind: str) -> type:
 
 def _text(name: str, shape: type) -> str:
     schema = {"$schema": DIALECT, "$id": f"urn:ebbwatch:{name}"} | msgspec.json.schema(shape)
-    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
-
-
-def differing(folder: Path) -> list[str]:
-    """Returns names of files in `folder` that are missing, differ from the generated ones, or are
-    extra."""
-    wanted = generate()
-    found = {path.name: path.read_text("utf-8") for path in folder.glob("*.json")}
-    return sorted(name for name in wanted | found if wanted.get(name) != found.get(name))
-
-
-def write(folder: Path) -> None:
-    """Writes the files in `folder`, and removes extra ones."""
-    folder.mkdir(parents=True, exist_ok=True)
-    wanted = generate()
-    for path in folder.glob("*.json"):
-        if path.name not in wanted:
-            path.unlink()
-    for name, text in wanted.items():
-        (folder / name).write_text(text, "utf-8")
+    return generated.text_of(schema, sort=False)
 
 
 def main(argv: list[str] | None = None, folder: Path = FOLDER) -> int:
     """Writes or checks; exit status 1 on drift."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.schemas", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing, fail on drift")
-    if not parser.parse_args(argv).check:
-        write(folder)
-        return 0
-    drifted = differing(folder)
-    for name in drifted:
-        print(f"{folder / name} differs from what the types describe", file=sys.stderr)
-    if drifted:
-        print("mend: run `python -m deploy.schemas` and commit the result", file=sys.stderr)
-    return 1 if drifted else 0
+    return generated.command("deploy.schemas", __doc__, generate, folder, argv)
 
 
 if __name__ == "__main__":

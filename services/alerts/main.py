@@ -6,6 +6,7 @@ from datetime import timedelta
 from functools import partial
 
 from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts import metrics
 from services.alerts.components import Alerts
@@ -105,6 +106,13 @@ def _application(
     add_crm_callbacks(app, alerts.crm_callbacks(connectors))
     app.measure()
     return app
+
+
+def documented(engine: AsyncEngine) -> FastAPI:
+    """Build the HTTP application for its OpenAPI document: it reads no settings, never connects."""
+    alerts = Alerts(AlertsSettings.model_construct(), KafkaSettings.model_construct(), engine)
+    connectors = alerts.connectors(alerts.http())
+    return _application(alerts, connectors, alerts.endpoint_admin(), Audit(engine, SCHEMA))
 
 
 def _consumers(alerts: Alerts) -> dict[str, FencedConsumer]:

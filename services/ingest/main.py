@@ -268,6 +268,17 @@ def _application(
     return app, loops
 
 
+def documented(engine: AsyncEngine) -> FastAPI:
+    """Builds the HTTP application for its OpenAPI document: reads no settings, never connects."""
+    settings, clock = IngestSettings.model_construct(), SystemClock()
+    outlet = Producer(KafkaSettings.model_construct(), "ingest")
+    mappings = UseMappings(Mappings(engine), settings.raw_topics, clock, metrics.mappings_in_force)
+    rates, sources = RateTable(settings.reporting_currency), SourceMappings(mappings, {})
+    keep = _keep(settings, outlet, clock)
+    parts = _parts(settings, engine, outlet, rates, keep, sources, clock)
+    return _application(settings, engine, outlet, Health(clock), parts)[0]
+
+
 def _dependencies(
     settings: IngestSettings,
     kafka: KafkaSettings,

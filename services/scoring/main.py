@@ -158,6 +158,12 @@ def _application(
     return app, loops
 
 
+def documented(engine: AsyncEngine) -> FastAPI:
+    """Builds the HTTP application for its OpenAPI document: reads no settings, never connects."""
+    clock = SystemClock()
+    return _application(ScoringSettings.model_construct(), engine, Health(clock), clock)[0]
+
+
 def _dependencies(
     settings: ScoringSettings,
     kafka: KafkaSettings,

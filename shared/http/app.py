@@ -15,6 +15,7 @@ from shared.http.measured import Measured
 from shared.observability.service_metrics import ServiceMetrics
 from shared.runtime.health import Health
 from shared.runtime.settings import HttpSettings
+from shared.runtime.version import VERSION
 
 disable_created_metrics()  # type: ignore[no-untyped-call] # prometheus-client is partly typed
 
@@ -32,7 +33,9 @@ class App(FastAPI):
 
     def __init__(self, title: str, limits: Limits, metrics: ServiceMetrics | None) -> None:
         # A redirect to a path without its last slash would go to any host that the sender named.
-        super().__init__(title=title, docs_url=None, redoc_url=None, redirect_slashes=False)
+        super().__init__(
+            title=title, version=VERSION, docs_url=None, redoc_url=None, redirect_slashes=False
+        )
         borders = Borders(super().__call__, limits)
         self._measured = None if metrics is None else Measured(borders, metrics)
         self._outermost: ASGIApp = self._measured or borders

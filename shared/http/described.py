@@ -49,6 +49,8 @@ OF_BODIES: Final = {
     "415": "This Content-Type or Content-Encoding is not taken",
 }
 WITH_BODY: Final = frozenset({"post", "put", "patch", "delete"})
+REFUSED: Final = "Refused"
+"""Begin of the names under which the refusals are kept, once for all operations."""
 GENERATED: Final = ("HTTPValidationError", "ValidationError")
 """FastAPI's own form of a 422, which is never sent."""
 
@@ -67,8 +69,13 @@ def described(document: dict[str, Any], routes: Sequence[BaseRoute] = ()) -> dic
             refusals = REFUSALS | (OF_BODIES if method in WITH_BODY else {})
             responses = operation.setdefault("responses", {})
             for status, text in refusals.items():
-                responses[status] = _beside(responses.get(status, {}), _refusal(status, text))
-    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+                responses[status] = _beside(responses.get(status, {}), status, text)
+    components = document.setdefault("components", {})
+    components["responses"] = {
+        f"{REFUSED}{status}": _refusal(status, text)
+        for status, text in (REFUSALS | OF_BODIES).items()
+    }
+    schemas = components.setdefault("schemas", {})
     for name in GENERATED:
         schemas.pop(name, None)
     schemas["Problem"] = PROBLEM
@@ -92,15 +99,16 @@ def _declare(operation: dict[str, Any], route: APIRoute) -> None:
     operation["description"] = f"{operation.get('description', '')}\n\n{line}".strip()
 
 
-def _beside(own: dict[str, Any], refusal: dict[str, Any]) -> dict[str, Any]:
-    """Merges a refusal with a route's own answer of the same status, if it has one."""
+def _beside(own: dict[str, Any], status: str, text: str) -> dict[str, Any]:
+    """Merges a refusal with a route's own answer of the same status; alone it is a reference."""
     content = {
         media: shown
         for media, shown in own.get("content", {}).items()
         if not any(name in str(shown) for name in GENERATED)
     }
     if not content:
-        return refusal
+        return {"$ref": f"#/components/responses/{REFUSED}{status}"}
+    refusal = _refusal(status, text)
     described = f"{own.get('description', '')}. {refusal['description']}"
     return {
         **refusal,

@@ -317,7 +317,10 @@ async def test_the_document_lists_every_refusal(app: FastAPI) -> None:
             wanted |= {"408", "413", "415"} if method == "post" else set()
             assert wanted <= operation["responses"].keys()
             for status in wanted:
-                assert list(operation["responses"][status]["content"]) == [PROBLEM_JSON]
+                refusal = f"#/components/responses/Refused{status}"
+                assert operation["responses"][status] == {"$ref": refusal}
+    for refusal in document["components"]["responses"].values():
+        assert list(refusal["content"]) == [PROBLEM_JSON]
     assert "HTTPValidationError" not in json.dumps(document)
 
 
