@@ -73,14 +73,14 @@ def _with_two_ids(arena: ChaosEnvironment) -> None:
     for happening in happenings:
         while happening.time >= day(today + 1):
             today += 1
-            _tick(log, arena.place.partitions, today)
+            tick(log, arena.place.partitions, today)
         customer = happening.customer
         came_with = source.choice((customer, _second(customer)))
-        _append(log, arena.place.partitions, came_with, _under(happening, came_with))
+        append(log, arena.place.partitions, came_with, _under(happening, came_with))
         left[customer] -= 1
         if left[customer] == link_at[customer]:
-            _append(log, arena.place.partitions, customer, _link(happening))
-    _tick(log, arena.place.partitions, DAYS + 1)
+            append(log, arena.place.partitions, customer, _link(happening))
+    tick(log, arena.place.partitions, DAYS + 1)
     arena.story = Story(happenings, log, {})
 
 
@@ -100,12 +100,12 @@ def _link(after: Happening) -> bytes:
     return activity.event(f"link-{customer}", customer, after.time, kind=events.IDENTITY, data=data)
 
 
-def _append(log: MemoryLog, partitions: int, customer: str, value: bytes) -> None:
+def append(log: MemoryLog, partitions: int, customer: str, value: bytes) -> None:
     (home,) = partitions_of([customer.encode()], partitions)
     log.append(home, value, key=customer.encode())
 
 
-def _tick(log: MemoryLog, partitions: int, today: int) -> None:
+def tick(log: MemoryLog, partitions: int, today: int) -> None:
     for partition in range(partitions):
         log.append(partition, activity.tick(day(today)))
 
