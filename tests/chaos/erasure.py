@@ -1,7 +1,6 @@
 """Faults while persons are forgotten: what is deleted stays deleted, and all else stays."""
 
 import random
-import time
 from collections import Counter
 from datetime import UTC, datetime
 
@@ -10,6 +9,7 @@ from shared.contracts import events
 from tests.chaos.environment import DAYS, ChaosEnvironment, Story
 from tests.chaos.identity import append, tick
 from tests.chaos.report import Found
+from tests.chaos.workers import kill_at_random
 from tests.fakes import activity
 from tests.fakes.activity import day
 from tests.fakes.generated_history import Happening
@@ -20,16 +20,7 @@ from tests.fakes.scoring_worker import TOPIC
 async def killed(arena: ChaosEnvironment) -> Found:
     """kill -9 at random moments of a log in which every second customer asks to be forgotten."""
     _with_erasures(arena)
-    source = random.Random(arena.times)  # noqa: S311 (repeatable on purpose)
-    await arena.place.send(arena.story.log)
-    for number in range(arena.times):
-        worker = await arena.start(GROUP=f"g{arena.place.mark}-{number}")
-        await arena.reached((number + source.random()) / (arena.times + 1))
-        await arena.count()
-        await worker.kill()
-    since = time.monotonic()
-    await arena.start(GROUP=f"g{arena.place.mark}-end")
-    await arena.recovered(since)
+    await kill_at_random(arena)
     await arena.finished()
     # Stored events go later, in housekeeping.
     while await CustomerErasure(arena.place.engine).delete_events(datetime.now(UTC)):

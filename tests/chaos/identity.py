@@ -3,7 +3,6 @@
 import asyncio
 import random
 import signal
-import time
 from collections import Counter
 
 from services.scoring.core.features.state import from_bytes
@@ -14,6 +13,7 @@ from shared.kafka.partitions import partitions_of
 from tests.chaos.environment import DAYS, LIMIT_S, ChaosEnvironment, Story
 from tests.chaos.judge import equal
 from tests.chaos.report import Found
+from tests.chaos.workers import kill_at_random
 from tests.fakes import activity
 from tests.fakes.activity import day
 from tests.fakes.generated_history import Happening, states
@@ -28,16 +28,7 @@ LINKED_AFTER = 0.5
 async def killed(arena: ChaosEnvironment) -> Found:
     """kill -9 at random moments of a log in which every customer has two ids that are linked."""
     _with_two_ids(arena)
-    source = random.Random(arena.times)  # noqa: S311 (repeatable on purpose)
-    await arena.place.send(arena.story.log)
-    for number in range(arena.times):
-        worker = await arena.start(GROUP=f"g{arena.place.mark}-{number}")
-        await arena.reached((number + source.random()) / (arena.times + 1))
-        await arena.count()
-        await worker.kill()
-    since = time.monotonic()
-    await arena.start(GROUP=f"g{arena.place.mark}-end")
-    await arena.recovered(since)
+    await kill_at_random(arena)
     return await _judged(arena)
 
 
