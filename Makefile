@@ -111,8 +111,9 @@ coverage: ## Every test, with the lines and branches of services and shared that
 
 .PHONY: unit
 unit: $(READY) ## The tests that need neither broker nor database, nor whole public histories (90 s)
-	$(PYTEST) $(BY_FILE) -m "not public_sets" $(WITHOUT_SLOW) \
-		tests/unit tests/property tests/fuzz tests/contract tests/architecture
+	@# By test: nearly all are short, and few share a fixture that costs.
+	$(PYTEST) --dist worksteal -m "not public_sets" \
+		tests/unit tests/property tests/contract tests/architecture
 
 .PHONY: test-training
 test-training: $(READY) ## The tests that train models (1 min)

@@ -3,7 +3,18 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from tests.chaos import broker, clock, disk, identity, intake, postgres, soak, topics, workers
+from tests.chaos import (
+    broker,
+    clock,
+    disk,
+    erasure,
+    identity,
+    intake,
+    postgres,
+    soak,
+    topics,
+    workers,
+)
 from tests.chaos.environment import (
     PARTITIONS,
     ChaosEnvironment,
@@ -41,6 +52,7 @@ FAULTS = (
     Fault("rebalance storm", workers.storm, 2, kafka=True),
     Fault("killed while ids become one customer", identity.killed, 2),
     Fault("merge during take-over", identity.taken_over, 2, kafka=True),
+    Fault("killed while customers are forgotten", erasure.killed, 2),
     Fault("PostgreSQL down at take-over", postgres.away_at_take_over),
     Fault("PostgreSQL killed", postgres.killed, 1),
     Fault("PostgreSQL sessions ended", postgres.sessions_ended, 2),

@@ -3,7 +3,6 @@
 import asyncio
 import random
 import signal
-import time
 from collections import Counter
 
 from services.scoring.core.features.state import from_bytes
@@ -14,6 +13,7 @@ from shared.kafka.partitions import partitions_of
 from tests.chaos.environment import DAYS, LIMIT_S, ChaosEnvironment, Story
 from tests.chaos.judge import equal
 from tests.chaos.report import Found
+from tests.chaos.workers import kill_at_random
 from tests.fakes import activity
 from tests.fakes.activity import day
 from tests.fakes.generated_history import Happening, states
@@ -28,16 +28,7 @@ LINKED_AFTER = 0.5
 async def killed(arena: ChaosEnvironment) -> Found:
     """kill -9 at random moments of a log in which every customer has two ids that are linked."""
     _with_two_ids(arena)
-    source = random.Random(arena.times)  # noqa: S311 (repeatable on purpose)
-    await arena.place.send(arena.story.log)
-    for number in range(arena.times):
-        worker = await arena.start(GROUP=f"g{arena.place.mark}-{number}")
-        await arena.reached((number + source.random()) / (arena.times + 1))
-        await arena.count()
-        await worker.kill()
-    since = time.monotonic()
-    await arena.start(GROUP=f"g{arena.place.mark}-end")
-    await arena.recovered(since)
+    await kill_at_random(arena)
     return await _judged(arena)
 
 
@@ -73,14 +64,14 @@ def _with_two_ids(arena: ChaosEnvironment) -> None:
     for happening in happenings:
         while happening.time >= day(today + 1):
             today += 1
-            _tick(log, arena.place.partitions, today)
+            tick(log, arena.place.partitions, today)
         customer = happening.customer
         came_with = source.choice((customer, _second(customer)))
-        _append(log, arena.place.partitions, came_with, _under(happening, came_with))
+        append(log, arena.place.partitions, came_with, _under(happening, came_with))
         left[customer] -= 1
         if left[customer] == link_at[customer]:
-            _append(log, arena.place.partitions, customer, _link(happening))
-    _tick(log, arena.place.partitions, DAYS + 1)
+            append(log, arena.place.partitions, customer, _link(happening))
+    tick(log, arena.place.partitions, DAYS + 1)
     arena.story = Story(happenings, log, {})
 
 
@@ -100,12 +91,12 @@ def _link(after: Happening) -> bytes:
     return activity.event(f"link-{customer}", customer, after.time, kind=events.IDENTITY, data=data)
 
 
-def _append(log: MemoryLog, partitions: int, customer: str, value: bytes) -> None:
+def append(log: MemoryLog, partitions: int, customer: str, value: bytes) -> None:
     (home,) = partitions_of([customer.encode()], partitions)
     log.append(home, value, key=customer.encode())
 
 
-def _tick(log: MemoryLog, partitions: int, today: int) -> None:
+def tick(log: MemoryLog, partitions: int, today: int) -> None:
     for partition in range(partitions):
         log.append(partition, activity.tick(day(today)))
 

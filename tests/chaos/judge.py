@@ -92,7 +92,9 @@ async def _judge_states(
 ) -> None:
     stored = {r["customer_id"]: r["state"] for r in await table(place.engine, "customer_state")}
     wanted = states(list(happenings))
-    for customer in wanted.keys() - stored.keys():
+    for customer in sorted(stored.keys() - wanted.keys()):
+        found.wrong.append(f"a state of {customer}, of whom there is no event")
+    for customer in sorted(wanted.keys() - stored.keys()):
         found.wrong.append(f"no state of {customer}")
     for customer in sorted(stored.keys() & wanted.keys()):
         is_, ought = from_bytes([stored[customer]]), wanted[customer]

@@ -18,8 +18,8 @@ its row."""
 CRASH_POINTS = ("in_copy", "before_fence", "before_commit", "after_commit", "after_send")
 
 
-async def killed(arena: ChaosEnvironment) -> Found:
-    """kill -9 at random moments.
+async def kill_at_random(arena: ChaosEnvironment) -> None:
+    """Send the story, and kill -9 at random moments; leaves a worker that has recovered.
 
     Each start joins a group of another name, since a group waits ten seconds for a dead member; the
     ledger decides the owner of a partition anyway.
@@ -32,10 +32,14 @@ async def killed(arena: ChaosEnvironment) -> Found:
         await asyncio.sleep(source.uniform(0, 0.03))
         await arena.count()
         await worker.kill()
-        since = time.monotonic()
-        if number == arena.times - 1:
-            await arena.start(GROUP=f"g{arena.place.mark}-end")
-            await arena.recovered(since)
+    since = time.monotonic()
+    await arena.start(GROUP=f"g{arena.place.mark}-end")
+    await arena.recovered(since)
+
+
+async def killed(arena: ChaosEnvironment) -> Found:
+    """kill -9 at random moments."""
+    await kill_at_random(arena)
     await arena.finished()
     return await arena.judged()
 

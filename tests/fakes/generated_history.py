@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from services.scoring.core.features.events import EventColumns, Kind
 from services.scoring.core.features.fold import fold
+from services.scoring.core.features.interaction_kinds import class_of
 from services.scoring.core.features.stable_hash import stable_hash
 from services.scoring.core.features.state import empty, from_bytes
 from shared.contracts import events as types
@@ -111,11 +112,15 @@ def states(happenings: list[Happening]) -> dict[str, NDArray[np.void]]:
         score=np.array([math.nan if (s := h.data.score) is None else s for h in seen]),
         key=np.array([stable_hash(SOURCE, h.name) for h in seen], np.uint64),
         category=np.zeros(len(seen), np.uint64),
-        channel=np.zeros(len(seen), np.uint8),
+        channel=np.array([_class(h) for h in seen], np.uint8),
         source=np.full(len(seen), stable_hash(SOURCE), np.uint64),
     )
     folded = fold(empty(len(row)), columns)
     return {name: folded[n : n + 1] for name, n in row.items()}
+
+
+def _class(happening: Happening) -> int:
+    return class_of(happening.data.kind or "") if happening.kind == Kind.INTERACTION else 0
 
 
 def numbers(happenings: Sequence[Happening]) -> dict[str, NDArray[np.float64]]:
