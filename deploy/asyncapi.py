@@ -142,7 +142,7 @@ CHANNELS: Final = (
     Channel(
         topics.DEAD_LETTER,
         "Records that could not be accepted, with the reason. Repeated: the same "
-        f"`{headers.DEAD_ORIGIN}` and `{headers.DEAD_STAGE}`.",
+        f"`{headers.DEAD_ORIGIN}`.",
         (
             Sent(
                 "deadLetter",
@@ -209,7 +209,7 @@ def document() -> dict[str, Any]:
     found, schemas = msgspec.json.schema_components(
         shapes, ref_template="#/components/schemas/{name}"
     )
-    payloads = dict(zip(shapes, found, strict=True))
+    payloads: dict[type | None, Any] = dict(zip(shapes, found, strict=True))
     return {
         "asyncapi": "3.0.0",
         "id": "urn:ebbwatch",

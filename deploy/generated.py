@@ -22,7 +22,7 @@ def differing(folder: Path, wanted: Mapping[str, str]) -> list[str]:
     """Returns names of files in `folder` that are missing, differ from the wanted ones, or are
     extra."""
     found = {path.name: path.read_text("utf-8") for path in folder.glob("*.json")}
-    return sorted(name for name in wanted | found if wanted.get(name) != found.get(name))
+    return sorted(name for name in {*wanted, *found} if wanted.get(name) != found.get(name))
 
 
 def write(folder: Path, wanted: Mapping[str, str]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import schemathesis
 
 from deploy.openapi import FOLDER, SERVICES
 from shared.runtime.version import VERSION
@@ -50,8 +51,9 @@ def test_the_committed_files_are_current_wherever_they_are_made() -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_document_holds_together(service: str) -> None:
-    """References lead somewhere, operations have names of their own and say who may use them."""
+    """It is OpenAPI 3.1; references lead somewhere; an operation has a name and says who may."""
     document = _document(service)
+    schemathesis.openapi.from_dict(document).validate()
     assert document["info"]["title"] == f"Ebbwatch {service}"
     assert document["info"]["version"] == VERSION
     for reference in set(_references(document)):
