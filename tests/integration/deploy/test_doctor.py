@@ -182,7 +182,7 @@ async def _plant(place: Installation) -> None:
     activity, treatment = place.topic(ACTIVITY), place.topic(TREATMENT)
     producer = AIOKafkaProducer(**place.stack.kafka.settings.client_kwargs("test"))
     await producer.start()
-    sent_ms = int((NOW - 0.7 * RETENTION).timestamp() * 1000)
+    sent_ms = int((datetime.now(UTC) - 0.7 * RETENTION).timestamp() * 1000)
     await producer.send_and_wait(activity, b"x", partition=0, timestamp_ms=sent_ms)
     for _ in range(3):
         await producer.send_and_wait(treatment, b"x", partition=0)
