@@ -13,4 +13,14 @@ STOP: Final = State(
     "SELECT id, stopped_at, resumed_at FROM ingest.intake_stop ORDER BY id DESC LIMIT 1"
 )
 
-COMMANDS: Final = {"mappings put": MAPPINGS, "intake resume": STOP}
+PARTITION: Final = State(
+    "SELECT topic, partition, next_offset, status, epoch FROM ingest.partition "
+    "WHERE partition::text = $1 ORDER BY topic",
+    ("partition",),
+)
+
+COMMANDS: Final = {
+    "mappings put": MAPPINGS,
+    "intake resume": STOP,
+    "partitions resume": PARTITION,
+}

@@ -31,6 +31,13 @@ ABSENCE: Final = State(
     f"WHERE customer_id = {_PRIMARY}",
     ("customer_id", "customer"),
 )
+PROFILING: Final = State(
+    "SELECT refused_at, allowed_at FROM scoring.profiling "  # noqa: S608 (a name of ours)
+    f"WHERE customer_id = {_PRIMARY}",
+    ("customer",),
+    later=True,
+)
+"""Whether the customer may be assessed; the statement counts when scoring reads it."""
 IDS: Final = State(
     f"SELECT count(*) AS ids FROM scoring.member WHERE primary_id = {_PRIMARY}",  # noqa: S608
     ("ids", "contact"),
@@ -63,6 +70,8 @@ COMMANDS: Final = {
     "segments retire": SEGMENT,
     "absences announce": ABSENCE,
     "absences end": ABSENCE,
+    "profiling refuse": PROFILING,
+    "profiling allow": PROFILING,
     "identities link": IDS,
     "identities contact": IDS,
     "identities unlink": IDS,

@@ -98,6 +98,7 @@ STATELESS = {
     "feedback mark": "each feedback keeps its state, since when and by whom",
     "models watch": "figures of monitoring are computed now",
     "rebuild": "everything is computed again from the same events",
+    "restored": "assessments are numbered anew; no other value changes",
 }
 """Commands with nothing that an entry could keep from before and after, and why."""
 
