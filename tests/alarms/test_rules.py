@@ -11,6 +11,7 @@ from deploy.local.stack import ROOT
 from tests.alarms import rules
 from tests.alarms.__main__ import check_rules
 from tests.alarms.monitoring import missing
+from tests.consumers import running
 
 ALARMS: Final = {rule.name: rule for rule in rules.alarms()}
 SEVERITIES: Final = {"page", "ticket"}
@@ -79,9 +80,10 @@ def selected(expr: str, metrics: dict[str, set[str]]) -> Iterator[tuple[str, set
         yield from ((each, labels) for each in matching or [pattern])
 
 
-@pytest.mark.skipif(bool(missing()), reason="Prometheus and Alertmanager are not installed")
 def test_promtool_and_amtool_accept_everything() -> None:
     """Configuration, rules, and every case: each alarm fires where it must and not beside it."""
+    if missing():
+        running.missing("apt-get install prometheus prometheus-alertmanager")
     assert check_rules() == []
 
 
