@@ -1,4 +1,4 @@
-"""The dashboards as JSON, and whether the committed files are the same."""
+"""The dashboards as JSON, generated and as they are committed."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ BOARDS: Final = (
 )
 
 
-def generated() -> dict[str, str]:
+def generate() -> dict[str, str]:
     """Return the text of every dashboard by the name of its file."""
     encoded = [JSONEncoder(sort_keys=True, indent=2).encode(each.build()) for each in BOARDS]
     return {f"{json.loads(text)['uid']}.json": f"{text}\n" for text in encoded}
@@ -27,26 +27,6 @@ def generated() -> dict[str, str]:
 
 def committed(folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
     """Return every dashboard of the folder by the name of its file."""
-    return {path.name: json.loads(path.read_text("utf-8")) for path in _files(folder)}
-
-
-def write(folder: Path = FOLDER) -> None:
-    """Write every dashboard, and remove files that are none any more."""
-    wanted = generated()
-    for path in _files(folder):
-        if path.name not in wanted:
-            path.unlink()
-    for name, content in wanted.items():
-        (folder / name).write_text(content, "utf-8")
-
-
-def differing(folder: Path = FOLDER) -> list[Path]:
-    """Return the files that `write` would change, make or remove."""
-    wanted = generated()
-    there = {path.name: path.read_text("utf-8") for path in _files(folder)}
-    names = sorted(wanted.keys() | there.keys())
-    return [folder / name for name in names if wanted.get(name) != there.get(name)]
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.json"))
+    return {
+        path.name: json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))
+    }

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from deploy.demo.services import NAMES
-from deploy.grafana.generate import committed, differing
+from deploy.generated import differing
+from deploy.grafana.generate import FOLDER, committed, generate
 from deploy.grafana.lint import findings, known
 from deploy.local.stack import DATA
 from tests.alarms.faults import feeding
@@ -59,7 +60,8 @@ MAY_BE_EMPTY: Final[Mapping[tuple[str, str], str]] = {
 def check_files() -> list[str]:
     """Return what is wrong with the committed files."""
     boards = committed().values()
-    wrong = [f"{path} is not what `python -m deploy.grafana` writes" for path in differing()]
+    drifted = differing(FOLDER, generate())
+    wrong = [f"{FOLDER / name} is not what `python -m deploy.grafana` writes" for name in drifted]
     wrong += [text for board in boards for text in findings(board, known())]
     panels = {(query.board, query.panel) for board in boards for query in asked(board)}
     wrong += [f"no such panel: {each}" for each in sorted(MAY_BE_EMPTY.keys() - panels)]

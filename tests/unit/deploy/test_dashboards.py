@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from deploy.grafana.__main__ import main
-from deploy.grafana.generate import committed, write
+from deploy.grafana.generate import committed
 from deploy.grafana.lint import findings, known
 from tests.dashboards.__main__ import check_files
 from tests.dashboards.live import Asked, Source, asked
@@ -34,7 +34,7 @@ def test_there_are_six_dashboards_of_schema_42() -> None:
 
 
 def test_drift_is_found_and_mended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write(tmp_path)
+    assert main([], tmp_path) == 0
     assert main(["--check"], tmp_path) == 0
     (tmp_path / BOARD).write_text("{}")
     (tmp_path / "ebbwatch-gone.json").write_text("{}")
