@@ -51,6 +51,11 @@ class Sent(NamedTuple):
     required: tuple[str, ...] = ()
 
 
+def _camel(words: Iterable[str]) -> str:
+    first, *rest = words
+    return first + "".join(word.capitalize() for word in rest)
+
+
 class Channel(NamedTuple):
     """A topic with its messages, and the services that send or receive them."""
 
@@ -63,8 +68,7 @@ class Channel(NamedTuple):
     @property
     def name(self) -> str:
         """Name in the document: the topic's without `ebbwatch.`, as `deadLetter`."""
-        first, *rest = self.topic.name.removeprefix("ebbwatch.").split("-")
-        return first + "".join(word.capitalize() for word in rest)
+        return _camel(self.topic.name.removeprefix("ebbwatch.").split("-"))
 
 
 TRACE: Final = {headers.TRACEPARENT: "W3C trace context of what caused it"}
@@ -107,11 +111,6 @@ def _raw() -> tuple[Sent, ...]:
         )
         for kind in kinds
     )
-
-
-def _camel(words: Iterable[str]) -> str:
-    first, *rest = words
-    return first + "".join(word.capitalize() for word in rest)
 
 
 CHANNELS: Final = (

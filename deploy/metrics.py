@@ -94,10 +94,8 @@ def generate() -> str:
     """Returns the whole page."""
     parts = [INTRODUCTION]
     for name, module in SERVICES.items():
-        parts.append(
-            f"## {name}\n\n| metric | type | labels | unit | meaning |\n|---|---|---|---|---|"
-        )
-        parts[-1] += "".join(f"\n{_row(each)}" for each in declared(module)) + "\n"
+        lines = [HEAD, *map(_row, declared(module))]
+        parts.append(f"## {name}\n\n" + "\n".join(lines) + "\n")
     return "\n".join(parts)
 
 
