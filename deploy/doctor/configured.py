@@ -9,6 +9,7 @@ from pydantic_settings import SettingsConfigDict
 
 from deploy.doctor.arguments import SERVICES
 from deploy.doctor.findings import Finding, fail, ok
+from deploy.local.waiting import LOOPBACK
 from services.alerts.delivery.core.encryption_key import key_of
 from services.alerts.delivery.store.encryption import Encryption
 from services.alerts.settings import AlertsSettings
@@ -21,8 +22,6 @@ from shared.postgres.settings import PostgresSettings
 from shared.runtime.settings import HttpSettings, Settings
 
 S = TypeVar("S", bound=Settings)
-
-LOOPBACK = "127.0.0.1"
 
 
 class DoctorSettings(Settings):

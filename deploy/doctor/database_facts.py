@@ -10,8 +10,6 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import orjson
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 
 from deploy.doctor.database_judgement import (
     BUDGET_DAYS,
@@ -112,11 +110,7 @@ async def schemas(settings: PostgresSettings, names: Sequence[str]) -> list[Sche
 
 def _release(service: str) -> tuple[str, frozenset[str]]:
     """Returns the newest revision of this release and all of them."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(migrations.__file__).parent / "alembic"))
-    config.set_main_option("version_locations", str(SERVICES / service / "store" / "versions"))
-    config.set_main_option("path_separator", "newline")
-    scripts = ScriptDirectory.from_config(config)
+    scripts = migrations.scripts(SERVICES / service / "store" / "versions")
     known = frozenset(script.revision for script in scripts.walk_revisions())
     return scripts.get_current_head() or "", known
 

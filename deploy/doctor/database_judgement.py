@@ -175,9 +175,9 @@ def _replaced(row: Row, valid: Sequence[Row]) -> bool:
 def judge_endpoints(rows: Sequence[Row], keys: Collection[str], now: datetime) -> list[Finding]:
     """Judges where tasks are sent.
 
-    `rows`: id, disabled_at, disabled_reason, paused_at, failing_since, waiting (deliveries),
-    oldest (the first of them, or None) and sealed_with (ids of keys) of each endpoint that is not
-    deleted; `keys`: ids of the keys in the settings; `now`: UTC.
+    `rows`: id, disabled_at, disabled_reason, paused_at, failing_since, waiting (deliveries) and
+    sealed_with (ids of keys) of each endpoint that is not deleted; `keys`: ids of the keys in the
+    settings; `now`: UTC.
     """
     if not rows:
         return [

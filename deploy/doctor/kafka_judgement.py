@@ -177,21 +177,15 @@ def judge_lag(
         do = f"python -m services.{service} run"
         return [warn("lag", f"{service} has read nothing yet", do)]
     findings = [each for reading in readings if (each := _partition(reading)) is not None]
-    troubled = {(one.service, one.topic) for one in readings if _partition(one) is not None}
-    by_topic: dict[tuple[str, str], list[Reading]] = {}
+    by_topic: dict[str, list[Reading]] = {}
     for one in readings:
-        by_topic.setdefault((one.service, one.topic), []).append(one)
-    late = {
-        key: found
-        for key, some in by_topic.items()
-        if (found := _late(some, retention.get(key[1]))) is not None
-    }
-    findings += late.values()
-    calm = [one for key, some in by_topic.items() if key not in {*late, *troubled} for one in some]
-    if calm and not findings:
-        waiting = sum(one.behind for one in calm)
-        names = ", ".join(sorted({one.topic for one in calm}))
-        what = f"{service} reads {len(calm)} partitions of {names}: {waiting:,} records wait"
+        by_topic.setdefault(one.topic, []).append(one)
+    late = (_late(some, retention.get(topic)) for topic, some in by_topic.items())
+    findings += [each for each in late if each is not None]
+    if not findings:
+        waiting = sum(one.behind for one in readings)
+        names = ", ".join(sorted(by_topic))
+        what = f"{service} reads {len(readings)} partitions of {names}: {waiting:,} records wait"
         return [ok("lag", what)]
     return findings
 

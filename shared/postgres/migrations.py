@@ -86,11 +86,16 @@ async def wait_until_migrated(
 def _place(connection: sa.Connection, schema: str, versions: Path) -> Place:
     context = MigrationContext.configure(connection, opts={"version_table_schema": schema})
     now = set(context.get_current_heads())
-    script = ScriptDirectory.from_config(_config(versions))
+    script = scripts(versions)
     if now == set(script.get_heads()):
         return "newest"
     known = {revision.revision for revision in script.walk_revisions()}
     return "behind" if now <= known else "unknown"
+
+
+def scripts(versions: Path) -> ScriptDirectory:
+    """Return the revisions of a release, those in the folder `versions`."""
+    return ScriptDirectory.from_config(_config(versions))
 
 
 def _config(versions: Path) -> Config:
