@@ -61,6 +61,8 @@ class Bounds(NamedTuple):
 
 NONE_IS_GOOD: Final = Bounds(red=1)
 """Anything above nothing needs a person."""
+YES_OR_NO: Final = {"1": ("yes", GREEN), "0": ("NO", RED)}
+"""Words for what should be 1."""
 
 
 def number(

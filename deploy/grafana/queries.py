@@ -85,6 +85,14 @@ def each_service(
     return tuple(Query(expr(f"ebbwatch_{name}"), f"{name} {legend}".rstrip()) for name in services)
 
 
+def waiting(beginning: str) -> str:
+    """Return the records that a service has not handled, by topic; all its processes report alike.
+
+    `beginning`: of its metrics' names.
+    """
+    return f"sum by (topic) (max by (topic, partition) ({of(f'{beginning}_lag_records')}))"
+
+
 def or_zero(expr: str) -> str:
     """Return 0 where there is no series: right where series exist only while something is wrong."""
     return f"({expr}{OR_ZERO})"
@@ -97,3 +105,14 @@ def any_service(expr: Callable[[str], str]) -> str:
 
 def _by(labels: str) -> str:
     return f" by ({labels}) " if labels else ""
+
+
+MODEL_ALARMS: Final = (
+    or_zero(f"sum(max by (alarm) ({of('ebbwatch_scoring_model_alarm')}))")
+    + f" + {highest('ebbwatch_scoring_model_unusable')}"
+)
+"""Signs that the churn model is out of bounds, and whether the promoted one cannot be loaded."""
+ENDPOINTS_LEFT_ALONE: Final = or_zero(
+    f"sum(max by (endpoint) ({of('ebbwatch_alerts_breaker_open')}))"
+)
+"""Receivers to which nothing is sent now."""

@@ -1,7 +1,16 @@
 """Delivery: do tasks reach the CRMs, how fast, and what comes back."""
 
 from deploy.grafana.panels import NONE_IS_GOOD, Bounds, board, graph, number, row
-from deploy.grafana.queries import Query, highest, of, or_zero, quantile, quantiles, rate, shown
+from deploy.grafana.queries import (
+    ENDPOINTS_LEFT_ALONE,
+    Query,
+    highest,
+    or_zero,
+    quantile,
+    quantiles,
+    rate,
+    shown,
+)
 
 _DELIVERED = shown("ebbwatch_alerts_delivery_attempts_total", "", 'outcome="delivered"')
 
@@ -43,7 +52,7 @@ _NOW = (
         "Receivers to which nothing is sent now, after many failures in a row; they are tried "
         "again by themselves. Above none: ask who runs them.",
         "short",
-        Query(or_zero(f"sum(max by (endpoint) ({of('ebbwatch_alerts_breaker_open')}))")),
+        Query(ENDPOINTS_LEFT_ALONE),
         bounds=NONE_IS_GOOD,
     ),
     number(

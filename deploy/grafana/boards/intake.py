@@ -1,7 +1,7 @@
 """Intake: what comes in, what is refused, and how far ingest is behind."""
 
 from deploy.grafana.panels import NONE_IS_GOOD, Bounds, board, graph, number, row
-from deploy.grafana.queries import Query, highest, of, quantile, quantiles, rate, shown
+from deploy.grafana.queries import Query, highest, of, quantile, quantiles, rate, shown, waiting
 
 _NOW = (
     row("Does everything come in?"),
@@ -101,10 +101,7 @@ _SPEED = (
         "Records in Kafka that ingest has not handled. Worry when it rises for minutes: more "
         "comes in than ingest handles, or it stands still.",
         "short",
-        Query(
-            f"sum by (topic) (max by (topic, partition) ({of('ebbwatch_ingest_lag_records')}))",
-            "{{topic}}",
-        ),
+        Query(waiting("ebbwatch_ingest"), "{{topic}}"),
     ),
     graph(
         "Since the last commit, by topic",

@@ -2,6 +2,7 @@
 
 from deploy.grafana.panels import (
     NONE_IS_GOOD,
+    YES_OR_NO,
     Bounds,
     bars,
     board,
@@ -12,6 +13,8 @@ from deploy.grafana.panels import (
     words,
 )
 from deploy.grafana.queries import (
+    ENDPOINTS_LEFT_ALONE,
+    MODEL_ALARMS,
     Query,
     any_service,
     each_service,
@@ -24,8 +27,6 @@ from deploy.grafana.queries import (
     shown,
     total,
 )
-
-WATCHING = {"1": ("yes", "green"), "0": ("NO", "red")}
 
 WHAT_TO_DO = """\
 **Everything green, no alarm:** nothing.
@@ -49,7 +50,7 @@ _NOW = (
         "answers. Look at Servers.",
         "short",
         *each_service(lambda s: or_zero(f"min({of(f'{s}_ready')})")),
-        words=WATCHING,
+        words=YES_OR_NO,
         span=8,
     ),
     number(
@@ -138,10 +139,7 @@ _TO_DO = (
         "Signs that the churn model is out of bounds: drift, level or ranking, or a promoted "
         "model that cannot be loaded. Above none: Scoring and model.",
         "short",
-        Query(
-            or_zero(f"sum(max by (alarm) ({of('ebbwatch_scoring_model_alarm')}))")
-            + f" + {highest('ebbwatch_scoring_model_unusable')}"
-        ),
+        Query(MODEL_ALARMS),
         bounds=NONE_IS_GOOD,
     ),
     number(
@@ -149,7 +147,7 @@ _TO_DO = (
         "Receivers to which nothing is sent now, after many failures in a row. Above none: their "
         "tasks wait; Delivery shows which.",
         "short",
-        Query(or_zero(f"sum(max by (endpoint) ({of('ebbwatch_alerts_breaker_open')}))")),
+        Query(ENDPOINTS_LEFT_ALONE),
         bounds=NONE_IS_GOOD,
     ),
     rows(

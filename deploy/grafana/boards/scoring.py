@@ -2,15 +2,16 @@
 
 from deploy.grafana.panels import NONE_IS_GOOD, Bounds, board, graph, number, row, rows
 from deploy.grafana.queries import (
+    MODEL_ALARMS,
     Query,
     highest,
     hourly,
     of,
-    or_zero,
     quantile,
     quantiles,
     rate,
     total,
+    waiting,
 )
 
 _NOW = (
@@ -102,10 +103,7 @@ _WORK = (
         "Records in Kafka that scoring has not handled. Worry when it rises for minutes: add a "
         "process, or look what holds it.",
         "short",
-        Query(
-            f"sum by (topic) (max by (topic, partition) ({of('ebbwatch_scoring_lag_records')}))",
-            "{{topic}}",
-        ),
+        Query(waiting("ebbwatch_scoring"), "{{topic}}"),
     ),
     graph(
         "Flawed data in assessments",
@@ -149,10 +147,7 @@ _MODEL = (
         "Drift, level or ranking out of bounds, or a promoted model that cannot be loaded. Above "
         "none: docs/model-operations says what to do at each.",
         "short",
-        Query(
-            or_zero(f"sum(max by (alarm) ({of('ebbwatch_scoring_model_alarm')}))")
-            + f" + {highest('ebbwatch_scoring_model_unusable')}"
-        ),
+        Query(MODEL_ALARMS),
         bounds=NONE_IS_GOOD,
     ),
     graph(

@@ -1,6 +1,6 @@
 """Servers: PostgreSQL, Kafka and the processes, as the services see them."""
 
-from deploy.grafana.panels import NONE_IS_GOOD, Bounds, board, graph, number, row, rows
+from deploy.grafana.panels import NONE_IS_GOOD, YES_OR_NO, Bounds, board, graph, number, row, rows
 from deploy.grafana.queries import (
     Query,
     any_service,
@@ -12,6 +12,7 @@ from deploy.grafana.queries import (
     quantile,
     rate,
     shown,
+    waiting,
 )
 
 POSTGRES = 'check="postgres"'
@@ -26,7 +27,7 @@ _NOW = (
         "nothing is done; nothing is lost. See the runbook `database`.",
         "short",
         Query(f"min({any_service(lambda s: of(f'{s}_ready', POSTGRES))})"),
-        words={"1": ("yes", "green"), "0": ("NO", "red")},
+        words=YES_OR_NO,
     ),
     number(
         "Kafka answers",
@@ -34,7 +35,7 @@ _NOW = (
         "handed on; nothing is lost.",
         "short",
         Query(f"min({any_service(lambda s: of(f'{s}_ready', KAFKA))})"),
-        words={"1": ("yes", "green"), "0": ("NO", "red")},
+        words=YES_OR_NO,
     ),
     number(
         "Size of the database",
@@ -85,10 +86,7 @@ _KAFKA = (
         "Records in Kafka that a service has not handled. Worry when it rises for minutes: it "
         "stands still, or more comes in than it handles.",
         "short",
-        *each_service(
-            lambda s: f"sum by (topic) (max by (topic, partition) ({of(f'{s}_lag_records')}))",
-            "{{topic}}",
-        ),
+        *each_service(waiting, "{{topic}}"),
     ),
     graph(
         "Oldest record that waits, by partition",
