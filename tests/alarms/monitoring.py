@@ -8,12 +8,10 @@ intervals of scrapes and evaluations, and every time of the rules and of Alertma
 import json
 import os
 import shutil
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +21,7 @@ import yaml
 from deploy.local.process import Server, StackError
 from deploy.local.waiting import LOOPBACK, free_port, until
 from tests.alarms.rules import FOLDER, RULES, shortened
+from tests.serving import Silent, serving
 
 TOOLS: Final = ("prometheus", "promtool", "prometheus-alertmanager", "amtool")
 INTERVAL: Final = "1s"
@@ -157,7 +156,7 @@ def _ready(url: str) -> bool:
 def _receiver(notices: list[Notice]) -> Iterator[str]:
     """Take Alertmanager's notifications; yields the address to send them to."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Silent):
         def do_POST(self) -> None:
             now = time.monotonic()
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -168,14 +167,5 @@ def _receiver(notices: list[Notice]) -> Iterator[str]:
             self.send_response(204)
             self.end_headers()
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            """Print nothing."""
-
-    server = ThreadingHTTPServer((LOOPBACK, 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://{LOOPBACK}:{server.server_port}/"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with serving(Handler) as port:
+        yield f"http://{LOOPBACK}:{port}/"

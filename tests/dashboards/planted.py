@@ -3,14 +3,13 @@
 It shows that their queries find something once it is there.
 """
 
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
 
 from deploy.grafana.lint import EVERYWHERE, Known, selectors
 from deploy.local.waiting import LOOPBACK
+from tests.serving import Silent, serving
 
 JOB: Final = "planted"
 
@@ -39,21 +38,12 @@ def exposition(exprs: Iterable[str], known: Known) -> str:
 def planted(text: str) -> Iterator[str]:
     """Serve the scrape; yields `host:port`."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Silent):
         def do_GET(self) -> None:
             self.send_response(200)
             self.send_header("Content-Type", "text/plain; version=0.0.4")
             self.end_headers()
             self.wfile.write(text.encode())
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            """Print nothing."""
-
-    server = ThreadingHTTPServer((LOOPBACK, 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"{LOOPBACK}:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with serving(Handler) as port:
+        yield f"{LOOPBACK}:{port}"

@@ -1,7 +1,5 @@
 """`make up` recognises its own processes among strangers on their ports, and names the setting."""
 
-import http.server
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,29 +9,23 @@ from deploy.local import __main__ as local
 from deploy.local import services
 from deploy.local.process import StackError
 from deploy.local.stack import ROOT
-from deploy.local.waiting import LOOPBACK, free_port, until
+from deploy.local.waiting import free_port, until
+from tests.serving import Silent, serving
 
 
-class _Stranger(http.server.BaseHTTPRequestHandler):
+class _Stranger(Silent):
     """A server that answers 200 to everything."""
 
     def do_GET(self) -> None:
         self.send_response(200)
         self.end_headers()
 
-    def log_message(self, *_: object) -> None:
-        """Do nothing."""
-
 
 @pytest.fixture
 def taken() -> Iterator[int]:
     """Provide a port that another program uses."""
-    with http.server.ThreadingHTTPServer((LOOPBACK, 0), _Stranger) as stranger:
-        thread = threading.Thread(target=stranger.serve_forever, daemon=True)
-        thread.start()
-        yield stranger.server_address[1]
-        stranger.shutdown()
-        thread.join()
+    with serving(_Stranger) as port:
+        yield port
 
 
 def test_a_taken_port_is_reported_with_its_setting(taken: int, tmp_path: Path) -> None:

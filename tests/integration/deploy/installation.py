@@ -2,14 +2,12 @@
 
 import argparse
 import contextlib
-import http.server
 import io
 import json
 import os
-import threading
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, redirect_stdout
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,13 +22,13 @@ from deploy.doctor import command
 from deploy.doctor.arguments import SERVICES
 from deploy.local import topics as creating
 from deploy.local.stack import LocalStack
-from deploy.local.waiting import LOOPBACK
 from shared.contracts import topics
 from shared.contracts.topics import Topic
 from shared.http.app import SERVICE
 from shared.postgres.engine import create_engine
 from shared.postgres.migrations import migrate
 from shared.postgres.settings import PostgresSettings
+from tests.serving import Silent, serving
 
 PASSWORD = "pass-of-the-doctor"
 
@@ -154,11 +152,10 @@ async def plain_role(place: Installation) -> str:
     return f"postgresql://{name}:{PASSWORD}@{url.hostname}:{url.port}{url.path}"
 
 
-@contextmanager
-def answering(answers: Mapping[str, str], **headers: str) -> Iterator[int]:
+def answering(answers: Mapping[str, str], **headers: str) -> AbstractContextManager[int]:
     """Serve these bodies by path on a free port, with these headers (`_` for `-`)."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(Silent):
         def do_GET(self) -> None:
             body = answers.get(self.path, "").encode()
             self.send_response(200)
@@ -169,18 +166,10 @@ def answering(answers: Mapping[str, str], **headers: str) -> Iterator[int]:
             with contextlib.suppress(OSError):
                 self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
-            """Do nothing."""
-
-    with http.server.ThreadingHTTPServer((LOOPBACK, 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield server.server_address[1]
-        server.shutdown()
-        thread.join()
+    return serving(Handler)
 
 
-def service(name: str, model: str = "rule-2") -> contextlib.AbstractContextManager[int]:
+def service(name: str, model: str = "rule-2") -> AbstractContextManager[int]:
     """Serve what a service answers that is ready."""
     info = f'ebbwatch_scoring_model_info{{version="{model}"}} 1.0\n' if name == "scoring" else ""
     answers = {
