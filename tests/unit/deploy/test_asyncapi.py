@@ -25,6 +25,7 @@ from shared.contracts import activity, changes, risk, topics, treatment
 from shared.contracts.dead_letter import DeadLetter, Origin
 from shared.contracts.feature_row import NAMES, VERSION, FeatureRow
 from shared.runtime.settings import HttpSettings
+from tests.unit.deploy.references import references
 from tests.unit.ingest.events import ARRIVED_MS, event
 
 Document = dict[str, Any]
@@ -48,7 +49,7 @@ def faults(found: Document) -> Iterator[str]:
         yield "asyncapi: 3.0.0 is wanted"
     if not {"title", "version"} <= found.get("info", {}).keys():
         yield "info: title and version are required"
-    for reference in _references(found):
+    for reference in references(found):
         if _at(found, reference) is None:
             yield f"{reference} leads nowhere"
     for name, channel in found.get("channels", {}).items():
@@ -95,17 +96,6 @@ def _schema(name: str, schema: Document) -> Iterator[str]:
         yield f"{name}: {wrong.message}"
     if "prefixItems" in json.dumps(schema) or "$defs" in json.dumps(schema):
         yield f"{name}: words that draft 7 does not have"
-
-
-def _references(inside: object) -> Iterator[str]:
-    if isinstance(inside, dict):
-        if isinstance(inside.get("$ref"), str):
-            yield inside["$ref"]
-        for each in inside.values():
-            yield from _references(each)
-    elif isinstance(inside, list):
-        for each in inside:
-            yield from _references(each)
 
 
 def _at(found: Document, reference: str) -> object:

@@ -12,6 +12,7 @@ import schemathesis
 
 from deploy.openapi import FOLDER, SERVICES
 from shared.runtime.version import VERSION
+from tests.unit.deploy.references import references
 
 WAYS = {"get", "put", "post", "patch", "delete"}
 
@@ -25,17 +26,6 @@ def _operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
     for path, ways in document["paths"].items():
         for way in ways.keys() & WAYS:
             yield f"{way} {path}", ways[way]
-
-
-def _references(inside: object) -> Iterator[str]:
-    if isinstance(inside, dict):
-        if isinstance(inside.get("$ref"), str):
-            yield inside["$ref"]
-        for each in inside.values():
-            yield from _references(each)
-    elif isinstance(inside, list):
-        for each in inside:
-            yield from _references(each)
 
 
 def test_the_committed_files_are_current_wherever_they_are_made() -> None:
@@ -56,7 +46,7 @@ def test_a_document_holds_together(service: str) -> None:
     schemathesis.openapi.from_dict(document).validate()
     assert document["info"]["title"] == f"Ebbwatch {service}"
     assert document["info"]["version"] == VERSION
-    for reference in set(_references(document)):
+    for reference in set(references(document)):
         kind, name = reference.removeprefix("#/components/").split("/")
         assert name in document["components"][kind], reference
     names = [operation["operationId"] for _, operation in _operations(document)]
