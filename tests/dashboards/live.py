@@ -4,7 +4,7 @@ import math
 import re
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import httpx
@@ -88,9 +88,7 @@ class Source:
 
     def has_data(self, query: Asked) -> bool:
         """Return whether there is a number in the answer, not counting zeros for what is absent."""
-        plain = Asked(
-            query.board, query.panel, query.ref, query.expr.replace(OR_ZERO, ""), query.graph
-        )
+        plain = replace(query, expr=query.expr.replace(OR_ZERO, ""))
         return any(
             not math.isnan(float(value))
             for each in self.series(plain)
