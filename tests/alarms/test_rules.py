@@ -7,6 +7,7 @@ from typing import Final
 
 import pytest
 
+from deploy.grafana import lint
 from deploy.local.stack import ROOT
 from tests.alarms import rules
 from tests.alarms.__main__ import check_rules
@@ -15,13 +16,10 @@ from tests.consumers import running
 
 ALARMS: Final = {rule.name: rule for rule in rules.alarms()}
 SEVERITIES: Final = {"page", "ticket"}
-OF_PROMETHEUS: Final = {"up": {"job", "instance"}}
 OF_NODE_EXPORTER: Final = {
     f"node_filesystem_{which}_bytes": {"instance", "mountpoint", "fstype", "device"}
     for which in ("avail", "size")
 }
-SCRAPED: Final = {"job", "instance"}
-"""Labels that Prometheus adds to every series."""
 SELECTOR: Final = re.compile(
     r"(?P<name>\b(?:ebbwatch|node)[\w:]*|\bup\b)?(?P<labels>\{[^}]*\})|"
     r"(?P<bare>\b(?:ebbwatch|node)[\w:]*|\bup\b)"
@@ -29,27 +27,13 @@ SELECTOR: Final = re.compile(
 MATCHER: Final = re.compile(r'(\w+)(=~|!~|!=|=)"([^"]*)"')
 GROUPED: Final = re.compile(r"\b(?:by|on|ignoring|without|group_left|group_right) ?\(([^)]*)\)")
 COMMENT: Final = re.compile(r"#.*")
-METRIC: Final = re.compile(
-    r"^\| `(?P<name>\w+)` \| (?P<type>\w+) \| (?P<labels>[^|]*)\|", re.MULTILINE
-)
-SERIES: Final = ("_bucket", "_count", "_sum")
-"""Of a histogram `x`."""
 
 
 @cache
 def known() -> dict[str, set[str]]:
-    """Return the labels of each series by name: ours, Prometheus' own, and recorded ones.
-
-    Ours by docs/metrics.md, which `make check` compares with what the code declares.
-    """
-    ours: dict[str, set[str]] = {}
-    for found in METRIC.finditer((ROOT / "docs/metrics.md").read_text()):
-        labels = set(re.findall(r"`(\w+)`", found["labels"])) | SCRAPED
-        if found["type"] == "histogram":
-            ours |= {found["name"] + series: labels | {"le"} for series in SERIES}
-        else:
-            ours[found["name"]] = labels
-    metrics = OF_PROMETHEUS | OF_NODE_EXPORTER | ours
+    """Return the labels of each series by name: ours, Prometheus' own, and recorded ones."""
+    declared = lint.known().labels.items()
+    metrics = OF_NODE_EXPORTER | {name: set(labels) - {"__name__"} for name, labels in declared}
     for rule in rules.rules():
         if not rule.alarm:
             name, _ = next(selected(rule.expr, metrics))
