@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from deploy.cluster.known import variables
+from deploy.cluster.known import SERVICES, variables
 
 Service = dict[str, Any]
 
-OURS = ("ingest", "scoring", "alerts")
+SERVERS = ("kafka", "postgres")
 CAPABILITIES = {"models": {"CHOWN"}}
 """The one job that needs a capability: it gives the volume of models to the services' user."""
 ENDED = "service_completed_successfully"
@@ -24,8 +24,11 @@ def faults(composed: dict[str, Any], folder: Path) -> list[str]:
     found = [fault for name, each in services.items() for fault in _any(name, each, folder)]
     ours = {n: s for n, s in services.items() if s["image"].startswith("ebbwatch-")}
     found += [fault for name, each in ours.items() for fault in _ours(name, each)]
-    for name in OURS:
+    for name in SERVICES:
         found += _order(name, services)
+    found += [
+        f"{n} has no health check" for n in SERVERS if "healthcheck" not in services.get(n, {})
+    ]
     return found
 
 
@@ -63,9 +66,6 @@ def _order(name: str, services: dict[str, Service]) -> Iterator[str]:
         if needed.get(job, {}).get("condition") != ENDED:
             yield f"{name} does not wait until {job} has ended"
         servers = services.get(job, {}).get("depends_on", {})
-        for server in ("kafka", "postgres"):
+        for server in SERVERS:
             if servers.get(server, {}).get("condition") != HEALTHY:
                 yield f"{job} does not wait until {server} is healthy"
-    for server in ("kafka", "postgres"):
-        if "healthcheck" not in services.get(server, {}):
-            yield f"{server} has no health check"

@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def run(documents: Sequence[rules.Document]) -> None:
             (job,) = rules.of_kind(documents, "Job")
             with _played(folder / "migrate.yaml", [settings, _pod_of_job(job)]):
                 _ended("migrate-alerts")
-            pods = [_fitted(each, ports) for each in rules.of_kind(documents, "Deployment")]
+            pods = [_fitted(each) for each in rules.of_kind(documents, "Deployment")]
             with _played(folder / "services.yaml", [settings, *volumes, *pods]):
                 _see(documents, ports, crm)
 
@@ -153,9 +154,9 @@ def _pod_of_job(job: rules.Document) -> rules.Document:
     return {**pod, "spec": _with_images(template["spec"])}
 
 
-def _fitted(deployment: rules.Document, ports: Mapping[str, int]) -> rules.Document:
+def _fitted(deployment: rules.Document) -> rules.Document:
     """Returns a Deployment for the host's network: the port is a setting, and has no name."""
-    copied: rules.Document = json.loads(json.dumps(deployment))
+    copied = deepcopy(deployment)
     spec = copied["spec"]["template"]["spec"] = _with_images(copied["spec"]["template"]["spec"])
     spec["restartPolicy"] = "Never"  # Podman 4 restarts init containers that ended well, too
     for container in spec["containers"]:
@@ -167,7 +168,7 @@ def _fitted(deployment: rules.Document, ports: Mapping[str, int]) -> rules.Docum
 
 
 def _with_images(spec: rules.Document) -> rules.Document:
-    copied: rules.Document = json.loads(json.dumps(spec))
+    copied = deepcopy(spec)
     for container in (*copied.get("initContainers", ()), *copied["containers"]):
         target = container["image"].partition(":")[0].removeprefix("ebbwatch-")
         container["image"] = build.image(target)

@@ -6,13 +6,12 @@ Each rule takes the rendered documents of an overlay and returns a line for each
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from deploy.cluster.known import ANY
+from deploy.cluster.known import ANY, SERVICES
 from shared.contracts.topics import ALL
 
 Document = dict[str, Any]
 
 PROBES = {"startupProbe": "/startupz", "livenessProbe": "/livez", "readinessProbe": "/readyz"}
-SERVICES = ("ingest", "scoring", "alerts")
 LANES = {"scoring": 2}
 """Members of the consumer group in a process, where there are several."""
 SECRETS = "/etc/ebbwatch/secrets"
@@ -54,7 +53,7 @@ def pod_of(document: Document) -> Document | None:
 
 def _whole(documents: Sequence[Document]) -> Iterator[str]:
     names = {each["metadata"]["name"] for each in of_kind(documents, "Deployment")}
-    if names != set(SERVICES):
+    if names != SERVICES.keys():
         yield f"there is a Deployment for {sorted(names)} instead of {sorted(SERVICES)}"
     for kind in ("Job", "ServiceAccount", "ConfigMap", "Namespace"):
         if not of_kind(documents, kind):

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from deploy.cluster.rules import PROBES, SECRETS, SERVICES, TMP
+from deploy.cluster.known import SERVICES
+from deploy.cluster.rules import PROBES, SECRETS, TMP
 
 
 def pod(*containers: dict[str, Any]) -> dict[str, Any]:
