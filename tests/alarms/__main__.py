@@ -20,14 +20,13 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from os import environ
 from pathlib import Path
 from typing import Final
 
 from deploy.demo.services import NAMES
 from deploy.local.stack import DATA
 from tests.alarms import rules
-from tests.alarms.faults import FAULTS, Fault, feeding
+from tests.alarms.faults import FAULTS, Fault, fed_world, targets
 from tests.alarms.monitoring import Monitoring, Notice, missing, monitoring
 from tests.e2e.services_on_history import World
 
@@ -162,12 +161,9 @@ class Trial:
 
 async def live(chosen: Sequence[Fault], show: Callable[[str], None]) -> list[Outcome]:
     """Play the faults one after the other; alarms that are not due are noted as wrong."""
-    foreign = {"KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL"}
-    own = {name: value for name, value in environ.items() if name not in foreign}
     outcomes = []
-    async with World.open(DATA / "alarms", own, clock="live") as world, feeding(world):
-        targets = {f"ebbwatch-{name}": world.services.url(name)[7:] for name in NAMES}
-        with monitoring(DATA / "alarms" / "monitoring", targets) as seen:
+    async with fed_world(DATA / "alarms") as world:
+        with monitoring(DATA / "alarms" / "monitoring", targets(world)) as seen:
             trial = Trial(world, seen)
             if wrong := await trial.calm():
                 return [Outcome("none", "none", wrong=wrong)]

@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from os import environ
+from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
 
 from deploy.demo.replayer import STRUCTURED
-from deploy.demo.services import CRM
+from deploy.demo.services import CRM, NAMES
 from shared.contracts.topics import RAW
 from shared.kafka.producer import Producer, Record
 from shared.kernel.errors import Transient
@@ -74,8 +76,21 @@ class Feed:
 
 
 @asynccontextmanager
-async def feeding(world: World) -> AsyncIterator[None]:
-    """Keep events coming."""
+async def fed_world(folder: Path) -> AsyncIterator[World]:
+    """Run the services on servers of their own, on the wall clock, while events keep coming."""
+    foreign = {"KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL"}
+    own = {name: value for name, value in environ.items() if name not in foreign}
+    async with World.open(folder, own, clock="live") as world, _feeding(world):
+        yield world
+
+
+def targets(world: World) -> dict[str, str]:
+    """Return the services' `host:port` by the jobs of the shipped configuration."""
+    return {f"ebbwatch-{name}": world.services.url(name)[7:] for name in NAMES}
+
+
+@asynccontextmanager
+async def _feeding(world: World) -> AsyncIterator[None]:
     producer = Producer(world.stack.kafka.settings, "feed")
     task = asyncio.create_task(Feed(producer).run())
     try:

@@ -15,7 +15,6 @@ import json
 import sys
 import time
 from collections.abc import Mapping
-from os import environ
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,11 +23,10 @@ from deploy.generated import differing
 from deploy.grafana.generate import FOLDER, committed, generate
 from deploy.grafana.lint import findings, known
 from deploy.local.stack import DATA
-from tests.alarms.faults import feeding
+from tests.alarms.faults import fed_world, targets
 from tests.alarms.monitoring import missing, monitoring
 from tests.dashboards.live import SHOWN_S, Asked, Source, asked
 from tests.dashboards.planted import JOB, exposition, planted
-from tests.e2e.services_on_history import World
 
 DATA_S_MAX: Final = 120.0
 """Longest time until every panel shows something, in seconds: two passes of the slowest gauge."""
@@ -75,19 +73,13 @@ def empty(source: Source, queries: list[Asked]) -> list[Asked]:
 
 async def live(record: Path | None) -> list[str]:
     """Run all queries until each had data; returns what is wrong."""
-    foreign = {"KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL"}
-    own = {name: value for name, value in environ.items() if name not in foreign}
     queries = [query for board in committed().values() for query in asked(board)]
     excused = [query for query in queries if (query.board, query.panel) in MAY_BE_EMPTY]
-    async with (
-        World.open(DATA / "dashboards", own, clock="live") as world,
-        feeding(world),
-    ):
-        targets = {f"ebbwatch-{name}": world.services.url(name)[7:] for name in NAMES}
+    async with fed_world(DATA / "dashboards") as world:
         with planted(exposition((query.expr for query in excused), known())) as address:
             # What is drawn is what a reader would see, without anything planted.
             more = {} if record else {JOB: address}
-            with monitoring(DATA / "dashboards" / "monitoring", targets | more) as seen:
+            with monitoring(DATA / "dashboards" / "monitoring", targets(world) | more) as seen:
                 return await _look(seen.prometheus, queries, record)
 
 
