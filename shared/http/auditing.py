@@ -11,8 +11,9 @@ from typing import Any, Final, Protocol
 import msgspec
 import structlog
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from shared.http.answered import Answered
 from shared.http.borders import ENTITY, HOLDER
 from shared.http.declared import UNDECLARED, declared
 from shared.http.holder import Holder
@@ -60,12 +61,12 @@ class Auditing:
         except Transient:
             await _unavailable()(scope, receive, send)
             return
-        status = _Status(send)
+        answer = Answered(send, "no answer")
         try:
-            await serve(scope, receive, status)
+            await serve(scope, receive, answer)
         finally:
             try:
-                await self.entries.end(entry, change, status.outcome, self.clock.now())
+                await self.entries.end(entry, change, answer.status, self.clock.now())
             except Transient as trouble:
                 log.warning("an audit entry stays open", entry=entry, trouble=str(trouble))
 
@@ -95,19 +96,6 @@ class Auditing:
             state=what.state,
             key=None if what.state is None else what.state.key(values, fields),
         )
-
-
-class _Status:
-    """A `send` that remembers the answer's status."""
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self.outcome = "no answer"
-
-    async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.outcome = str(message["status"])
-        await self._send(message)
 
 
 def _text(name: str, *given: Mapping[str, Any]) -> str | None:

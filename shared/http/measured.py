@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from shared.http.answered import Answered
 from shared.http.route_of import route_of
 from shared.observability.service_metrics import ServiceMetrics
 from shared.runtime.clock import SystemClock
@@ -44,20 +45,13 @@ class Measured:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status = self._clock.monotonic(), "500"
-
-        async def sending(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = str(message["status"])
-            await send(message)
-
+        began, answer = self._clock.monotonic(), Answered(send, "500")
         try:
-            await self._app(scope, receive, sending)
+            await self._app(scope, receive, answer)
         finally:
             route = _template(scope)
             method = scope["method"] if scope["method"] in METHODS else OTHER
-            self._metrics.http_requests.labels(route, method, status).inc()
+            self._metrics.http_requests.labels(route, method, answer.status).inc()
             self._metrics.http_seconds.labels(route, method).observe(
                 self._clock.monotonic() - began
             )

@@ -20,6 +20,7 @@ from shared.runtime.clock import SystemClock
 log = structlog.get_logger(__name__)
 
 READING: Final = frozenset({
+    "absences show",
     "aside list",
     "assessments replay",
     "audit list",
@@ -45,7 +46,6 @@ READING: Final = frozenset({
     "mappings show",
     "messages list",
     "messages unsubscriptions",
-    "wishes",
     "models list",
     "models show",
     "owners list",
@@ -62,9 +62,9 @@ READING: Final = frozenset({
     "tasks queue",
     "tasks show",
     "tokens list",
-    "absences show",
     "try",
     "value categories",
+    "wishes",
 })  # fmt: skip
 """Commands that change nothing."""
 
