@@ -117,7 +117,7 @@ def pooled(history: EventTable) -> Predictor:
             a=prior.a,
             b=prior.b,
             customers=len(x),
-            repeats=int(pooled_model.columns(x)[0].sum()),
+            repeats=int(history(x)[0].sum()),
             labels_end=datetime.fromtimestamp(begin, UTC).isoformat(),
             data_fingerprint=history.fingerprint(begin),
         )

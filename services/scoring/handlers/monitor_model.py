@@ -21,7 +21,7 @@ from services.scoring.core.features import state as states_of
 from services.scoring.core.features.compute import FEATURES, features
 from services.scoring.core.features.contracts import Labels
 from services.scoring.core.features.events import DAY_S
-from services.scoring.core.features.registry import feature_index
+from services.scoring.core.features.registry import column
 from services.scoring.core.features.state import FEATURE_SET
 from services.scoring.core.monitoring.alarms import ALARMS, alarms
 from services.scoring.core.monitoring.drift import SCORE, Drift, drift
@@ -168,7 +168,7 @@ class MonitorModel:
         rule = self._rule(champion.horizon_days).predict(x)
         midnight = called.timestamp() % DAY_S / DAY_S
         bought, silent, known = (
-            x[:, feature_index[name]] for name in ("purchase_days", "recency_days", "tenure_days")
+            column(x, name) for name in ("purchase_days", "recency_days", "tenure_days")
         )
         return [
             CalledCustomer(
@@ -322,11 +322,11 @@ def _group_qualities(
         ("challenger", "challenger", "challenger_probability"),
         ("rule", None, "rule_probability"),
     )
-    for role, named, column in roles:
+    for role, named, score in roles:
         versions = np.array(
             ["rule" if named is None else getattr(row, named) or "" for row in rows]
         )
-        p = _column(rows, column)
+        p = _column(rows, score)
         for version in sorted(set(versions.tolist()) - {""}):
             of = versions == version
             for segment, members in groups.items():

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from services.scoring.core.features.registry import feature_index
+from services.scoring.core.features.registry import column
 from services.scoring.core.features.state import FEATURE_SET
 from services.scoring.core.features.times import moments
 from services.scoring.core.risk import horizons, publication
@@ -158,10 +158,10 @@ class WriteAssessments:
             self._publishing.seen.days[published].tolist(),
             self._publishing.seen.gap[published].tolist(),
             self._publishing.seen.own[published].tolist(),
-            x[:, feature_index["purchases"]].tolist(),
+            column(x, "purchases").tolist(),
             moments(last_purchase(x, now)),
             self._publishing.seen.silence[published].tolist(),
-            x[:, feature_index["gap_mean_days"]].tolist(),
+            column(x, "gap_mean_days").tolist(),
             _received(self._job)[self._rows[published]].tolist(),
             feature_rows(x, self._publishing.risk.lapse[published]),
             strict=True,

@@ -18,9 +18,10 @@ from services.scoring.core.features.state import FEATURE_SET
 from services.scoring.core.risk import btyd, horizons
 from services.scoring.core.risk.horizons import AS_RHYTHM, Bridge
 from services.scoring.core.risk.odds import logit, sigmoid
+from services.scoring.core.risk.rhythm import history
 from services.scoring.model.blending import Blend
 from services.scoring.model.card import ModelCard
-from services.scoring.model.pooled_model import RULES_PRIOR, columns, no_purchase_over
+from services.scoring.model.pooled_model import RULES_PRIOR, no_purchase_over
 from services.scoring.model.store import address
 from shared.contracts.risk import Method
 from shared.kernel.arrays import Floats
@@ -136,7 +137,7 @@ class ChurnModel:
         float64[n].
         """
         it = self.artefact.over
-        repeats, span, age = columns(x)
+        repeats, span, age = history(x)
         q_main = btyd.no_purchase_probability(it.rhythm, repeats, span, age, self.horizon_days)
         q = btyd.no_purchase_probability(it.rhythm, repeats, span, age, rest)
         return it.lapse.apply_or_one(p, q_main, q, rest)
@@ -151,7 +152,7 @@ class ChurnModel:
         read = np.ascontiguousarray(x[:, : len(self.artefact.features)])
         trees = self.booster.predict(read, raw_score=True, num_threads=self.threads)
         blend = self.artefact.blend
-        rhythm = self._rhythm(*columns(x)) if blend.rhythm else 0.0
+        rhythm = self._rhythm(*history(x)) if blend.rhythm else 0.0
         return blend.log_odds(np.asarray(trees, dtype=np.float64), rhythm)
 
     def explain(self, x: Floats) -> Floats:
@@ -168,7 +169,7 @@ class ChurnModel:
         shap = _contributions(self.booster, np.ascontiguousarray(x[:, :read]), self.threads)
         found[:, :read] = blend.slope * shap[:, :-1]
         if blend.rhythm:
-            repeats, span, age = columns(x)
+            repeats, span, age = history(x)
             before = self._rhythm(repeats, span, span)
             found[:, _GAP] += blend.rhythm * (before - self.newest)
             found[:, _SILENCE] += blend.rhythm * (self._rhythm(repeats, span, age) - before)

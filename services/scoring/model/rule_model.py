@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from services.scoring.core.features.contracts import Labels
-from services.scoring.core.features.registry import feature_index
+from services.scoring.core.features.registry import column
 from services.scoring.core.features.state import FEATURE_SET
 from services.scoring.core.risk import horizons
 from services.scoring.core.risk.odds import logit
@@ -71,6 +71,11 @@ class RuleModel:
         Sums to the log-odds as a model's contributions do. The texts for an owner come from
         `core.risk.reasons.rule_reasons`, which also names what the rule does not weigh.
         """
-        contributions = np.zeros_like(x)
-        contributions[:, feature_index["recency_days"]] = logit(self.predict(x))
-        return contributions
+        return in_silence(x, self.predict(x))
+
+
+def in_silence(x: Floats, p: Floats) -> Floats:
+    """Return the log-odds of p as contributions, float64[n, F], all in the silence's column."""
+    contributions = np.zeros_like(x)
+    column(contributions, "recency_days")[:] = logit(p)
+    return contributions

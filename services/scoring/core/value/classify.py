@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from services.scoring.core.features.registry import feature_index
+from services.scoring.core.features.registry import column
 from services.scoring.core.risk.lapse import LapseClock, lapses
 from services.scoring.core.risk.rhythm import Prior
 from services.scoring.core.segments.columns import Words
@@ -139,7 +139,7 @@ def assess(
     """
     policy, base, n = by.policy, by.base, len(x)
     cash = money(x)
-    prospect = np.isnan(x[:, feature_index["recency_days"]])
+    prospect = np.isnan(column(x, "recency_days"))
     with np.errstate(invalid="ignore", divide="ignore"):
         behaves = lifecycle.behaviour(lapses(x, by.lapse_clock, paused_days))
         stage, since = lifecycle.advance(
@@ -214,14 +214,14 @@ def _graded(before: Before) -> Codes:
 
 
 def _rfm(x: Floats, base: Base) -> Codes:
-    bought = x[:, feature_index["purchases"]] > 0
-    days = np.where(bought, x[:, feature_index["purchase_days"]], np.nan)
+    bought = column(x, "purchases") > 0
+    days = np.where(bought, column(x, "purchase_days"), np.nan)
     cash = money(x)
     net = np.where(cash.priced > 0, cash.net, np.nan)
     at = slice(20, 81, 20)  # the quintile edges within the grid of per cents
     return np.stack(
         [
-            rfm.descending(x[:, feature_index["recency_days"]], base.recency[at]),
+            rfm.descending(column(x, "recency_days"), base.recency[at]),
             rfm.ascending(days, base.frequency[at]),
             rfm.ascending(net, base.monetary[at]),
         ]

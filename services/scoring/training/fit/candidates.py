@@ -6,7 +6,6 @@ trees and prior that did best on later training cutoffs. Each must predict bette
 (`promotion_gate`). Nothing is promoted here. `evaluate` and the backtest learn by it too.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -16,6 +15,7 @@ import numpy as np
 
 from services.scoring.core.features.contracts import Labels
 from services.scoring.core.risk.horizons import AS_RHYTHM
+from services.scoring.core.risk.rhythm import history
 from services.scoring.model import churn_model, pooled_model, reference
 from services.scoring.model.churn_model import ChurnModel
 from services.scoring.model.loading import knows_until
@@ -221,7 +221,7 @@ def _pooled(
     table: History, end: float, horizon_days: int, now: Present, past: _Past
 ) -> Candidate | str:
     """Make the pooled prior a candidate; returns a reason where that is impossible."""
-    repeats, _, _ = pooled_model.columns(now.x)
+    repeats, _, _ = history(now.x)
     prior = now.rhythm
     customers = POOLED_CUSTOMERS_MIN if prior.k == 1.0 else REGULAR_CUSTOMERS_MIN
     if len(now.x) < customers or repeats.sum() < POOLED_REPEATS_MIN:
@@ -249,13 +249,14 @@ def _pooled(
             lapse=lapse,
         )
     )
+    rows = reference.drawn(now.x, SEED)
     return Candidate(
         model=model,
         data=data,
         decision=_judge_pooled(past),
         report=msgspec.json.encode(model.artefact).decode(),
         fingerprint=fingerprint,
-        reference=reference.dumps(*_sampled(now.x, model)),
+        reference=reference.dumps(rows, model.predict(rows)),
     )
 
 
@@ -279,9 +280,3 @@ def _unjudged(why: str) -> promotion_gate.GateDecision:
     return promotion_gate.GateDecision(
         passed=True, against=None, cutoffs=[], reasons=[why], comparisons=[]
     )
-
-
-def _sampled(x: Floats, model: PooledModel) -> Sequence[Floats]:
-    keep = np.random.default_rng(SEED).permutation(len(x))[: reference.ROWS_MAX]
-    rows = x[np.sort(keep)]
-    return rows, model.predict(rows)

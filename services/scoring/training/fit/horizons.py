@@ -16,9 +16,9 @@ from services.scoring.core.risk import btyd
 from services.scoring.core.risk.horizons import AS_RHYTHM, Bridge
 from services.scoring.core.risk.lapse import ORDINARY_SHARE, LapseClock, lapses
 from services.scoring.core.risk.odds import logit, sigmoid
+from services.scoring.core.risk.rhythm import history
 from services.scoring.model.card import HorizonCard
 from services.scoring.model.churn_model import OtherHorizons
-from services.scoring.model.pooled_model import columns as model_columns
 from services.scoring.model.pooled_model import no_purchase_over
 from services.scoring.training.data.panel import SILENT, UNKNOWN, Panel
 from services.scoring.training.fit.backtest import Backtest
@@ -91,7 +91,7 @@ def fit_lapse(
     if not known.any():
         return AS_RHYTHM, None
     x, rest, reached = rows.x[known], rest[known], rows.after[known] >= rest[known]
-    times = model_columns(x)
+    times = history(x)
     columns = (
         p[known],
         btyd.no_purchase_probability(rhythm, *times, rows.horizon_days),

@@ -13,7 +13,8 @@ from services.scoring.core.features.events import DAY_S
 from services.scoring.core.monitoring.metrics import calibration_error, log_loss, roc_auc
 from services.scoring.core.risk import btyd
 from services.scoring.core.risk.lapse import ORDINARY_SHARE, LapseClock, lapses
-from services.scoring.model.pooled_model import columns, fit_prior
+from services.scoring.core.risk.rhythm import history
+from services.scoring.model.pooled_model import fit_prior
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.ports import Predictor
 from services.scoring.training.data.event_table import EventTable
@@ -45,7 +46,7 @@ def lapse_measures(
     if min(int(reached.sum()), int((~reached).sum())) < ROWS_MIN:
         return {}
     prior = fit_prior(rows.x)
-    times = columns(rows.x[known])
+    times = history(rows.x[known])
     q = btyd.no_purchase_probability(prior, *times, rest[known])
     measures = {
         "rule": RuleModel(rows.horizon_days).lapse(rows.x[known], q, rest[known]),
