@@ -10,6 +10,7 @@ from services.scoring.core.features.columns import objects
 from services.scoring.core.features.state import empty, from_bytes, to_bytes
 from services.scoring.core.features.times import seconds_of
 from services.scoring.core.risk.bands import NO_BAND
+from services.scoring.core.value.classify import NO_SEGMENTS, NONE, Before
 from services.scoring.ports import BatchEffects, EventRows, LoadedRows, NewAssessments, Predictor
 from shared.postgres.ledger import Move
 from shared.postgres.outbox import Message
@@ -82,12 +83,21 @@ def written(
         timer=np.full(len(partition), np.nan),
         states=from_bytes([packed for _, _, packed in states]) if states else empty(0),
         due_at=due_at,
-        assessments=_columns(assessments, row) if assessments else NewAssessments.none(),
+        assessments=_columns(assessments, row) if assessments else NewAssessments.nothing(0),
         predictor=predictor,
         messages=[*messages],
         moves=[*moves],
         recorded_at=recorded_at,
     )
+
+
+def nothing_before(n: int) -> Before:
+    """Returns `n` customers without a previous classification."""
+    none = np.full(n, NONE, np.int8)
+    return Before(
+        np.zeros(n, np.bool_), none, none, none, none, np.full(n, np.nan), none,
+        np.zeros(n, np.bool_), [NO_SEGMENTS] * n, np.zeros(n, np.int64), np.zeros(n, np.int64),
+    )  # fmt: skip
 
 
 def _columns(rows: Sequence[AssessmentRow], row: dict[str, int]) -> NewAssessments:

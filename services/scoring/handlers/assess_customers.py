@@ -107,7 +107,7 @@ class Assessor:
             stored=loaded.known,
             timer=loaded.due_at,
             due_at=np.full(len(job), np.nan),
-            assessments=NewAssessments.none(),
+            assessments=NewAssessments.nothing(0),
             predictor=predictor,
             messages=[],
             moves=[],

@@ -25,6 +25,7 @@ from services.scoring.core.value.compare import (
     is_published,
 )
 from shared.contracts.changes import CustomerChanged
+from tests.fakes.scoring_rows import nothing_before
 from tests.integration.alerts.harness import AlertsHarness, rows
 from tests.unit.alerts.samples import DAY_0, day
 from tests.unit.scoring.core.histories import columns
@@ -44,7 +45,7 @@ class Scored:
     """One customer as scoring stores it; each assessment returns what has changed."""
 
     bought: list[float]
-    before: Before = field(default_factory=lambda: Before.nothing(1))
+    before: Before = field(default_factory=lambda: nothing_before(1))
     sequence: int = 0
 
     def look(self, at: float) -> list[CustomerChanged]:

@@ -78,15 +78,6 @@ class Before:
     policy_version: Ints
     """The policy version by which the stored row was made."""
 
-    @classmethod
-    def nothing(cls, n: int) -> "Before":
-        """Return `n` customers without a previous classification."""
-        none = np.full(n, NONE, np.int8)
-        return cls(
-            np.zeros(n, np.bool_), none, none, none, none, np.full(n, np.nan), none,
-            np.zeros(n, np.bool_), [NO_SEGMENTS] * n, np.zeros(n, np.int64), np.zeros(n, np.int64),
-        )  # fmt: skip
-
 
 @dataclass(frozen=True, slots=True)
 class Risk:

@@ -6,14 +6,14 @@ Only customers with a change cost a row or a message. This module never publishe
 import math
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.scoring.core.features.columns import Columns, objects
+from services.scoring.core.features.columns import EMPTY, Columns, objects
 from services.scoring.core.features.times import whole_us
 from services.scoring.core.value import grades, lifecycle, rfm
 from services.scoring.core.value.classify import (
@@ -55,7 +55,7 @@ class ClassificationColumns(Columns):
     behaviour: Codes
     lifecycle: Codes
     lifecycle_since: Floats
-    segments: NDArray[np.object_]
+    segments: NDArray[np.object_] = field(metadata={EMPTY: NO_SEGMENTS})
     """frozenset[str]."""
     rules_revision: Ints
     policy_version: Ints

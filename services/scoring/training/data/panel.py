@@ -8,7 +8,7 @@ cutoff is used only if its horizon was observed to its end.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -287,7 +287,7 @@ def join(pieces: Sequence[Piece]) -> Panel:
     for panel in panels:  # never two copies of all features at once
         x[place[done : done + len(panel)]] = panel.x
         done += len(panel)
-    others = {
+    others: dict[str, Any] = {
         name: np.concatenate([getattr(panel, name) for panel in panels])[rows]
         for name in PER_ROW
         if name not in {"x", "customer"}

@@ -27,6 +27,7 @@ from services.scoring.core.value.grades import GRADES, REGULAR, TIERS, VIP
 from services.scoring.core.value.lifecycle import behaviour
 from services.scoring.core.value.policy import Cut, ValuePolicy
 from services.scoring.training.data.event_table import DATA_ENV, EventTable, from_parquet
+from tests.fakes.scoring_rows import nothing_before
 from tests.unit.scoring.core.histories import DATA
 
 POLICY = ValuePolicy()
@@ -85,7 +86,7 @@ def look(
         by = replace(by, base=measure(x, np.zeros(n), sketch, by.policy, by.clock))
     none = np.zeros(n)
     risk = Risk(none.astype(np.int8), none, none)
-    before = before or Before.nothing(n)
+    before = before or nothing_before(n)
     said = assess(x, np.full(n, at), risk, sketch, [None] * n, before, by)
     after = replace(
         before, known=np.ones(n, np.bool_), grade=said.grade, tier=said.tier,
