@@ -1,10 +1,10 @@
 """Paging of lists: page sizes, and cursors that a client sends back unchanged."""
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from math import isfinite
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Query
 
@@ -29,10 +29,20 @@ Cursor = Annotated[str | None, Query(min_length=1, max_length=CURSOR_CHARS_MAX)]
 
 Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
 
+Row = TypeVar("Row")
+
 
 def encoded(key: str | None) -> str | None:
     """Returns the cursor after the row with `key`; None: there is no next page."""
     return None if key is None else base64.urlsafe_b64encode(key.encode()).decode()
+
+
+def page(
+    rows: Sequence[Row], limit: int, key: Callable[[Row], str]
+) -> tuple[Sequence[Row], str | None]:
+    """Returns the rows of a page, and the cursor after them where there are more than `limit`."""
+    shown = rows[:limit]
+    return shown, encoded(key(shown[-1])) if len(rows) > limit else None
 
 
 def decoded(cursor: str) -> str:

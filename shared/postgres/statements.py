@@ -1,6 +1,6 @@
 """Single statements, each a transaction of its own; raises Transient for errors that pass."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,10 +9,30 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from shared.postgres.engine import unit_of_work
 
 
+class Statements:
+    """Base of classes with statements on one engine, each a transaction of its own."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+
 async def fetch(engine: AsyncEngine, query: str, *arguments: object) -> Sequence[Any]:
     """Returns the rows of a statement, as asyncpg gives them."""
     async with unit_of_work(engine) as work:
         return await work.driver.fetch(query, *arguments)
+
+
+async def fetch_in_chunks(
+    engine: AsyncEngine, rows_max: int, query: str, *arguments: object
+) -> AsyncIterator[Sequence[Any]]:
+    """Yields the rows of a statement that reads a whole table, at most `rows_max` at once.
+
+    The transaction has no limits of time."""
+    async with unit_of_work(engine, "SET LOCAL statement_timeout = 0") as work:
+        await work.driver.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+        cursor = await work.driver.cursor(query, *arguments)
+        while rows := await cursor.fetch(rows_max):
+            yield rows
 
 
 async def fetch_value(engine: AsyncEngine, query: str, *arguments: object) -> Any:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.commands.service import command
+from services.scoring.commands.service import add
 from services.scoring.settings import ScoringSettings
 from shared.kernel.errors import Invalid
 from shared.postgres.engine import unit_of_work
@@ -18,12 +18,13 @@ and 2^63 leaves room for more restores than there will be."""
 
 def add_commands(commands: Any) -> None:
     """Adds `restored`."""
-    again = commands.add_parser(
+    add(
+        commands,
         "restored",
-        help="after PostgreSQL was restored and before the start: number assessments anew, so that "
+        _raise_revisions,
+        "after PostgreSQL was restored and before the start: number assessments anew, so that "
         "none counts as older than those published since the backup",
     )
-    again.set_defaults(command=command(_raise_revisions))
 
 
 async def _raise_revisions(_: argparse.Namespace, engine: AsyncEngine) -> int:

@@ -6,6 +6,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -36,17 +37,15 @@ from shared.postgres.engine import UnitOfWork
 from shared.postgres.outbox import Message
 
 
+@dataclass(frozen=True, slots=True)
 class ClassificationTables:
     """Loads and writes classifications.
 
     `current` returns the valuation in force (`handlers.value_policy_cache`)."""
 
-    def __init__(
-        self, store: ClassificationStore, current: Callable[[], Valuation], changes_topic: str
-    ) -> None:
-        self._store = store
-        self._current = current
-        self._topic = changes_topic
+    store: ClassificationStore
+    current: Callable[[], Valuation]
+    changes_topic: str
 
     async def load(self, work: UnitOfWork, batch: BatchCustomers) -> "ClassifyCustomers":
         """Reads the classifications of the customers that the batch may assess."""
@@ -54,13 +53,13 @@ class ClassificationTables:
         assessed, customers = np.flatnonzero(~np.isnan(batch.now)), batch.customers
         if len(assessed) < len(batch):
             customers = [customers[row] for row in assessed.tolist()]
-        found = await self._store.load(work, customers)
-        return ClassifyCustomers(batch, assessed, found, self._current(), self._topic)
+        found = await self.store.load(work, customers)
+        return ClassifyCustomers(batch, assessed, found, self.current(), self.changes_topic)
 
     async def write(self, work: UnitOfWork, classified: "ClassifyCustomers") -> None:
         """Stores rows and changes; the caller holds the fence."""
         if classified.rows is not None:
-            await self._store.write(work, classified.rows, classified.changes)
+            await self.store.write(work, classified.rows, classified.changes)
 
 
 class ClassifyCustomers:

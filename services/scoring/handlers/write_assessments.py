@@ -63,26 +63,17 @@ class PublicationSettings:
     seen: Lapses
 
 
+@dataclass(frozen=True, slots=True)
 class WriteAssessments:
     """Writes the assessments of a batch; all columns passed to it have the order of `rows`."""
 
-    def __init__(
-        self,
-        job: BatchCustomers,
-        rows: Ints,
-        loaded: LoadedRows,
-        predictor: Predictor,
-        publishing: PublicationSettings,
-        x: Floats,
-        classify: ClassifyCustomers,
-    ) -> None:
-        self._job = job
-        self._rows = rows
-        self._loaded = loaded
-        self._predictor = predictor
-        self._publishing = publishing
-        self._x = x
-        self._classify = classify
+    job: BatchCustomers
+    rows: Ints
+    loaded: LoadedRows
+    predictor: Predictor
+    publishing: PublicationSettings
+    x: Floats
+    classify: ClassifyCustomers
 
     def __call__(
         self,
@@ -99,18 +90,18 @@ class WriteAssessments:
         published, message = publish[buyers], np.full(len(buyers), None, np.object_)
         message[published] = self._messages(effects, buyers[published], new, why, onboarding)
         packed = np.empty(len(buyers), np.object_)
-        packed[:] = horizons.pack(self._publishing.days, self._publishing.by_horizon[buyers])
+        packed[:] = horizons.pack(self.publishing.days, self.publishing.by_horizon[buyers])
         effects.assessments = NewAssessments(
-            row=self._rows[buyers],
-            revision=self._loaded.revision[buyers] + 1,
+            row=self.rows[buyers],
+            revision=self.loaded.revision[buyers] + 1,
             assessed_at=new.at[buyers],
             probability=new.probability[buyers],
             band=new.band[buyers],
             look_at=next_assessments[buyers],
-            features=self._x[buyers],
+            features=self.x[buyers],
             # The signs last sent to the topic stay until the next message about the customer.
-            published_signs=np.where(publish, new.signs, self._loaded.published_signs)[buyers],
-            value_at_risk=self._publishing.risk.value[buyers],
+            published_signs=np.where(publish, new.signs, self.loaded.published_signs)[buyers],
+            value_at_risk=self.publishing.risk.value[buyers],
             published=published,
             message=message,
             horizons=packed,
@@ -129,14 +120,14 @@ class WriteAssessments:
         columns = self._columns(published, new, onboarding)
         encoded: list[bytes] = []
         for at, row, values in zip(
-            published.tolist(), self._rows[published].tolist(), columns, strict=True
+            published.tolist(), self.rows[published].tolist(), columns, strict=True
         ):
-            customer = self._job.customers[row]
+            customer = self.job.customers[row]
             risk = self._message(customer, values, at, why)
             encoded.append(ENCODER.encode(risk))
-            cause = self._job.parts[self._job.partition[row]].tp
+            cause = self.job.parts[self.job.partition[row]].tp
             effects.messages.append(
-                Message(cause, self._publishing.risk_topic, customer.encode(), encoded[-1])
+                Message(cause, self.publishing.risk_topic, customer.encode(), encoded[-1])
             )
         return encoded
 
@@ -144,26 +135,26 @@ class WriteAssessments:
         self, published: Ints, new: publication.AssessmentColumns, onboarding: Flags
     ) -> Iterator[tuple[Any, ...]]:
         """Returns the inputs of `_message` for each row, as Python values."""
-        x, now = self._x[published], new.at[published]
+        x, now = self.x[published], new.at[published]
         return zip(
             moments(now),
             new.probability[published].tolist(),
             new.band[published].tolist(),
-            (self._loaded.revision[published] + 1).tolist(),
-            self._loaded.band[published].tolist(),
+            (self.loaded.revision[published] + 1).tolist(),
+            self.loaded.band[published].tolist(),
             onboarding[published].tolist(),
-            self._publishing.by_horizon[published].tolist(),
-            self._publishing.risk.expected[published].tolist(),
-            self._publishing.risk.lapse[published].tolist(),
-            self._publishing.seen.days[published].tolist(),
-            self._publishing.seen.gap[published].tolist(),
-            self._publishing.seen.own[published].tolist(),
+            self.publishing.by_horizon[published].tolist(),
+            self.publishing.risk.expected[published].tolist(),
+            self.publishing.risk.lapse[published].tolist(),
+            self.publishing.seen.days[published].tolist(),
+            self.publishing.seen.gap[published].tolist(),
+            self.publishing.seen.own[published].tolist(),
             column(x, "purchases").tolist(),
             moments(last_purchase(x, now)),
-            self._publishing.seen.silence[published].tolist(),
+            self.publishing.seen.silence[published].tolist(),
             column(x, "gap_mean_days").tolist(),
-            _received(self._job)[self._rows[published]].tolist(),
-            feature_rows(x, self._publishing.risk.lapse[published]),
+            _received(self.job)[self.rows[published]].tolist(),
+            feature_rows(x, self.publishing.risk.lapse[published]),
             strict=True,
         )
 
@@ -184,10 +175,10 @@ class WriteAssessments:
             revision=revision,
             assessed_at=at,
             probability=probability,
-            horizon_days=self._predictor.horizon_days,
+            horizon_days=self.predictor.horizon_days,
             horizons=[
                 Within(days=days, probability=p)
-                for days, p in zip(self._publishing.days, by_horizon, strict=True)
+                for days, p in zip(self.publishing.days, by_horizon, strict=True)
             ],
             lapse=Lapse(
                 days=lapse_days, probability=lapse, usual_gap_days=usual_gap, own_rhythm=own
@@ -196,8 +187,8 @@ class WriteAssessments:
             band=BANDS[band],
             previous_band=None if previous == NO_BAND else BANDS[previous],
             onboarding=previous == NO_BAND and onboarding,
-            method=self._predictor.method,
-            model_version=self._predictor.version,
+            method=self.predictor.method,
+            model_version=self.predictor.version,
             feature_set=FEATURE_SET,
             reasons=list(why.reasons[row]),
             purchases=int(purchases),
@@ -206,8 +197,8 @@ class WriteAssessments:
             usual_gap_days=defined(gap),
             expected_value=expected,
             value_at_risk=lapse * expected,
-            currency=self._publishing.currency,
-            standing=self._classify.published(row),
+            currency=self.publishing.currency,
+            standing=self.classify.published(row),
             feature_row=feature_row,
             received_ms=received_ms,
         )

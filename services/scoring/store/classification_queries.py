@@ -4,11 +4,10 @@ from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.store.tables import customer_state, treatment
 from services.scoring.store.value_tables import segment_member, standing, standing_change
-from shared.postgres.statements import select
+from shared.postgres.statements import Statements, select
 
 CHANGES_SHOWN_MAX: Final = 200
 """Changes returned of one customer, newest first."""
@@ -24,11 +23,8 @@ After = tuple[float, str]
 """Sort value and customer id of the previous page's last row."""
 
 
-class ClassificationQueries:
+class ClassificationQueries(Statements):
     """Read-only statements on classifications."""
-
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
 
     async def members(self, segment_id: str, after: str, limit: int) -> list[dict[str, Any]]:
         """Reads the members of a segment by customer id, with the time of entry."""

@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
 from services.scoring.handlers.shadow_scoring import ShadowScore
-from shared.postgres.statements import execute, fetch
+from shared.postgres.statements import Statements, execute, fetch
 
 _ADD = """
 INSERT INTO scoring.shadow_score AS s (customer_id, version, assessed_on, assessed_at, probability,
@@ -30,7 +28,7 @@ SELECT champion, count(*) AS scores, count(DISTINCT customer_id) AS customers,
 
 
 @dataclass(frozen=True, slots=True)
-class ScoreComparison:
+class ScoreComparison(Statements):
     """How the challenger's scores differ from those of one champion."""
 
     champion: str
@@ -46,9 +44,6 @@ class ScoreComparison:
 
 class Shadows:
     """Statements on `scoring.shadow_score`."""
-
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
 
     async def add(self, rows: Sequence[ShadowScore]) -> None:
         """Stores the first scores of each customer and UTC day; stored ones stay."""

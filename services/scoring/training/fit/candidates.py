@@ -121,7 +121,9 @@ def learn(
         if invalid.field not in TOO_SHORT:
             raise
         notes.append(f"no model: {invalid.reason}")
-    past = _Past(trained, horizon_days, champion, asked.labels)
+    past = _Past(
+        None if trained is None else trained.fitted.later, horizon_days, champion, asked.labels
+    )
     candidates: list[Candidate] = []
     pooled = _pooled(table, end, horizon_days, now, past)
     if isinstance(pooled, str):
@@ -147,43 +149,37 @@ def _model(trained: Trained, past: "_Past") -> Candidate:
     )
 
 
+@dataclass(frozen=True, slots=True)
 class _Past:
     """The backtest, and what serves now as a rival in it."""
 
-    def __init__(
-        self,
-        trained: Trained | None,
-        horizon_days: int,
-        champion: ChurnModel | PooledModel | str | None,
-        labels: Labels,
-    ) -> None:
-        # The cutoffs that the blend was chosen on: two a horizon apart would show two seasons.
-        self._backtest = None if trained is None else trained.fitted.later
-        self._horizon_days = horizon_days
-        self._champion = champion
-        self._labels = labels
+    later: Backtest | None
+    """At the cutoffs that the blend was chosen on: two a horizon apart would show two seasons."""
+    horizon_days: int
+    champion: ChurnModel | PooledModel | str | None
+    labels: Labels
 
     @property
     def backtest(self) -> Backtest | None:
         """The backtest; None where no outcome has matured."""
-        past = self._backtest
+        past = self.later
         return past if past is not None and len(past.rows) else None
 
     @property
     def model_serves(self) -> bool:
         """Whether a model serves that candidates can be compared with."""
-        return isinstance(self._champion, ChurnModel) and not self._notes()
+        return isinstance(self.champion, ChurnModel) and not self._notes()
 
     def trial(self, ours: Floats, serving: promotion_gate.Serving) -> promotion_gate.GateTrial:
         """Return the comparison of a candidate's probabilities with those of what serves."""
-        if self._backtest is None:
+        if self.later is None:
             raise ValueError("without a backtest there is nothing to compare on")
-        return promotion_gate.GateTrial(self._backtest.rows, ours, serving, self._notes())
+        return promotion_gate.GateTrial(self.later.rows, ours, serving, self._notes())
 
     def rule(self) -> promotion_gate.Serving:
         """Return the rule as a rival."""
         past = self.backtest
-        p = np.empty(0) if past is None else RuleModel(self._horizon_days).predict(past.rows.x)
+        p = np.empty(0) if past is None else RuleModel(self.horizon_days).predict(past.rows.x)
         return promotion_gate.Serving(RULE, "rule", p)
 
     def serving(self) -> promotion_gate.Serving:
@@ -192,7 +188,7 @@ class _Past:
         A prior needs no labels: at each origin it is fitted to what was known there, so that it
         need not wait for outcomes after it was trained.
         """
-        past, champion = self.backtest, self._champion
+        past, champion = self.backtest, self.champion
         if past is None or champion is None or isinstance(champion, str) or self._notes():
             return self.rule()
         if isinstance(champion, PooledModel):
@@ -205,10 +201,10 @@ class _Past:
         )
 
     def _notes(self) -> list[str]:
-        champion = self._champion
+        champion = self.champion
         if isinstance(champion, str):
             return [f"{champion} cannot read this release's features: compared with {RULE}"]
-        asked = (self._horizon_days, self._labels)
+        asked = (self.horizon_days, self.labels)
         if champion is not None and (champion.horizon_days, champion.labels) != asked:
             return [
                 f"{champion.version} answers another question ({champion.horizon_days} d, "
