@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from services.scoring.core.features.columns import Columns
 from services.scoring.core.features.contracts import Labels
 from services.scoring.core.imports import under_way
-from services.scoring.core.value.compare import ClassificationColumns, ClassificationRows
+from services.scoring.core.value.classify import Before
+from services.scoring.core.value.compare import ClassificationRows
 from shared.contracts.changes import CustomerChanged
 from shared.contracts.events import Identity, Profile
 from shared.contracts.risk import Method
@@ -253,13 +254,12 @@ class PublishedAssessment:
 
 
 @dataclass(slots=True)
-class LoadedClassification(ClassificationColumns):
+class LoadedClassification(Before):
     """Stored classifications of some customers, in their order; times are NaN where none is stored.
 
-    With them come the grade override, the announced absence and the profile."""
+    With them come the grade that a person has set, whether it has expired or not, the announced
+    absence and the profile."""
 
-    override: Codes
-    """Grade set by a person."""
     override_until: Floats
     """End of that grade."""
     away_from: Floats

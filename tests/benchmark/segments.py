@@ -19,6 +19,7 @@ from services.scoring.core.segments.rules import SegmentRules, rule
 from services.scoring.core.value.affinity import Affinity
 from services.scoring.core.value.base import measure
 from services.scoring.core.value.classify import (
+    Before,
     Risk,
     Valuation,
     assess,
@@ -26,7 +27,6 @@ from services.scoring.core.value.classify import (
 from services.scoring.core.value.policy import ValuePolicy
 from shared.contracts.events import Profile
 from tests.benchmark.kernel import best, history
-from tests.fakes.scoring_rows import nothing_before
 
 CUSTOMERS = 100_000
 EVENTS = 1_000_000
@@ -53,7 +53,7 @@ def run() -> dict[str, float]:
     base = measure(x[:10_000], np.zeros(10_000), categories[:10_000], policy, LapseClock())
     valuation = Valuation(policy, 1, base, rules)
     profiles = [Profile(region=("north", "south", "east")[n % 3]) for n in range(CUSTOMERS)]
-    before = nothing_before(BATCH)
+    before = Before.nothing(BATCH)
     none = np.zeros(BATCH)
 
     def standings() -> None:

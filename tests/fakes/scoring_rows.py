@@ -10,7 +10,6 @@ from services.scoring.core.features.columns import objects
 from services.scoring.core.features.state import empty, from_bytes, to_bytes
 from services.scoring.core.features.times import seconds_of
 from services.scoring.core.risk.bands import NO_BAND
-from services.scoring.core.value.classify import NO_SEGMENTS, NONE, Before
 from services.scoring.ports import BatchEffects, EventRows, LoadedRows, NewAssessments, Predictor
 from shared.postgres.ledger import Move
 from shared.postgres.outbox import Message
@@ -89,15 +88,6 @@ def written(
         moves=[*moves],
         recorded_at=recorded_at,
     )
-
-
-def nothing_before(n: int) -> Before:
-    """Returns `n` customers without a previous classification."""
-    none = np.full(n, NONE, np.int8)
-    return Before(
-        np.zeros(n, np.bool_), none, none, none, none, np.full(n, np.nan), none,
-        np.zeros(n, np.bool_), [NO_SEGMENTS] * n, np.zeros(n, np.int64), np.zeros(n, np.int64),
-    )  # fmt: skip
 
 
 def _columns(rows: Sequence[AssessmentRow], row: dict[str, int]) -> NewAssessments:

@@ -124,8 +124,9 @@ async def _list(_: argparse.Namespace, engine: AsyncEngine) -> int:
 async def _discover(_: argparse.Namespace, engine: AsyncEngine) -> int:
     from services.scoring.training.discover_segments import discover  # noqa: PLC0415
 
-    sample, now = await sampled(ValueJobs(engine))
-    if now is None:
+    jobs = ValueJobs(engine)
+    sample, now = await sampled(jobs), await jobs.business_time()
+    if not sample or now is None:
         raise Invalid("segments", "no customer was ever folded, or an import is under way")
     x = sample.columns(now)[0]
     found = await asyncio.to_thread(discover, x)

@@ -36,7 +36,7 @@ VERSIONS_SHOWN_MAX: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SegmentDefinition(Statements):
+class SegmentDefinition:
     """Version of a segment; `Decisions.save_segment` sets the numbers of a new one."""
 
     id: str
@@ -79,7 +79,7 @@ class AnnouncedAbsence:
     announced_at: datetime
 
 
-class Decisions:
+class Decisions(Statements):
     """Statements on policies, segments, grade overrides and absences."""
 
     async def save_policy(self, policy: str, reason: str, now: datetime) -> int:

@@ -26,7 +26,7 @@ Order = Literal["value_at_risk", "customer_id"]
 
 
 @dataclass(frozen=True, slots=True)
-class CustomerFilter(Statements):
+class CustomerFilter:
     """Filter and order of a list of customers; None does not filter."""
 
     band: int | None = None
@@ -113,7 +113,7 @@ SELECT count(DISTINCT n.customer_id) FROM scoring.not_profiled n
 """
 
 
-class HistoryReader:
+class HistoryReader(Statements):
     """Read-only statements on scoring's tables."""
 
     async def customer(self, customer_id: str) -> dict[str, Any] | None:

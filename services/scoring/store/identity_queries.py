@@ -12,7 +12,7 @@ STATEMENTS_SHOWN_MAX = 100
 
 
 @dataclass(frozen=True, slots=True)
-class CustomerIdRow(Statements):
+class CustomerIdRow:
     """One id of a customer."""
 
     id: str
@@ -42,7 +42,7 @@ class StatementRow:
     """What could not be done exactly."""
 
 
-class IdentityQueries:
+class IdentityQueries(Statements):
     """Statements on identity that change nothing."""
 
     async def primary(self, customer_id: str) -> str:

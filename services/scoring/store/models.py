@@ -27,7 +27,7 @@ FALLBACK: Final = "the rule"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelRow(Statements):
+class ModelRow:
     """Registered model; `digest` is its address in the artefact store."""
 
     version: str
@@ -61,7 +61,7 @@ class Promotion:
     before_id: int | None
 
 
-class Models:
+class Models(Statements):
     """Statements on `scoring.model` and `scoring.model_promotion`."""
 
     async def register(self, row: ModelRow) -> None:

@@ -65,7 +65,7 @@ class CalledCustomer(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class MeasuredScores(Statements):
+class MeasuredScores:
     """How good the scores of a roll call were that one version made in a role."""
 
     called_on: date
@@ -84,7 +84,7 @@ class MeasuredDrift:
     drift: Drift
 
 
-class MonitoringTables:
+class MonitoringTables(Statements):
     """Statements on `roll_call`, `realised` and `drift`."""
 
     async def last_call(self) -> date | None:

@@ -28,7 +28,7 @@ SELECT champion, count(*) AS scores, count(DISTINCT customer_id) AS customers,
 
 
 @dataclass(frozen=True, slots=True)
-class ScoreComparison(Statements):
+class ScoreComparison:
     """How the challenger's scores differ from those of one champion."""
 
     champion: str
@@ -42,7 +42,7 @@ class ScoreComparison(Statements):
     """Share of scores that differ by the least difference asked for, or more."""
 
 
-class Shadows:
+class Shadows(Statements):
     """Statements on `scoring.shadow_score`."""
 
     async def add(self, rows: Sequence[ShadowScore]) -> None:

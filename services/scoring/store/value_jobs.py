@@ -51,7 +51,7 @@ SELECT s.customer_id, s.feature_set, s.state, p.profile
 
 
 @dataclass(frozen=True, slots=True)
-class StatePage(Statements):
+class StatePage:
     """Page of stored states in key order."""
 
     customers: list[str]
@@ -60,7 +60,7 @@ class StatePage(Statements):
     profiles: list[bytes | None]
 
 
-class ValueJobs:
+class ValueJobs(Statements):
     """Statements on `scoring.value_job` and on the tables that its jobs process."""
 
     async def reassess(self, customers_max: int, wall: datetime) -> int:

@@ -16,7 +16,7 @@ SELECT (SELECT coalesce(max(version), 0) FROM scoring.value_policy),
 
 
 @dataclass(frozen=True, slots=True)
-class SegmentRow(Statements):
+class SegmentRow:
     """Segment in force, as stored."""
 
     id: str
@@ -37,7 +37,7 @@ class InForce:
     segments: list[SegmentRow]
 
 
-class ValueSettings:
+class ValueSettings(Statements):
     """Implements `handlers.value_policy_cache.ValuationSource` on PostgreSQL."""
 
     async def in_force(self, known: Versions | None) -> InForce | None:

@@ -1,19 +1,19 @@
 """A customer's way through a segment by the real cores of both services: a task and its end."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.core.policy_document import read
+from services.scoring.core.features.columns import objects
 from services.scoring.core.features.compute import features
 from services.scoring.core.features.events import DAY_S, EventColumns
 from services.scoring.core.features.fold import fold
 from services.scoring.core.features.state import empty
 from services.scoring.core.segments.rules import SegmentRules, rule
 from services.scoring.core.value.classify import (
-    NONE,
     Before,
     Risk,
     Valuation,
@@ -25,7 +25,6 @@ from services.scoring.core.value.compare import (
     is_published,
 )
 from shared.contracts.changes import CustomerChanged
-from tests.fakes.scoring_rows import nothing_before
 from tests.integration.alerts.harness import AlertsHarness, rows
 from tests.unit.alerts.samples import DAY_0, day
 from tests.unit.scoring.core.histories import columns
@@ -45,7 +44,7 @@ class Scored:
     """One customer as scoring stores it; each assessment returns what has changed."""
 
     bought: list[float]
-    before: Before = field(default_factory=lambda: nothing_before(1))
+    before: Before = field(default_factory=lambda: Before.nothing(1))
     sequence: int = 0
 
     def look(self, at: float) -> list[CustomerChanged]:
@@ -59,10 +58,10 @@ class Scored:
         changes = found.changes(ChangeSubject(0, "c-1", self.sequence, day(at)), silent=False)
         self.sequence += len(changes)
         one = np.ones(1, np.int64)
-        self.before = Before(
-            np.ones(1, np.bool_), shown.grade, shown.tier, shown.behaviour, shown.lifecycle,
-            shown.lifecycle_since, np.full(1, NONE, np.int8), np.zeros(1, np.bool_),
-            found.segments, one, one,
+        self.before = replace(
+            self.before, at=now, grade=shown.grade, tier=shown.tier, behaviour=shown.behaviour,
+            lifecycle=shown.lifecycle, lifecycle_since=shown.lifecycle_since,
+            segments=objects(found.segments), rules_revision=one, policy_version=one,
         )  # fmt: skip
         return [change for change in changes if is_published(change)]
 

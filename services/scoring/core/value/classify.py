@@ -10,7 +10,9 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
+from services.scoring.core.features.columns import EMPTY, Columns
 from services.scoring.core.features.registry import column
 from services.scoring.core.risk.lapse import LapseClock, lapses
 from services.scoring.core.risk.rhythm import Prior
@@ -58,25 +60,43 @@ class Valuation:
         return replace(self.clock, prior=Prior(it.r, it.alpha, it.a, it.b))
 
 
-@dataclass(frozen=True, slots=True)
-class Before:
-    """The previous classification; every column has one row per customer."""
+@dataclass(slots=True)
+class ClassificationColumns(Columns):
+    """The part of stored classifications that the next assessment compares with.
 
-    known: Flags
+    Codes index the words of their modules, `NONE` = none; times are Unix seconds UTC.
+    """
+
+    at: Floats
+    """NaN: never classified."""
+    sequence: Ints
+    """Number of the last published change."""
     grade: Codes
     tier: Codes
     behaviour: Codes
     lifecycle: Codes
     lifecycle_since: Floats
-    """Unix seconds; NaN before the first assessment."""
-    override: Codes
-    """Grade that a person has set and that has not expired; `NONE` without one."""
-    overridden: Flags
-    """The previous grade was set by a person; once the override has ended, it is not kept."""
-    segments: Sequence[frozenset[str]]
+    segments: NDArray[np.object_] = field(metadata={EMPTY: NO_SEGMENTS})
+    """frozenset[str]."""
     rules_revision: Ints
     policy_version: Ints
-    """The policy version by which the stored row was made."""
+    worth: Floats
+    """NaN where the data do not support it."""
+    overridden: Flags
+    """The grade above was set by a person."""
+
+
+@dataclass(slots=True)
+class Before(ClassificationColumns):
+    """The previous classification."""
+
+    override: Codes
+    """Grade that a person has set and that has not expired; `NONE` without one."""
+
+    @property
+    def known(self) -> Flags:
+        """bool[n]: the customer was classified before."""
+        return ~np.isnan(self.at)
 
 
 @dataclass(frozen=True, slots=True)

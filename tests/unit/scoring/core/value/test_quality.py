@@ -12,6 +12,7 @@ from services.scoring.core.risk.lapse import LapseClock
 from services.scoring.core.value import quality
 from services.scoring.core.value.base import Base, measure
 from services.scoring.core.value.classify import (
+    Before,
     Risk,
     Valuation,
     assess,
@@ -19,7 +20,6 @@ from services.scoring.core.value.classify import (
 from services.scoring.core.value.policy import ValuePolicy
 from services.scoring.metrics import QUALITY_FLAGS
 from shared.kernel.arrays import Floats
-from tests.fakes.scoring_rows import nothing_before
 from tests.unit.scoring.core.histories import REAL_SETS, columns, real, together
 
 NOW = 366 * DAY_S
@@ -54,7 +54,7 @@ def flags_of(events: EventColumns, customers: int) -> list[tuple[str, ...]]:
     risk = Risk(np.zeros(customers, np.int8), nothing, nothing)
     found = assess(
         x, np.full(customers, NOW), risk, np.zeros((customers, 16), np.uint32),
-        [None] * customers, nothing_before(customers), Valuation(base=measured(x)),
+        [None] * customers, Before.nothing(customers), Valuation(base=measured(x)),
     )  # fmt: skip
     return found.quality
 

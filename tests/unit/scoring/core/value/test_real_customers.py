@@ -27,7 +27,6 @@ from services.scoring.core.value.grades import GRADES, REGULAR, TIERS, VIP
 from services.scoring.core.value.lifecycle import behaviour
 from services.scoring.core.value.policy import Cut, ValuePolicy
 from services.scoring.training.data.event_table import DATA_ENV, EventTable, from_parquet
-from tests.fakes.scoring_rows import nothing_before
 from tests.unit.scoring.core.histories import DATA
 
 POLICY = ValuePolicy()
@@ -86,10 +85,10 @@ def look(
         by = replace(by, base=measure(x, np.zeros(n), sketch, by.policy, by.clock))
     none = np.zeros(n)
     risk = Risk(none.astype(np.int8), none, none)
-    before = before or nothing_before(n)
+    before = before or Before.nothing(n)
     said = assess(x, np.full(n, at), risk, sketch, [None] * n, before, by)
     after = replace(
-        before, known=np.ones(n, np.bool_), grade=said.grade, tier=said.tier,
+        before, at=np.full(n, at), grade=said.grade, tier=said.tier,
         behaviour=said.behaviour, lifecycle=said.lifecycle, lifecycle_since=said.lifecycle_since,
     )  # fmt: skip
     return Look(x, said, after)
