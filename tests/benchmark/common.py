@@ -47,6 +47,7 @@ from shared.postgres.suspects import Suspects
 from shared.runtime.clock import SystemClock
 from shared.runtime.gc_tuning import spare_collector
 from shared.runtime.isolation import ItemIsolation
+from tests.fakes.scoring_worker import keep_all, leave_none_out
 
 SCALE = float(os.environ.get("EBBWATCH_BENCH_SCALE", "1"))
 """Multiplies the number of events: 0.1 gives a first idea in a tenth of the time."""
@@ -203,7 +204,7 @@ def _link(
 ) -> LinkCustomers:
     return LinkCustomers(
         transactions=BatchTransactions(engine=engine, ledger=ledger, outbox=outbox, relay=relay),
-        tables=IdentityTables(),
+        tables=IdentityTables,
         refuse=decode.dead_letter,
         clock=SystemClock(),
         risk_topic=topic,
@@ -263,6 +264,8 @@ async def scoring(
             isolation=careful,
             blameless=nothing,
             link=_link(engine, ledger, outbox, relay, decode, risk),
+            without_erased=keep_all,
+            leave_out=leave_none_out,
         )
 
     try:

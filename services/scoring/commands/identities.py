@@ -81,7 +81,7 @@ async def _show(args: argparse.Namespace, engine: AsyncEngine) -> int:
 
 
 def _line(one: StatementRow) -> str:
-    said = f"{one.at:%F} {one.kind} {', '.join(one.ids)} ({one.source}, {one.id})"
+    stated = f"{one.at:%F} {one.kind} {', '.join(one.ids)} ({one.source}, {one.id})"
     if one.refused is not None:
-        return f"{said}: refused, {one.refused}"
-    return said if one.note is None else f"{said}: {one.note}"
+        return f"{stated}: refused, {one.refused}"
+    return stated if one.note is None else f"{stated}: {one.note}"

@@ -11,7 +11,7 @@ from shared.postgres.erasures import Erasures
 from shared.postgres.statements import Statements, row_count
 
 ERASED_AT_ONCE_MAX: Final = 200
-"""Customers whose stored events one scan deletes: it reads all events, however many it deletes."""
+"""Customers of one scan, which reads all events, however many of them it deletes."""
 
 SCANNED: Final = frozenset({event.name})
 """Tables without an index by customer."""
@@ -66,7 +66,7 @@ class CustomerErasure(Statements):
         return sum(map(row_count, done))
 
     async def delete_events(self, now: datetime) -> int:
-        """Delete the stored events of customers whose erasure is not done; return their number.
+        """Delete the stored events of customers with an unfinished erasure; return their number.
 
         Events recorded after the erasure began are of a person who came back, and stay.
         """

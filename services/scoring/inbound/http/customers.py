@@ -218,7 +218,7 @@ def _visible(
 
 
 def _owners(wanted: str | None, holder: Holder) -> Sequence[str] | None:
-    """Returns the owners whose customers are listed; None: all customers'."""
+    """Returns the owners of the customers to list; None: all owners."""
     if holder.owners is None:
         return None if wanted is None else [wanted]
     return sorted(holder.owners & {wanted} if wanted is not None else holder.owners)
