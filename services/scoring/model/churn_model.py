@@ -7,7 +7,7 @@ version, so two models with one version give the same number for the same row.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import msgspec
 import numpy as np
@@ -80,6 +80,8 @@ _DECODER = msgspec.json.Decoder(Artefact)
 class ChurnModel:
     """A Predictor backed by LightGBM. Safe to share between threads."""
 
+    method: ClassVar[Method] = "model"
+
     artefact: Artefact
     version: str
     booster: "lightgbm.Booster"
@@ -88,11 +90,6 @@ class ChurnModel:
     newest: float
     """Log-odds of the rhythm of a customer who has just bought for the first time."""
     threads: int
-
-    @property
-    def method(self) -> Method:
-        """Always `model`."""
-        return "model"
 
     @property
     def labels(self) -> Labels:

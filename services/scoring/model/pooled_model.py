@@ -7,7 +7,7 @@ pooled prior, the more so the less is known of the customer. Only purchase days 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 import numpy as np
@@ -62,23 +62,13 @@ class PooledArtefact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class PooledModel:
     """A Predictor of three numbers per customer."""
 
+    method: ClassVar[Method] = "pooled"
+    labels: ClassVar[Labels] = "silence"
+    feature_set: ClassVar[int] = FEATURE_SET
+    """This release's: the three features read mean the same in all sets."""
+
     artefact: PooledArtefact
     version: str
-
-    @property
-    def method(self) -> Method:
-        """Always `pooled`."""
-        return "pooled"
-
-    @property
-    def labels(self) -> Labels:
-        """Always `silence`."""
-        return "silence"
-
-    @property
-    def feature_set(self) -> int:
-        """Return this release's feature set: the three features read mean the same in all sets."""
-        return FEATURE_SET
 
     @property
     def horizon_days(self) -> int:

@@ -5,7 +5,7 @@ Serves while there is no fitted model; every assessment names it as the method. 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 
@@ -26,27 +26,12 @@ VERSION: Final = "rule-2"
 class RuleModel:
     """A Predictor that needs no training; the arithmetic is `core.risk.rhythm`."""
 
+    method: ClassVar[Method] = "rule"
+    labels: ClassVar[Labels] = "silence"
+    version: ClassVar[str] = VERSION
+    feature_set: ClassVar[int] = FEATURE_SET
+
     horizon_days: int
-
-    @property
-    def version(self) -> str:
-        """Return the rule's own version."""
-        return VERSION
-
-    @property
-    def method(self) -> Method:
-        """Always `rule`."""
-        return "rule"
-
-    @property
-    def labels(self) -> Labels:
-        """Always `silence`."""
-        return "silence"
-
-    @property
-    def feature_set(self) -> int:
-        """Return the feature set of this release."""
-        return FEATURE_SET
 
     def predict(self, x: Floats) -> Floats:
         """Return the probability of silence.

@@ -151,5 +151,5 @@ def measures(panel: Panel, p: Floats) -> Measures:
     found: Measures = {}
     for name in SUBSETS:
         rows = panel.subset(name)
-        found[name] = scores(panel.silent[rows], p[rows]).as_dict()
+        found[name] = scores(panel.silent[rows], p[rows])
     return found
