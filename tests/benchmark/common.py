@@ -212,6 +212,10 @@ def _link(
     )
 
 
+async def _nothing() -> None:
+    pass
+
+
 @asynccontextmanager
 async def scoring(
     stack: LocalStack,
@@ -234,9 +238,6 @@ async def scoring(
     make = store or (lambda *parts: CachingStore(BatchStore(*parts), kept))
     relays = [Relay(engine, outbox, Producer(stack.kafka.settings, "bench")) for _ in range(lanes)]
     careful = ItemIsolation(Suspects(engine, SPEC.schema), SystemClock(), lambda _: None)
-
-    async def nothing() -> None:
-        pass
 
     def lane(relay: Relay) -> MicroBatch:
         tables = make(engine, ledger, outbox)
@@ -262,7 +263,7 @@ async def scoring(
             sweep_interval_s=sweep_interval_s,
             observe=lambda *_: None,
             isolation=careful,
-            blameless=nothing,
+            blameless=_nothing,
             link=_link(engine, ledger, outbox, relay, decode, risk),
             without_erased=keep_all,
             leave_out=leave_none_out,
