@@ -13,6 +13,8 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.ingest.core.bodies import RAW_ARRAY
+from services.ingest.core.faults import decoded
 from services.ingest.core.mapping.apply import Context, Mapped, map_value
 from services.ingest.core.mapping.document import CompiledMapping, Mistakes
 from services.ingest.inbound.mapping_files import read_mapping, shipped
@@ -23,7 +25,7 @@ from services.ingest.settings import IngestSettings
 from services.ingest.store.mappings import Mappings
 from shared.contracts.activity import ENCODER, Activity
 from shared.kafka.settings import KafkaSettings
-from shared.kernel.errors import Invalid, Transient
+from shared.kernel.errors import UNREADABLE, Invalid, Transient
 from shared.runtime.arguments import count
 from shared.runtime.clock import SystemClock
 from shared.runtime.command_line import Action, Command
@@ -33,8 +35,6 @@ FILE_BYTES_MAX: Final = 64 * 1024 * 1024
 VERSIONS_SHOWN: Final = 50
 DONE, FAILED, REFUSED = 0, 1, 3
 """Exit status: every record is acceptable, failed, some records are refused."""
-
-_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def add(commands: Any, command: Callable[[Action], Command]) -> None:
@@ -212,10 +212,7 @@ def _split(content: bytes, name: str) -> Iterator[bytes]:
     if len(content) > FILE_BYTES_MAX:
         raise Invalid(name, f"more than {FILE_BYTES_MAX >> 20} MiB: write one record in each line")
     if content.lstrip().startswith(b"["):
-        try:
-            yield from (bytes(each) for each in _ARRAY.decode(content))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise Invalid(name, f"not a JSON array: {error}") from error
+        yield from map(bytes, decoded(RAW_ARRAY, content, name, "a JSON array"))
         return
     lines = content.splitlines()
     several = len(lines) > 1 and _is_object(lines[0])
@@ -225,7 +222,7 @@ def _split(content: bytes, name: str) -> Iterator[bytes]:
 def _is_object(line: bytes) -> bool:
     try:
         return isinstance(msgspec.json.decode(line), dict)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return False
 
 

@@ -13,7 +13,7 @@ import orjson
 
 from services.ingest.core import message
 from services.ingest.core.bodies import check_count
-from services.ingest.core.faults import from_msgspec
+from services.ingest.core.faults import decoded
 from shared.kernel.errors import Invalid
 
 SOURCE: Final = "segment"
@@ -31,6 +31,9 @@ class _Batch(msgspec.Struct):
     context: dict[str, Any] | None = None
 
 
+_BATCH: Final = msgspec.json.Decoder(_Batch)
+
+
 def calls(path: str, body: bytes, arrived_ms: int) -> list[bytes]:
     """Returns the completed calls of a request to `/v1/<path>`; raises Invalid for no such body.
 
@@ -40,12 +43,7 @@ def calls(path: str, body: bytes, arrived_ms: int) -> list[bytes]:
     arrived = datetime.fromtimestamp(arrived_ms / 1000, UTC).isoformat().replace("+00:00", "Z")
     if path != BATCH:
         return [_completed(body, {"type": path}, {}, arrived, 0)]
-    try:
-        found = msgspec.json.decode(body, type=_Batch)
-    except msgspec.ValidationError as error:
-        raise from_msgspec(error, "body") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Invalid("body", f"not a batch of calls: {error}") from error
+    found = decoded(_BATCH, body, "body", "a batch of calls")
     shared = {} if found.sentAt is None else {"sentAt": found.sentAt}
     if found.context:
         shared["context"] = found.context
