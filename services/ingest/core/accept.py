@@ -128,11 +128,10 @@ def settled(
         backfill=backfill,
         data=ActivityData() if control else _normalised(event, time.date(), rates),
     )
-    if not times.is_clamped(event.time, time):
+    if time == event.time:
         return Accepted(activity)
-    return Accepted(
-        activity, (fault("time", "after its arrival: it counts as 5 minutes after it"),)
-    )
+    clamped = fault("time", "after its arrival: it counts as 5 minutes after it")
+    return Accepted(activity, (clamped,))
 
 
 def _unknown(event: Event, mode: UnknownFields) -> tuple[Invalid, ...]:
@@ -196,8 +195,6 @@ def _normalised(
 def _converted(data: Any, shape: type[msgspec.Struct]) -> msgspec.Struct:
     if data is None:
         raise fault("data", "missing")
-    if isinstance(data, shape):
-        return data  # of a mapping, which has decoded it
     try:
         return msgspec.convert(data, shape)
     except msgspec.ValidationError as error:

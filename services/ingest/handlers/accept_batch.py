@@ -24,7 +24,6 @@ from services.ingest.core.source_clocks import Timing
 from services.ingest.core.times import is_future
 from services.ingest.core.trace import traceparent_of
 from services.ingest.core.unknown import UnknownFields
-from services.ingest.handlers.forward_control import to_every_partition
 from services.ingest.handlers.open_frames import Content, OpenFrames
 from services.ingest.ports import Outlet, Topics, Unreadable
 from shared.contracts.activity import ENCODER
@@ -243,7 +242,10 @@ class AcceptBatch:
                 at_s = event.time.timestamp()
                 done.timings.append(Timing(event.source, at_s, at_s - first_ms / 1000))
             if event.type in CONTROL_TYPES:
-                done.outgoing += to_every_partition(topic, partitions, value, trace)
+                # It concerns all customers: each partition gets it in its place, without a key.
+                done.outgoing += [
+                    Outgoing(topic, None, value, trace, partition=n) for n in range(partitions)
+                ]
             else:
                 done.outgoing.append(Outgoing(topic, event.subject.encode(), value, trace))
 

@@ -301,4 +301,4 @@ def _boolean(value: Any, _: Scope, __: str) -> bool:
 def _time(value: Any, scope: Scope, __: str) -> str:
     if not isinstance(value, str):
         raise Refused(f"{shown(value)} is no text: convert it with epoch()")
-    return moments.written(moments.parse(value, scope.zone))
+    return moments.parse(value, scope.zone).isoformat()
