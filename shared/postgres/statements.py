@@ -9,6 +9,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from shared.postgres.engine import unit_of_work
 
 
+class SqlStore:
+    """Base of classes whose methods run statements on one engine."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+
 async def fetch(engine: AsyncEngine, query: str, *arguments: object) -> Sequence[Any]:
     """Returns the rows of a statement, as asyncpg gives them."""
     async with unit_of_work(engine) as work:
@@ -40,3 +47,9 @@ async def select(engine: AsyncEngine, query: sa.Executable) -> list[dict[str, An
     """Returns the rows of a query, each by the names of its columns."""
     async with unit_of_work(engine) as work:
         return [dict(row) for row in (await work.connection.execute(query)).mappings()]
+
+
+async def change(engine: AsyncEngine, statement: sa.Executable) -> int:
+    """Executes a statement that changes rows; returns how many it concerned."""
+    async with unit_of_work(engine) as work:
+        return (await work.connection.execute(statement)).rowcount

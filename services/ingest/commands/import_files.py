@@ -96,14 +96,15 @@ async def _import(args: argparse.Namespace) -> int:
                 print(*_how_read(files), f"amounts without a currency are in {currency}", sep="\n")
             terms = Terms(settings.raw_topics[0], args.source, currency, live=args.live)
             progress.expect(sum(prepared.file.rows for prepared in files))
+            handler = ImportFiles(outlet, terms, rates, clock)
             if args.dry_run:
-                handler = ImportFiles(outlet, terms, rates, _NoNotes(), clock)
                 return _dry(handler, files, progress, for_machines=args.dry_run == "json")
             notes = ImportNotes(args.path, _key(options, terms), folder)
             if notes.acknowledged:
                 print(f"goes on after {notes.acknowledged:,} events of an interrupted run")
-            handler = ImportFiles(outlet, terms, rates, notes, clock)
-            outcome = await handler.run(files, lambda rows: progress.reached("sending", rows))
+            outcome = await handler.run(
+                files, notes, lambda rows: progress.reached("sending", rows)
+            )
         args.currency = currency  # a few corrected rows may not show it again
         status = _finished(args, files, outcome, notes.name, folder)
         notes.finish()
@@ -278,24 +279,3 @@ def _resumed(notes: "ImportNotes | None", left: list[str]) -> str:
             f"command again, or `python -m services.scoring imports end {name}`"
         )
     return text
-
-
-class _NoNotes:
-    """Notes of a dry run: nothing is kept."""
-
-    name = ""
-    acknowledged = 0
-    digest = ""
-
-    def begin(self) -> None:
-        """Note nothing."""
-
-    def acknowledge(self, events: int, digest: str) -> None:
-        """Note nothing."""
-
-    def begun(self) -> list[str]:
-        """Return no import."""
-        return []
-
-    def end(self) -> None:
-        """Note nothing."""

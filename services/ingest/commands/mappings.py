@@ -212,7 +212,8 @@ def _split(content: bytes, name: str) -> Iterator[bytes]:
     if len(content) > FILE_BYTES_MAX:
         raise Invalid(name, f"more than {FILE_BYTES_MAX >> 20} MiB: write one record in each line")
     if content.lstrip().startswith(b"["):
-        yield from map(bytes, decoded(RAW_ARRAY, content, name, "a JSON array"))
+        records = decoded(RAW_ARRAY, content, name, "a JSON array")
+        yield from map(bytes, records)
         return
     lines = content.splitlines()
     several = len(lines) > 1 and _is_object(lines[0])

@@ -100,7 +100,7 @@ class AcceptBatch:
         self._observe = observe
         self._frames = frames
 
-    async def decide(self, records: Sequence[ConsumedRecord | Unreadable], now_ms: int) -> Sorted:
+    async def decide(self, records: Sequence[ConsumedRecord], now_ms: int) -> Sorted:
         """Decide on every record without sending; raises Transient when the broker, or a schema
         registry that is needed, is unreachable.
 
@@ -120,7 +120,7 @@ class AcceptBatch:
         await self._outlet.send(done.outgoing)
         self._observe(done)
 
-    def refuse(self, record: ConsumedRecord | Unreadable, reason: str) -> Sorted:
+    def refuse(self, record: ConsumedRecord, reason: str) -> Sorted:
         """Return the dead letter of a record that is not processed again."""
         done = Sorted()
         self._refuse(record, Invalid("value", reason), done)
@@ -128,7 +128,7 @@ class AcceptBatch:
 
     def _sort(
         self,
-        records: Sequence[ConsumedRecord | Unreadable],
+        records: Sequence[ConsumedRecord],
         contents: Sequence[Content],
         now_ms: int,
         partitions: int,
@@ -174,7 +174,7 @@ class AcceptBatch:
                 why = f"a fault of ours: {type(bug).__name__}; replay it once that is mended"
                 self._refuse(record, Invalid("value", why), done)
 
-    def _mapping(self, record: ConsumedRecord | Unreadable) -> CompiledMapping | None:
+    def _mapping(self, record: ConsumedRecord) -> CompiledMapping | None:
         """Return the mapping of a record's HTTP source, or of its topic; None: a CloudEvent."""
         for name, value in record.headers:
             if name == SOURCE:
@@ -197,14 +197,14 @@ class AcceptBatch:
             done.ignored[mapping.name] += 1
         return mapped
 
-    def _batch(self, record: ConsumedRecord | Unreadable, arrived_ms: int) -> Mapped | None:
+    def _batch(self, record: ConsumedRecord, arrived_ms: int) -> Mapped | None:
         first_ms = _first_ms(record, arrived_ms)
         rates, unknown = self._rates, self._unknown_fields
         return batches.decide(record.value, record.headers, first_ms, rates, unknown)
 
     def _conclude(
         self,
-        record: ConsumedRecord | Unreadable,
+        record: ConsumedRecord,
         mapped: Mapped,
         arrived_ms: int,
         partitions: int,
@@ -225,7 +225,7 @@ class AcceptBatch:
 
     def _accept(
         self,
-        record: ConsumedRecord | Unreadable,
+        record: ConsumedRecord,
         events: Sequence[Accepted],
         arrived_ms: int,
         partitions: int,
@@ -249,7 +249,7 @@ class AcceptBatch:
             else:
                 done.outgoing.append(Outgoing(topic, event.subject.encode(), value, trace))
 
-    def _refuse(self, record: ConsumedRecord | Unreadable, why: Invalid, done: Sorted) -> None:
+    def _refuse(self, record: ConsumedRecord, why: Invalid, done: Sorted) -> None:
         if isinstance(record, Unreadable):
             why = record.fault
         letter = DeadLetter.of(record, STAGE, why.field, why.reason)
@@ -262,6 +262,6 @@ class AcceptBatch:
         )
 
 
-def _first_ms(record: ConsumedRecord | Unreadable, arrived_ms: int) -> int:
+def _first_ms(record: ConsumedRecord, arrived_ms: int) -> int:
     """Returns the arrival (Unix ms) that decides on a record's time: of a replay, the first one."""
     return first_arrival(record.headers, arrived_ms) or arrived_ms

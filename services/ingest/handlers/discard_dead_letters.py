@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from services.ingest.handlers.settle_dead_letters import Choice, Settled, Transaction, settle
+from services.ingest.handlers.settle_dead_letters import Choice, Settled, settle
 from services.ingest.ports import DeadLetterIndex, Settlement, StoredDeadLetter
 from shared.runtime.clock import Clock
 from shared.runtime.loop import repeat
@@ -30,18 +30,15 @@ log = structlog.get_logger(__name__)
 class DiscardDeadLetters:
     """Discards dead letters for an operator."""
 
-    def __init__(self, transaction: Transaction, index: DeadLetterIndex, clock: Clock) -> None:
-        self._transaction = transaction
+    def __init__(self, index: DeadLetterIndex, clock: Clock) -> None:
         self._index = index
         self._clock = clock
 
     async def __call__(self, choice: Choice, by: str, why: str | None = None) -> Settled:
         """Discard the chosen ones that wait and return which; raises Transient."""
         done = Settlement("discarded", self._clock.now(), by, why)
-        result = await settle(self._transaction, self._index, choice, done, self._keep)
-        log.info(
-            "dead letters discarded", count=len(result.ids), left=result.untouched_count, by=by
-        )
+        result = await settle(self._index, choice, done, self._keep)
+        log.info("dead letters discarded", count=result.count, left=result.untouched_count, by=by)
         return result
 
     @staticmethod

@@ -69,11 +69,11 @@ class PublishMapped:
             if index % SLICE_RECORDS_MAX == SLICE_RECORDS_MAX - 1:
                 await asyncio.sleep(0)
             mapped = map_value(mapping, value, context)
-            done.refusals += [Refusal(index, x.field, x.reason) for x in mapped.refusals]
+            done.refused += [Refusal(index, x.field, x.reason) for x in mapped.refusals]
             if mapped.events:
                 done.accepted += 1
                 notes = [note for event in mapped.events for note in event.notes]
-                done.notes += [Refusal(index, note.field, note.reason) for note in notes]
+                done.noted += [Refusal(index, note.field, note.reason) for note in notes]
                 key = mapped.events[0].event.subject.encode()
                 outgoing.append(Record(self._raw_topic, key, value, headers))
             elif not mapped.refusals:
@@ -85,7 +85,7 @@ class PublishMapped:
         await self._send(outgoing)
         self._observe(source, "accepted", done.accepted)
         self._observe(source, "ignored", done.ignored)
-        self._observe(source, "refused", len({refusal.index for refusal in done.refusals}))
+        self._observe(source, "refused", len({refusal.index for refusal in done.refused}))
         return done
 
     def refuse(

@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from services.ingest.core.dead_letters import destination, replay_headers
-from services.ingest.handlers.settle_dead_letters import Choice, Settled, Transaction, settle
+from services.ingest.handlers.settle_dead_letters import Choice, Settled, settle
 from services.ingest.ports import DeadLetterIndex, Outlet, Settlement, StoredDeadLetter
 from shared.kafka.producer import Record
 from shared.kernel.errors import Invalid, Transient
@@ -35,13 +35,11 @@ class ReplayDeadLetters:
 
     def __init__(
         self,
-        transaction: Transaction,
         index: DeadLetterIndex,
         outlet: Outlet,
         clock: Clock,
         raw_topic: str,
     ) -> None:
-        self._transaction = transaction
         self._index = index
         self._outlet = outlet
         self._clock = clock
@@ -53,8 +51,8 @@ class ReplayDeadLetters:
         After Transient some pages may have been sent; they are no longer waiting.
         """
         done = Settlement("replayed", self._clock.now(), by, why)
-        result = await settle(self._transaction, self._index, choice, done, self._send)
-        log.info("dead letters replayed", count=len(result.ids), left=result.untouched_count, by=by)
+        result = await settle(self._index, choice, done, self._send)
+        log.info("dead letters replayed", count=result.count, left=result.untouched_count, by=by)
         return result
 
     async def refused_again(self, ids: Sequence[int], wait_s: float) -> dict[int, int]:
