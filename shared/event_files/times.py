@@ -173,9 +173,8 @@ def _serial(text: pl.Series) -> pl.Series:
     number = text.str.strip_chars().cast(pl.Float64, strict=False)
     seconds = (number * 86_400).round() - EXCEL_EPOCH_DAYS * 86_400
     within = number.is_between(*EXCEL).fill_null(value=False)
-    return (seconds.cast(pl.Int64, strict=False) * 1_000_000).cast(pl.Datetime("us")).zip_with(
-        within, pl.Series([None], dtype=pl.Datetime("us")).new_from_index(0, len(text))
-    )  # fmt: skip
+    micros = seconds.cast(pl.Int64, strict=False) * 1_000_000
+    return micros.set(~within, None).cast(pl.Datetime("us"))
 
 
 def _zoned(given: pl.Series) -> pl.Series:

@@ -179,7 +179,7 @@ class Tokens:
         return token
 
     async def signing_secret(self, token: str) -> str | None:
-        """Return the secret that signs for whom a valid token acts; None: it may not."""
+        """Return the secret by which a valid token names a person; None: it may not."""
         async with unit_of_work(self._engine) as work:
             found = await self._find(work, token)
         return None if found is None else _secret(token, found)

@@ -186,24 +186,20 @@ async def _ends(driver: Driver, table: TimeTable) -> dict[str, datetime]:
 
 
 async def _make(driver: Driver, table: TimeTable, now: datetime) -> None:
-    """Makes partitions from the oldest row of the rest to some ahead, and moves the rest's rows."""
-    have = set((await _ends(driver, table)).values())
-    oldest = await driver.fetchval(f"SELECT min({table.key}) FROM {table.rest}")  # noqa: S608
-    for start, end in periods_to_keep(oldest or now, now, table.period):
-        if end not in have:
-            await _make_one(driver, table, start, end)
+    """Makes partitions from the oldest row of the rest to some ahead, and moves the rest's rows.
 
-
-async def _make_one(driver: Driver, table: TimeTable, start: datetime, end: datetime) -> None:
-    """Fills a partition and then attaches it: CREATE ... PARTITION OF would block every reader.
-
+    A partition is filled and then attached: CREATE ... PARTITION OF would block every reader.
     Writers wait meanwhile, before they have chosen a partition: one that has chosen the rest, and
     waited for its lock, would fail when the rest gives up that range.
     """
+    have = set((await _ends(driver, table)).values())
+    oldest = await driver.fetchval(f"SELECT min({table.key}) FROM {table.rest}")  # noqa: S608
     schema, _, parent = table.name.partition(".")
     make = f"SELECT {schema}.make_partition($1, $2, $3, $4)"
-    await driver.execute(make, parent, table.key, start, end)
-    log.info("partition made", table=table.name, start=f"{start:%F}")
+    for start, end in periods_to_keep(oldest or now, now, table.period):
+        if end not in have:
+            await driver.execute(make, parent, table.key, start, end)
+            log.info("partition made", table=table.name, start=f"{start:%F}")
 
 
 async def _drop(driver: Driver, table: TimeTable, now: datetime) -> int:

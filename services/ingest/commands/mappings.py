@@ -239,7 +239,7 @@ def _as_json(name: str, index: int, mapped: Mapped) -> str:
     found: dict[str, Any] = {"file": name, "record": index}
     if mapped.events:
         found["events"] = [json.loads(ENCODER.encode(event)) for event, _ in mapped.events]
-    if notes := [note for _, told in mapped.events for note in told]:
+    if notes := [note for event in mapped.events for note in event.notes]:
         found["noted"] = [{"field": note.field, "reason": note.reason} for note in notes]
     if mapped.refusals:
         found["refused"] = [{"field": x.field, "reason": x.reason} for x in mapped.refusals]

@@ -14,7 +14,7 @@ import orjson
 from msgspec import Meta
 
 from services.ingest.core import customers, message, ordinary, times, unknown
-from services.ingest.core.faults import fault, from_msgspec
+from services.ingest.core.faults import fault, from_msgspec, short
 from services.ingest.core.normalise import NORMALISE
 from services.ingest.core.ordinary import InteractionEvent, Ordinary, PurchaseEvent
 from services.ingest.core.rates import RateTable
@@ -28,7 +28,6 @@ from shared.contracts.events import (
     ID_LENGTH_MAX,
     Identifier,
     Loyalty,
-    id_fault,
 )
 from shared.kernel.errors import Invalid
 
@@ -118,8 +117,8 @@ def settled(
     control = event.type in CONTROL_TYPES
     activity = Activity(
         specversion="1.0",
-        id=_short("id", event.id),
-        source=_short("source", event.source),
+        id=short("id", event.id),
+        source=short("source", event.source),
         type=event.type,
         time=time,
         subject="" if control else _customer(event),
@@ -136,13 +135,6 @@ def settled(
 
 def _unknown(event: Event, mode: UnknownFields) -> tuple[Invalid, ...]:
     return unknown.look(event.data, DATA_BY_TYPE[event.type], mode)
-
-
-def _short(field: str, text: str) -> str:
-    """Returns an id that is short enough, in bytes, for an index; raises Invalid otherwise."""
-    if (why := id_fault(text)) is not None:
-        raise fault(field, why)
-    return text
 
 
 def _careful(value: bytes, headers: Headers, mode: message.Mode) -> tuple[Event, bytes]:
@@ -176,7 +168,7 @@ def _better(
 def _customer(event: Event | Ordinary) -> str:
     if event.subject is None:
         raise fault("subject", "missing: it names the customer")
-    return _short("subject", customers.customer(event.subject))
+    return customers.customer(event.subject)
 
 
 def _normalised(

@@ -10,8 +10,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from shared.contracts.events import id_fault
 from shared.kernel.errors import UNREADABLE, Invalid
 
+S = TypeVar("S", bound=str | None)
 T = TypeVar("T")
 
 FIELD_CHARS_MAX = 200
@@ -86,6 +88,13 @@ def decoded(decoder: msgspec.json.Decoder[T], value: bytes, field: str, what: st
         raise from_msgspec(error, field) from error
     except UNREADABLE as error:
         raise fault(field, f"not {what}: {error}") from error
+
+
+def short(field: str, text: S) -> S:
+    """Returns an id that is short enough, in bytes, for an index, or None; Invalid otherwise."""
+    if text is not None and (why := id_fault(text)) is not None:
+        raise fault(field, why)
+    return text
 
 
 def key_path(path: str, key: str) -> str:

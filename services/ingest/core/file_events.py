@@ -102,7 +102,7 @@ def file_events(
 ) -> Iterator[FileEvent]:
     """Yield the events of a frame of `EventFile.frames`, in its order.
 
-    `currency`: ISO 4217, of amounts whose row has none; None: the reporting currency. `now` (UTC):
+    `currency`: ISO 4217, of amounts in rows without one; None: the reporting currency. `now` (UTC):
     events until then are ordinary.
     """
     ids = frame["event_id"].to_list() if OCCURRENCE not in frame.columns else None

@@ -1,7 +1,7 @@
 """Completes the calls of Segment's HTTP API, as Segment's own server does before it passes them on.
 
-A library sends what its caller said; the time of arrival, the kind of call (by the path) and what a
-batch says once for all its calls are added here, so that one call by itself can be mapped.
+A library sends what its caller gave it; the time of arrival, the kind of call (by the path) and
+what a batch states once for all its calls are added here, so that one call by itself can be mapped.
 """
 
 from datetime import UTC, datetime
@@ -57,7 +57,7 @@ def calls(path: str, body: bytes, arrived_ms: int) -> list[bytes]:
 def _completed(
     call: bytes, fixed: dict[str, Any], shared: dict[str, Any], arrived: str, index: int
 ) -> bytes:
-    """Returns a call with `fixed` replaced, and with `shared` where it says nothing itself."""
+    """Returns a call with `fixed` replaced, and with `shared` where it has nothing itself."""
     try:
         given = message.document(message.present(call))
     except Invalid:

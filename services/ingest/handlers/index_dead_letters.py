@@ -73,7 +73,7 @@ class IndexDeadLetters:
 
 
 def _customers(letter: DeadLetter) -> set[str]:
-    """Returns whom a letter may be about: by its key, and by its subject."""
+    """Returns the customers that a letter may be about: by its key, and by its subject."""
     key = (letter.key or b"").decode(errors="replace")
     return {key, subject_of(letter.value, letter.original_headers) or ""} - {""}
 

@@ -81,7 +81,7 @@ class OpenFrames:
     ) -> None:
         """`registry`: None where there is none; then every record goes on as it is.
 
-        `topics`: whose records are all framed; without any, each record is looked at.
+        `topics`: those with framed records only; without any, each record is looked at.
         """
         self._registry = registry
         self._clock = clock
@@ -94,7 +94,7 @@ class OpenFrames:
     async def __call__(self, records: Sequence[ConsumedRecord]) -> list[Content]:
         """Return each record's content, in order; raises Transient while the registry is away.
 
-        `records`: at most some hundred, whose decoders are in memory at once.
+        `records`: at most some hundred; their decoders are in memory at once.
         """
         if self._registry is None:
             return list(records)

@@ -57,9 +57,9 @@ class PublishMapped:
         """Publish `values`; returns once what was sent is acknowledged; raises Transient.
 
         `headers`: what the mapping may read, and the trace context. `sends_refused`: a refused
-        record is sent as well and becomes a dead letter on the way, for a sender that does not
-        repeat what was answered, and whose records are few. Otherwise it is kept as far as the
-        bounds on refused events allow.
+        record is sent as well and becomes a dead letter on the way, for a sender with few records
+        that does not repeat what was answered. Otherwise it is kept as far as the bounds on refused
+        events allow.
         """
         context = Context(int(self._clock.now().timestamp() * 1000), self._rates, headers)
         headers = ((names.SOURCE, source.encode()), *headers)

@@ -21,7 +21,7 @@ from shared.kernel.errors import Invalid, Transient
 from shared.runtime.clock import Clock
 
 SEND_S_MAX: Final = 8.0
-"""How long the broker may take to acknowledge a page, whose rows are locked meanwhile: PostgreSQL
+"""How long the broker may take to acknowledge a page; its rows are locked meanwhile: PostgreSQL
 ends a transaction that is idle for 10 s."""
 
 POLL_S: Final = 0.25

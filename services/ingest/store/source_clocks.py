@@ -13,7 +13,7 @@ from shared.postgres.engine import unit_of_work
 from shared.postgres.statements import SqlStore, select
 
 DAYS_KEPT: Final = 30
-"""Days whose counts are kept, at most some hundred rows each."""
+"""Days for which counts are kept, at most some hundred rows each."""
 
 
 class SourceClockDays(SqlStore):

@@ -60,14 +60,14 @@ def read_schema(answer: bytes) -> RegisteredSchema:
     return decoded(_SCHEMA, answer, "answer")
 
 
-def says_not_found(answer: bytes) -> bool:
-    """Returns whether a registry says that it does not have something: 404, 40401 to 40403.
+def is_not_found(answer: bytes) -> bool:
+    """Returns whether a registry answers that it does not have something: 404, 40401 to 40403.
 
     A proxy, or a wrong address, answers 404 too, and without such a code.
 
-    >>> says_not_found(b'{"error_code": 40403, "message": "Schema not found"}')
+    >>> is_not_found(b'{"error_code": 40403, "message": "Schema not found"}')
     True
-    >>> says_not_found(b"<h1>Not Found</h1>")
+    >>> is_not_found(b"<h1>Not Found</h1>")
     False
     """
     try:

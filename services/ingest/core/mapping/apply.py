@@ -49,8 +49,8 @@ class Mapped(msgspec.Struct, frozen=True):
     refusals: tuple[Invalid, ...] = ()
     """One for each event that is not acceptable. The others are; sent again, they are known."""
     ignored: str | None = None
-    """The rule that ignores the record; `otherwise` where none matches and the mapping says so, and
-    `no event` where the rules that match give none."""
+    """The rule that ignores the record; `otherwise` where none matches and the mapping ignores the
+    others, `no event` where the rules that match give none."""
 
 
 def map_value(mapping: CompiledMapping, value: bytes | None, context: Context) -> Mapped:
