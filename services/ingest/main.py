@@ -148,7 +148,7 @@ def _parts(
     """Builds what the HTTP routes need; all of them send together."""
     send, raw_topic = SendTogether(outlet), settings.raw_topics[0]
     return Parts(
-        PublishEvents(send, raw_topic, rates, clock, settings.unknown_fields, keep),
+        PublishEvents(send, raw_topic, rates, clock, keep, settings.unknown_fields),
         PublishMapped(send, raw_topic, rates, clock, keep, metrics.http_records),
         sources.usable,
         sources.signed,

@@ -83,14 +83,14 @@ def naming(file: str) -> Iterator[None]:
         raise Invalid(fault.field, f"{file}: {fault.reason}") from fault
 
 
+@dataclass(frozen=True, slots=True)
 class ImportFiles:
     """One import; `judge` may be used without sending."""
 
-    def __init__(self, outlet: Outlet, terms: Terms, rates: RateTable, clock: Clock) -> None:
-        self._outlet = outlet
-        self._terms = terms
-        self._rates = rates
-        self._clock = clock
+    outlet: Outlet
+    terms: Terms
+    rates: RateTable
+    clock: Clock
 
     async def run(
         self, files: Sequence[PreparedFile], notes: ImportNotes, advance: Advance
@@ -99,13 +99,13 @@ class ImportFiles:
 
         Raises Transient when the broker is away, Invalid for a file that cannot be read.
         """
-        outcome, terms = Outcome(), self._terms
+        outcome, terms = Outcome(), self.terms
         headers = STRUCTURED_HEADERS
         partition = None
         if not terms.live:
             headers += ((BACKFILL, notes.name.encode()),)
             # Of one source always the same one, so that also a later run's markers come behind.
-            count = await self._outlet.partitions(terms.topic)
+            count = await self.outlet.partitions(terms.topic)
             partition = zlib.crc32(terms.source.encode()) % count
         try:
             events, seen = self._events(files, outcome), blake2b(digest_size=8)
@@ -119,7 +119,7 @@ class ImportFiles:
             while chunk := list(islice(events, CHUNK_EVENTS)):
                 if not terms.live:
                     notes.begin()
-                await self._outlet.send(
+                await self.outlet.send(
                     Record(terms.topic, event.customer.encode(), event.value, headers, partition)
                     for event in chunk
                 )
@@ -146,13 +146,13 @@ class ImportFiles:
                 yield from self._of_frame(frame, prepared.rejects)
 
     def _of_frame(self, frame: pl.DataFrame, rejects: Rejects) -> Iterator[FileEvent]:
-        now = self._clock.now()
-        terms = self._terms
-        for event in file_events(frame, terms.source, terms.currency, self._rates, now):
+        now = self.clock.now()
+        terms = self.terms
+        for event in file_events(frame, terms.source, terms.currency, self.rates, now):
             if not event.ordinary:
                 try:
                     accepted(
-                        event.value, STRUCTURED_HEADERS, int(now.timestamp() * 1_000), self._rates
+                        event.value, STRUCTURED_HEADERS, int(now.timestamp() * 1_000), self.rates
                     )
                 except Invalid as fault:
                     rejects.add(dict.fromkeys(event.rows, str(fault)))
@@ -162,7 +162,7 @@ class ImportFiles:
     async def _end(self, notes: ImportNotes, partition: int | None) -> None:
         """End the imports that were begun and not ended, this one and one it took over from."""
         for name in notes.begun():
-            value = end_marker(name, self._terms.source, self._clock.now())
+            value = end_marker(name, self.terms.source, self.clock.now())
             headers = (*STRUCTURED_HEADERS, (BACKFILL, name.encode()))
-            await self._outlet.send([Record(self._terms.topic, None, value, headers, partition)])
+            await self.outlet.send([Record(self.terms.topic, None, value, headers, partition)])
         notes.end()

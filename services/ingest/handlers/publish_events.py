@@ -5,6 +5,7 @@ take the same path as any raw record: nothing is special about them afterwards.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import msgspec
 
@@ -56,24 +57,22 @@ class Published(msgspec.Struct):
     """Notes on accepted events for their sender."""
 
 
-class PublishEvents:
+@dataclass(frozen=True, slots=True)
+class Publishing:
+    """What publishing needs, whatever the records of a request are."""
+
+    send: SendTogether
+    raw_topic: str
+    rates: RateTable
+    clock: Clock
+    keep: Keep = keep_nothing
+
+
+@dataclass(frozen=True, slots=True)
+class PublishEvents(Publishing):
     """Publishes the events of a request. Safe to call concurrently."""
 
-    def __init__(
-        self,
-        send: SendTogether,
-        raw_topic: str,
-        rates: RateTable,
-        clock: Clock,
-        unknown_fields: UnknownFields = "typos",
-        keep: Keep = keep_nothing,
-    ) -> None:
-        self._send = send
-        self._raw_topic = raw_topic
-        self._rates = rates
-        self._clock = clock
-        self._unknown_fields = unknown_fields
-        self._keep = keep
+    unknown_fields: UnknownFields = "typos"
 
     async def __call__(
         self,
@@ -88,32 +87,32 @@ class PublishEvents:
         `binary`: the headers of binary mode, with one event's data as the body. Raises Invalid when
         the body is not of its form, TooMany, Transient when Kafka is unreachable.
         """
-        now_ms = int(self._clock.now().timestamp() * 1000)
+        now_ms = int(self.clock.now().timestamp() * 1000)
         done = Published()
         outgoing = []
         headers = (*(binary or STRUCTURED_HEADERS), *trace)
         try:
             values = split(body, form)
         except Invalid as fault:
-            self._keep(body, fault, headers, EVENTS_ORIGIN)
+            self.keep(body, fault, headers, EVENTS_ORIGIN)
             raise
         admit(len(values))
         for index, value in enumerate(values):
             try:
                 key, notes = self._key(value, binary, now_ms)
             except Invalid as fault:
-                self._keep(value, fault, headers, EVENTS_ORIGIN)
+                self.keep(value, fault, headers, EVENTS_ORIGIN)
                 done.refused.append(Refusal(index, fault.field, fault.reason))
                 continue
             done.noted += [Refusal(index, note.field, note.reason) for note in notes]
-            outgoing.append(Record(self._raw_topic, key, value, headers))
-        await self._send(outgoing)
+            outgoing.append(Record(self.raw_topic, key, value, headers))
+        await self.send(outgoing)
         done.accepted = len(outgoing)
         return done
 
     def _key(self, value: bytes, binary: Headers, now_ms: int) -> tuple[bytes, tuple[Invalid, ...]]:
         """Return the customer of an acceptable event, and the notes about it."""
-        event, notes = accepted(value, binary, now_ms, self._rates, self._unknown_fields)
+        event, notes = accepted(value, binary, now_ms, self.rates, self.unknown_fields)
         if event.type in CONTROL_TYPES:
             raise Invalid("type", "control events are not taken over HTTP")
         return event.subject.encode(), notes

@@ -9,6 +9,7 @@ accepted meanwhile is recognised by its id.
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -30,28 +31,22 @@ POLL_S: Final = 0.25
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
 class ReplayDeadLetters:
     """Replays dead letters for an operator."""
 
-    def __init__(
-        self,
-        index: DeadLetterIndex,
-        outlet: Outlet,
-        clock: Clock,
-        raw_topic: str,
-    ) -> None:
-        self._index = index
-        self._outlet = outlet
-        self._clock = clock
-        self._raw_topic = raw_topic
+    index: DeadLetterIndex
+    outlet: Outlet
+    clock: Clock
+    raw_topic: str
 
     async def __call__(self, choice: Choice, by: str, why: str | None = None) -> Settled:
         """Replay the chosen ones and return what was sent; raises Transient.
 
         After Transient some pages may have been sent; they are no longer waiting.
         """
-        done = Settlement("replayed", self._clock.now(), by, why)
-        result = await settle(self._index, choice, done, self._send)
+        done = Settlement("replayed", self.clock.now(), by, why)
+        result = await settle(self.index, choice, done, self._send)
         log.info("dead letters replayed", count=result.count, left=result.untouched_count, by=by)
         return result
 
@@ -60,10 +55,10 @@ class ReplayDeadLetters:
 
         Waits `wait_s` for the services to decide, less where all were refused.
         """
-        begin_s = self._clock.monotonic()
+        begin_s = self.clock.monotonic()
         while True:
-            found = await self._index.refused_again(ids) if ids else {}
-            left_s = begin_s + wait_s - self._clock.monotonic()
+            found = await self.index.refused_again(ids) if ids else {}
+            left_s = begin_s + wait_s - self.clock.monotonic()
             if len(found) == len(ids) or left_s <= 0:
                 return found
             await asyncio.sleep(min(POLL_S, left_s))
@@ -77,7 +72,7 @@ class ReplayDeadLetters:
                 result.leave(stored.facts.id, why.reason)
         try:
             async with asyncio.timeout(SEND_S_MAX):
-                await self._outlet.send(records.values())
+                await self.outlet.send(records.values())
         except TimeoutError as error:
             raise Transient(f"Kafka acknowledged nothing within {SEND_S_MAX:g} s") from error
         result.topics.update(record.topic for record in records.values())
@@ -87,6 +82,6 @@ class ReplayDeadLetters:
         if stored.facts.dropped_at is not None:
             raise Invalid("value", f"its content was deleted {stored.facts.dropped_at:%Y-%m-%d}")
         letter = stored.letter
-        topic, partition = destination(letter, self._raw_topic)
+        topic, partition = destination(letter, self.raw_topic)
         headers = replay_headers(letter, stored.facts.id)
         return Record(topic, letter.key, letter.value, headers, partition)
