@@ -62,15 +62,14 @@ class EventFile:
         self,
         path: Path,
         options: ReadOptions | None = None,
-        folder: Path | None = None,
         rejects: Rejects | None = None,
         watch: Watch = lambda _: None,
     ) -> None:
         """Decide columns and styles. Raises Invalid naming what cannot be decided.
 
-        `folder`: where rows of large files are spooled (None: the system's). `rejects` receives
-        the faulty rows, of which the first one raises Invalid otherwise. `watch` is called with
-        the number of rows read, in each pass.
+        `rejects` receives the faulty rows, of which the first one raises Invalid otherwise.
+        `watch` is called with the number of rows read, in each pass. Rows of large files are
+        spooled in the system's folder of temporary files.
         """
         self._path = path
         self._rejects = rejects
@@ -78,8 +77,7 @@ class EventFile:
         self.rows = 0
         """Rows of the file without empty ones, known after the first pass; 0 where unknown."""
         self._options = options or ReadOptions()
-        self._folder = folder
-        self._source = opened(path, self._options, folder)
+        self._source = opened(path, self._options)
         self._columns = columns_of(self._source.headers, path.name, self._options.columns)
         money = ("amount", "unit_price")
         self._money = next((role for role in money if role in self._columns), None)
@@ -107,9 +105,9 @@ class EventFile:
         rows = self._rows(tally)
         if "event_id" in self._columns:
             lines = self._options.lines_of_one_order
-            rows = settled(rows, counts, self._folder, lines=lines)
+            rows = settled(rows, counts, lines=lines)
         elif self._rejects is not None:
-            rows = numbered(rows, self._folder)
+            rows = numbered(rows)
         for frame in rows:
             events = self._typed(frame)
             tally.see(events)

@@ -63,12 +63,9 @@ class Guard(Protocol):
     async def holder_of(self, token: str, claim: str | None = None) -> Holder | None: ...
 
 
-class Audited(Protocol):
-    """Serves a request with an audit entry around it, where it may change something."""
-
-    async def __call__(
-        self, scope: Scope, receive: Receive, send: Send, serve: ASGIApp, body: bytes | None
-    ) -> None: ...
+Audited = Callable[[Scope, Receive, Send, ASGIApp, bytes | None], Awaitable[None]]
+"""Serves a request, by the application and with the body that are given, with an audit entry around
+it where it may change something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +102,7 @@ class Limits:
     clients of other systems send their key."""
     bodies: Mapping[str, BodyRule] = field(default_factory=dict)
     """Exceptions from the default body rule, by path."""
-    audit: "Audited | None" = None
+    audit: Audited | None = None
     """None: nothing is audited (tests of single routes)."""
 
     def body(self, path: str) -> tuple[str, BodyRule]:

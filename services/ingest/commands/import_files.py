@@ -164,7 +164,7 @@ def _currency(given: str | None, files: "list[PreparedFile]", rates: "RateTable"
 
     Raises Invalid where the files' marks are not of one currency, or where it has no rate.
     """
-    from services.ingest.core.file_events import currencies_without_rate  # noqa: PLC0415
+    from services.ingest.core.file_events import has_rate  # noqa: PLC0415
     from shared.event_files.amounts import ISO  # noqa: PLC0415
 
     marks = {mark for prepared in files if (mark := prepared.file.read().currency) is not None}
@@ -175,7 +175,7 @@ def _currency(given: str | None, files: "list[PreparedFile]", rates: "RateTable"
             "as --currency SEK, and import files of different currencies apart"
         )  # fmt: skip
     code = given or next(filter(None, codes), rates.reporting)
-    if currencies_without_rate([code], rates, SystemClock().now()):
+    if not has_rate(code, rates, SystemClock().now()):
         raise Invalid(
             "--currency", f"amounts are in {code}, figures in {rates.reporting}: set "
             f"EBBWATCH_REPORTING_CURRENCY={code} for this command and all services, or add rates "

@@ -5,7 +5,7 @@ nothing. `ordinary` marks the events that `accept` is known to take; it decides 
 itself, one by one.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from hashlib import blake2b
@@ -156,11 +156,6 @@ def end_marker(name: str, source: str, now: datetime) -> bytes:
     return _ENCODER.encode(marker)
 
 
-def currencies_without_rate(codes: Iterable[str], rates: RateTable, now: datetime) -> list[str]:
-    """Return the currencies for which there is no rate today."""
-    return [code for code in codes if not _has_rate(code, rates, now)]
-
-
 def _amounts() -> pl.Expr:
     """Return amounts as decimal text: `12.5`, `-3`, null where unknown."""
     number = pl.col("amount").round(AMOUNT_DECIMALS)
@@ -181,7 +176,7 @@ def _ordinary(
     first = frame["ts"].min()
     day = first if isinstance(first, datetime) else now
     codes = {currency, *frame["currency"].unique()} - {None}
-    priced = [code for code in codes if code and _has_rate(code, rates, day)]
+    priced = [code for code in codes if code and has_rate(code, rates, day)]
     paid_in = pl.col("currency").fill_null(pl.lit(currency, pl.String))
     amount = pl.col("amount")
     money = amount.is_null() | (
@@ -208,7 +203,8 @@ def _ordinary(
     ]
 
 
-def _has_rate(code: str, rates: RateTable, day: datetime) -> bool:
+def has_rate(code: str, rates: RateTable, day: datetime) -> bool:
+    """Return whether the table has a rate of a currency on a day (UTC)."""
     try:
         rates.rate(code, day.date())
     except Invalid:
