@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -102,9 +103,7 @@ async def _import(args: argparse.Namespace) -> int:
             notes = ImportNotes(args.path, _key(options, terms), folder)
             if notes.acknowledged:
                 print(f"goes on after {notes.acknowledged:,} events of an interrupted run")
-            outcome = await handler.run(
-                files, notes, lambda rows: progress.reached("sending", rows)
-            )
+            outcome = await handler.run(files, notes, partial(progress.reached, "sending"))
         args.currency = currency  # a few corrected rows may not show it again
         status = _finished(args, files, outcome, notes.name, folder)
         notes.finish()
