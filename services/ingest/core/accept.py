@@ -72,11 +72,6 @@ class Accepted(NamedTuple):
     """Unknown fields, and a time that was clamped."""
 
 
-def accept(value: bytes | None, headers: Headers, arrived_ms: int, rates: RateTable) -> Activity:
-    """Returns the event of `accepted` without its notes."""
-    return accepted(value, headers, arrived_ms, rates).event
-
-
 def accepted(
     value: bytes | None,
     headers: Headers,

@@ -70,16 +70,6 @@ class RawEvent(msgspec.Struct, gc=False):
     data: Data
 
 
-class Marker(msgspec.Struct):
-    """The CloudEvent that ends an import."""
-
-    specversion: str
-    type: str
-    id: str
-    source: str
-    time: datetime
-
-
 @dataclass(frozen=True, slots=True)
 class FileEvent:
     """An event of a file, ready to be sent."""
@@ -152,8 +142,15 @@ def _loyalty(
 
 def end_marker(name: str, source: str, now: datetime) -> bytes:
     """Return the event that ends the import `name`; `now` in UTC."""
-    marker = Marker("1.0", BACKFILL_ENDED, f"{name}/ended", source, now.astimezone(UTC))
-    return _ENCODER.encode(marker)
+    return _ENCODER.encode(
+        {
+            "specversion": "1.0",
+            "type": BACKFILL_ENDED,
+            "id": f"{name}/ended",
+            "source": source,
+            "time": now.astimezone(UTC),
+        }
+    )
 
 
 def _amounts() -> pl.Expr:
