@@ -9,8 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from shared.postgres.engine import unit_of_work
 
 
-class SqlStore:
-    """Base of classes whose methods run statements on one engine."""
+class Statements:
+    """Base of classes with statements on one engine, each a transaction of its own."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine

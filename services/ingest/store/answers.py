@@ -5,10 +5,10 @@ from datetime import datetime
 from services.ingest.ports import Answer, Claimed
 from shared.http.idempotency import FORGET_MAX, KEPT
 from shared.postgres.engine import unit_of_work
-from shared.postgres.statements import SqlStore, execute
+from shared.postgres.statements import Statements, execute
 
 
-class StoredAnswers(SqlStore):
+class StoredAnswers(Statements):
     """Implements `ports.Answers`."""
 
     async def claim(self, owner: str, key: str, digest: bytes, at: datetime) -> Claimed:

@@ -14,7 +14,7 @@ from services.ingest.ports import Group, ListedDeadLetter, Search, Settlement, S
 from services.ingest.store.tables import dead_letter
 from shared.contracts.dead_letter import DeadLetter, Origin
 from shared.postgres.engine import UnitOfWork, unit_of_work
-from shared.postgres.statements import SqlStore, change, fetch_value, select
+from shared.postgres.statements import Statements, change, fetch_value, select
 
 GROUPED_MAX: Final = 100_000
 """Newest matches that are grouped: half a second of PostgreSQL."""
@@ -27,7 +27,7 @@ _QUOTED: Final = "'[^']*'|\"[^\"]*\"|[0-9]+([.:,/-][0-9]+)*"
 """Parts of a reason that differ from one record to the next: quoted values, numbers, times."""
 
 
-class DeadLetters(SqlStore):
+class DeadLetters(Statements):
     """Implements `ports.DeadLetterIndex`."""
 
     def transaction(self) -> AbstractAsyncContextManager[UnitOfWork]:

@@ -9,13 +9,13 @@ from services.ingest.ports import StoredMapping
 from services.ingest.store.tables import mapping
 from shared.kernel.errors import Invalid
 from shared.postgres.engine import UnitOfWork, unit_of_work
-from shared.postgres.statements import SqlStore, select
+from shared.postgres.statements import Statements, select
 
 MAPPINGS_MAX: Final = 200
 """Mappings of one deployment; each is compiled in every process."""
 
 
-class Mappings(SqlStore):
+class Mappings(Statements):
     """Implements `ports.MappingStore`, and writes for the operator's commands."""
 
     async def current(self) -> list[StoredMapping]:

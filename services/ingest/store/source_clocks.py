@@ -10,13 +10,13 @@ from sqlalchemy.dialects.postgresql import insert
 from services.ingest.core.source_clocks import SourceReport, clock_fault
 from services.ingest.store.tables import source_clock
 from shared.postgres.engine import unit_of_work
-from shared.postgres.statements import SqlStore, select
+from shared.postgres.statements import Statements, select
 
 DAYS_KEPT: Final = 30
 """Days for which counts are kept, at most some hundred rows each."""
 
 
-class SourceClockDays(SqlStore):
+class SourceClockDays(Statements):
     """Implements `ports.ClockStore`, and reads for the operator's command."""
 
     async def add(self, reports: Sequence[SourceReport], at: datetime) -> None:

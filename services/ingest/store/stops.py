@@ -3,10 +3,10 @@
 from datetime import datetime
 
 from services.ingest.store.tables import intake_stop
-from shared.postgres.statements import SqlStore, change, fetch_value
+from shared.postgres.statements import Statements, change, fetch_value
 
 
-class Stops(SqlStore):
+class Stops(Statements):
     """Implements `ports.IntakeStops`."""
 
     async def open(self, reason: str, at: datetime) -> None:
