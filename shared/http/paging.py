@@ -71,8 +71,12 @@ def of_cursor(cursor: str, *kinds: Callable[[str], Any]) -> list[Any]:
     return [*(kind(word) for kind, word in zip(kinds, words, strict=False)), words[-1]]
 
 
-def whole(text: str, digits_max: int = WHOLE_DIGITS_MAX) -> int:
+def whole(text: str) -> int:
     """Parses a number from 0 that fits 32 bits, in digits; Invalid for other text."""
+    return _digits(text, WHOLE_DIGITS_MAX)
+
+
+def _digits(text: str, digits_max: int) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > digits_max:
         raise invalid_cursor()
     return int(text)
@@ -80,7 +84,7 @@ def whole(text: str, digits_max: int = WHOLE_DIGITS_MAX) -> int:
 
 def serial(text: str) -> int:
     """Parses a number from 0 that fits 64 bits, in digits; Invalid for other text."""
-    return whole(text, SERIAL_DIGITS_MAX)
+    return _digits(text, SERIAL_DIGITS_MAX)
 
 
 def number(text: str) -> float:
