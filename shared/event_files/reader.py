@@ -62,14 +62,15 @@ class EventFile:
         self,
         path: Path,
         options: ReadOptions | None = None,
+        folder: Path | None = None,
         rejects: Rejects | None = None,
         watch: Watch = lambda _: None,
     ) -> None:
         """Decide columns and styles. Raises Invalid naming what cannot be decided.
 
-        `rejects` receives the faulty rows, of which the first one raises Invalid otherwise.
-        `watch` is called with the number of rows read, in each pass. Rows of large files are
-        spooled in the system's folder of temporary files.
+        `folder`: where rows of large files are spooled (None: the system's). `rejects` receives
+        the faulty rows, of which the first one raises Invalid otherwise. `watch` is called with
+        the number of rows read, in each pass.
         """
         self._path = path
         self._rejects = rejects
@@ -77,7 +78,8 @@ class EventFile:
         self.rows = 0
         """Rows of the file without empty ones, known after the first pass; 0 where unknown."""
         self._options = options or ReadOptions()
-        self._source = opened(path, self._options)
+        self._folder = folder
+        self._source = opened(path, self._options, folder)
         self._columns = columns_of(self._source.headers, path.name, self._options.columns)
         money = ("amount", "unit_price")
         self._money = next((role for role in money if role in self._columns), None)
@@ -105,9 +107,9 @@ class EventFile:
         rows = self._rows(tally)
         if "event_id" in self._columns:
             lines = self._options.lines_of_one_order
-            rows = settled(rows, counts, lines=lines)
+            rows = settled(rows, counts, self._folder, lines=lines)
         elif self._rejects is not None:
-            rows = numbered(rows)
+            rows = numbered(rows, self._folder)
         for frame in rows:
             events = self._typed(frame)
             tally.see(events)

@@ -52,22 +52,23 @@ class Counts:
 
 
 def settled(
-    frames: Iterable[pl.DataFrame], counts: Counts, *, lines: bool
+    frames: Iterable[pl.DataFrame], counts: Counts, folder: Path | None, *, lines: bool
 ) -> Iterator[pl.DataFrame]:
     """Yield the events of the rows, each once; `counts` grows. Raises Invalid naming two rows.
 
     A frame has `customer_id, event_id, ts, event_type, amount, currency, category, score`, ROW,
     CONTENT and, in an import, REASON.
+    `folder` is where rows are spooled meanwhile; None: the system's.
     """
-    with _pieces(frames) as pieces:
+    with _pieces(frames, folder) as pieces:
         _refuse((piece() for piece in pieces), lines=lines)
         for piece in pieces:
             yield _once(piece(), counts, lines=lines)
 
 
-def numbered(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+def numbered(frames: Iterable[pl.DataFrame], folder: Path | None) -> Iterator[pl.DataFrame]:
     """Yield the rows with OCCURRENCE: equal events of a customer have the numbers from 1."""
-    with _pieces(frames) as pieces:
+    with _pieces(frames, folder) as pieces:
         for piece in pieces:
             frame = piece()
             equal = [*_EQUAL, *(name for name in POINTS if name in frame.columns)]
@@ -77,7 +78,7 @@ def numbered(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
 
 @contextmanager
 def _pieces(
-    frames: Iterable[pl.DataFrame],
+    frames: Iterable[pl.DataFrame], folder: Path | None
 ) -> Iterator[list[Callable[[], pl.DataFrame]]]:
     """Divide the rows so that a customer's are in one piece, in their order; each loads a piece."""
     waiting: list[pl.DataFrame] = []
@@ -91,7 +92,7 @@ def _pieces(
     else:
         yield [partial(pl.concat, waiting)] if waiting else []
         return
-    with tempfile.TemporaryDirectory(prefix="events-") as home:
+    with tempfile.TemporaryDirectory(dir=folder, prefix="events-") as home:
         with ExitStack() as stack:
             lay = _writers(Path(home), stack)
             for frame in waiting:

@@ -24,9 +24,11 @@ CPU_S_MAX: Final = 600
 class SheetAsCsv:
     """A temporary CSV file with the rows of one sheet; it goes with this object."""
 
-    def __init__(self, path: Path, sheet: str | None) -> None:
+    def __init__(self, path: Path, sheet: str | None, folder: Path | None = None) -> None:
         """Convert. `sheet` None: the only one with rows. Raises Invalid naming the file."""
-        with tempfile.NamedTemporaryFile(suffix=".csv", prefix="sheet-", delete=False) as file:
+        with tempfile.NamedTemporaryFile(
+            suffix=".csv", prefix="sheet-", dir=folder, delete=False
+        ) as file:
             self.path = Path(file.name)
             weakref.finalize(self, self.path.unlink, missing_ok=True)
             limits = [str(MEMORY_BYTES_MAX), str(CPU_S_MAX)]

@@ -47,10 +47,11 @@ class RowSource(Protocol):
         """Yield frames with ROW and all columns, or those named; empty rows are left out."""
 
 
-def opened(path: Path, options: ReadOptions) -> RowSource:
+def opened(path: Path, options: ReadOptions, folder: Path | None = None) -> RowSource:
     """Open the source of a file by what it holds, whatever its name is.
 
-    Raises Invalid naming a file that is missing or unreadable.
+    `folder`: where a sheet is spooled (None: the system's). Raises Invalid naming a file that is
+    missing or unreadable.
     """
     if path.is_dir():
         raise Invalid("events", f"{path} is a folder: name the files in it")
@@ -58,7 +59,7 @@ def opened(path: Path, options: ReadOptions) -> RowSource:
         raise Invalid("events", f"there is no file {path}")
     kind = kind_of(path)
     if kind == "sheet":
-        return _Sheet(path, options)
+        return _Sheet(path, options, folder)
     if kind == "parquet" or path.name.lower().endswith(PARQUET):
         return _Parquet(path)
     text = TextFile(path, options.encoding)
@@ -134,8 +135,8 @@ class _Csv:
 class _Sheet(_Csv):
     format: Format = "sheet"
 
-    def __init__(self, path: Path, options: ReadOptions) -> None:
-        self._spool = SheetAsCsv(path, options.sheet)
+    def __init__(self, path: Path, options: ReadOptions, folder: Path | None) -> None:
+        self._spool = SheetAsCsv(path, options.sheet, folder)
         super().__init__(path, TextFile(self._spool.path, "utf-8", "csv"), ",")
         self.encoding = self.delimiter = None
 

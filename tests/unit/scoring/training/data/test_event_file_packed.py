@@ -163,4 +163,4 @@ def test_ctrl_c_while_a_sheet_is_converted_is_no_lack_of_memory(
     ended = subprocess.CompletedProcess([], -signal.SIGINT, b"", b"Traceback\nKeyboardInterrupt\n")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: ended)
     with pytest.raises(KeyboardInterrupt):
-        SheetAsCsv(path, None)
+        SheetAsCsv(path, None, tmp_path)
