@@ -73,16 +73,18 @@ def of_cursor(cursor: str, *kinds: Callable[[str], Any]) -> list[Any]:
 
 def whole(text: str) -> int:
     """Parses a number from 0 that fits 32 bits, in digits; Invalid for other text."""
-    if not text.isascii() or not text.isdigit() or len(text) > WHOLE_DIGITS_MAX:
+    return _digits(text, WHOLE_DIGITS_MAX)
+
+
+def _digits(text: str, digits_max: int) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > digits_max:
         raise invalid_cursor()
     return int(text)
 
 
 def serial(text: str) -> int:
     """Parses a number from 0 that fits 64 bits, in digits; Invalid for other text."""
-    if not text.isascii() or not text.isdigit() or len(text) > SERIAL_DIGITS_MAX:
-        raise invalid_cursor()
-    return int(text)
+    return _digits(text, SERIAL_DIGITS_MAX)
 
 
 def number(text: str) -> float:

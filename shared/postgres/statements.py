@@ -60,3 +60,9 @@ async def select(engine: AsyncEngine, query: sa.Executable) -> list[dict[str, An
     """Returns the rows of a query, each by the names of its columns."""
     async with unit_of_work(engine) as work:
         return [dict(row) for row in (await work.connection.execute(query)).mappings()]
+
+
+async def change(engine: AsyncEngine, statement: sa.Executable) -> int:
+    """Executes a statement that changes rows; returns how many it concerned."""
+    async with unit_of_work(engine) as work:
+        return (await work.connection.execute(statement)).rowcount

@@ -24,7 +24,6 @@ from services.ingest.core.source_clocks import Timing
 from services.ingest.core.times import is_future
 from services.ingest.core.trace import traceparent_of
 from services.ingest.core.unknown import UnknownFields
-from services.ingest.handlers.forward_control import to_every_partition
 from services.ingest.handlers.open_frames import Content, OpenFrames
 from services.ingest.ports import Outlet, Topics, Unreadable
 from shared.contracts.activity import ENCODER
@@ -101,7 +100,7 @@ class AcceptBatch:
         self._observe = observe
         self._frames = frames
 
-    async def decide(self, records: Sequence[ConsumedRecord | Unreadable], now_ms: int) -> Sorted:
+    async def decide(self, records: Sequence[ConsumedRecord], now_ms: int) -> Sorted:
         """Decide on every record without sending; raises Transient when the broker, or a schema
         registry that is needed, is unreachable.
 
@@ -121,7 +120,7 @@ class AcceptBatch:
         await self._outlet.send(done.outgoing)
         self._observe(done)
 
-    def refuse(self, record: ConsumedRecord | Unreadable, reason: str) -> Sorted:
+    def refuse(self, record: ConsumedRecord, reason: str) -> Sorted:
         """Return the dead letter of a record that is not processed again."""
         done = Sorted()
         self._refuse(record, Invalid("value", reason), done)
@@ -129,7 +128,7 @@ class AcceptBatch:
 
     def _sort(
         self,
-        records: Sequence[ConsumedRecord | Unreadable],
+        records: Sequence[ConsumedRecord],
         contents: Sequence[Content],
         now_ms: int,
         partitions: int,
@@ -175,7 +174,7 @@ class AcceptBatch:
                 why = f"a fault of ours: {type(bug).__name__}; replay it once that is mended"
                 self._refuse(record, Invalid("value", why), done)
 
-    def _mapping(self, record: ConsumedRecord | Unreadable) -> CompiledMapping | None:
+    def _mapping(self, record: ConsumedRecord) -> CompiledMapping | None:
         """Return the mapping of a record's HTTP source, or of its topic; None: a CloudEvent."""
         for name, value in record.headers:
             if name == SOURCE:
@@ -198,14 +197,14 @@ class AcceptBatch:
             done.ignored[mapping.name] += 1
         return mapped
 
-    def _batch(self, record: ConsumedRecord | Unreadable, arrived_ms: int) -> Mapped | None:
+    def _batch(self, record: ConsumedRecord, arrived_ms: int) -> Mapped | None:
         first_ms = _first_ms(record, arrived_ms)
         rates, unknown = self._rates, self._unknown_fields
         return batches.decide(record.value, record.headers, first_ms, rates, unknown)
 
     def _conclude(
         self,
-        record: ConsumedRecord | Unreadable,
+        record: ConsumedRecord,
         mapped: Mapped,
         arrived_ms: int,
         partitions: int,
@@ -226,7 +225,7 @@ class AcceptBatch:
 
     def _accept(
         self,
-        record: ConsumedRecord | Unreadable,
+        record: ConsumedRecord,
         events: Sequence[Accepted],
         arrived_ms: int,
         partitions: int,
@@ -243,11 +242,14 @@ class AcceptBatch:
                 at_s = event.time.timestamp()
                 done.timings.append(Timing(event.source, at_s, at_s - first_ms / 1000))
             if event.type in CONTROL_TYPES:
-                done.outgoing += to_every_partition(topic, partitions, value, trace)
+                # It concerns all customers: each partition gets it in its place, without a key.
+                done.outgoing += [
+                    Outgoing(topic, None, value, trace, partition=n) for n in range(partitions)
+                ]
             else:
                 done.outgoing.append(Outgoing(topic, event.subject.encode(), value, trace))
 
-    def _refuse(self, record: ConsumedRecord | Unreadable, why: Invalid, done: Sorted) -> None:
+    def _refuse(self, record: ConsumedRecord, why: Invalid, done: Sorted) -> None:
         if isinstance(record, Unreadable):
             why = record.fault
         letter = DeadLetter.of(record, STAGE, why.field, why.reason)
@@ -260,6 +262,6 @@ class AcceptBatch:
         )
 
 
-def _first_ms(record: ConsumedRecord | Unreadable, arrived_ms: int) -> int:
+def _first_ms(record: ConsumedRecord, arrived_ms: int) -> int:
     """Returns the arrival (Unix ms) that decides on a record's time: of a replay, the first one."""
     return first_arrival(record.headers, arrived_ms) or arrived_ms

@@ -17,8 +17,9 @@ from services.ingest import metrics
 from services.ingest.handlers.accept_batch import AcceptBatch, Sorted
 from services.ingest.handlers.use_mappings import UseMappings
 from services.ingest.handlers.watch_flood import FloodWatch
-from services.ingest.inbound.raw_consumer import AnyRecord, RawConsumer
+from services.ingest.inbound.raw_consumer import RawConsumer
 from services.ingest.inbound.raw_quarantine import Marks, RawQuarantine
+from shared.kafka.batch import ConsumedRecord
 from shared.kernel.errors import Transient
 from shared.runtime.backoff import Backoff
 from shared.runtime.clock import Clock
@@ -37,7 +38,7 @@ HOLD_S = 1.0
 class _Flight:
     """A batch that is being sent and committed."""
 
-    records: list[AnyRecord]
+    records: list[ConsumedRecord]
     done: Sorted
     task: asyncio.Task[None]
 
@@ -142,7 +143,7 @@ class RawTopics:
 
     async def _finish(
         self,
-        records: list[AnyRecord],
+        records: list[ConsumedRecord],
         done: Sorted,
         began_s: float,
         stage: Callable[[str], None],
@@ -153,7 +154,7 @@ class RawTopics:
         stage("commit")
         metrics.BATCH_SECONDS.observe(self._clock.monotonic() - began_s)
 
-    async def _landed(self, behind: Sequence[AnyRecord] = ()) -> None:
+    async def _landed(self, behind: Sequence[ConsumedRecord] = ()) -> None:
         """Wait for the batch being sent.
 
         If it failed, it and what was read `behind` it are read again, from the earlier of the two
@@ -172,7 +173,7 @@ class RawTopics:
             raise
         self._done(flight.records, flight.done)
 
-    def _done(self, records: Sequence[AnyRecord], done: Sorted) -> None:
+    def _done(self, records: Sequence[ConsumedRecord], done: Sorted) -> None:
         """Record that these were committed: health, flood window, metrics."""
         self._health.beat(NAME)
         self._flood.note(done.refused)

@@ -109,18 +109,8 @@ def reported(done: Published) -> Answer:
     202 when something was accepted or nothing was refused, else 422.
     """
     count(done)
-    status = 202 if done.accepted or done.ignored or not done.refusals else 422
-    return Answer(status, msgspec.json.encode(listed(done)))
-
-
-def listed(done: Published) -> dict[str, Any]:
-    """Returns the result of a request's events, as an answer names it."""
-    return {
-        "accepted": done.accepted,
-        "ignored": done.ignored,
-        "refused": done.refusals,
-        "noted": done.notes,
-    }
+    status = 202 if done.accepted or done.ignored or not done.refused else 422
+    return Answer(status, msgspec.json.encode(done))
 
 
 def count(done: Published) -> None:
@@ -128,8 +118,8 @@ def count(done: Published) -> None:
     for outcome, events in (
         ("accepted", done.accepted),
         ("ignored", done.ignored),
-        ("refused", len({refusal.index for refusal in done.refusals})),
-        ("noted", len({note.index for note in done.notes})),
+        ("refused", len({refusal.index for refusal in done.refused})),
+        ("noted", len({note.index for note in done.noted})),
     ):
         if events:
             metrics.HTTP_EVENTS.labels(outcome).inc(events)

@@ -22,7 +22,6 @@ from services.ingest.inbound.http.parts import (
     Parts,
     answers,
     count,
-    listed,
     reported,
     respond,
     trace,
@@ -127,7 +126,7 @@ async def _signed(
             name, mapping, [body], _headers(request), _origin(name), sends_refused=True
         )
     count(done)
-    return Answer(200, msgspec.json.encode(listed(done)))
+    return Answer(200, msgspec.json.encode(done))
 
 
 async def _with_token(
