@@ -8,12 +8,8 @@ from services.alerts.handlers.learn_effects import LearnEffects
 from services.alerts.handlers.measure_effect import MeasureOutcomes
 from services.alerts.handlers.raise_scheduled_tasks import RaiseScheduledTasks
 from services.alerts.handlers.run_task_timers import RunTaskTimers
-from services.alerts.store.assessments import Assessments
 from services.alerts.store.customer_messages import forget_messages
-from services.alerts.store.due_tasks import DueTasks, TaskLog
-from services.alerts.store.effects import Effects
 from services.alerts.store.feedback import forget_feedback
-from services.alerts.store.schedules import Schedules
 from services.alerts.store.tasks import forget_tasks
 
 ROWS_MAX = 500
@@ -24,10 +20,6 @@ def tend(alerts: Alerts) -> RunTaskTimers:
     """Return the loop of the timers: due tasks, outcomes, scheduled tasks, customer messages."""
     return RunTaskTimers(
         engine=alerts.engine,
-        customers=alerts.customers,
-        tasks=alerts.tasks,
-        due=DueTasks(),
-        log=TaskLog(),
         rules=alerts.rules,
         recorder=alerts.recorder,
         outbox=alerts.outbox,
@@ -59,7 +51,6 @@ def _isolated(
 def _learn_effects(alerts: Alerts) -> LearnEffects:
     return LearnEffects(
         engine=alerts.engine,
-        effects=Effects(),
         fits=alerts.fits,
         rules=alerts.rules,
         clock=alerts.clock,
@@ -70,10 +61,7 @@ def _learn_effects(alerts: Alerts) -> LearnEffects:
 def _measure_outcomes(alerts: Alerts) -> MeasureOutcomes:
     return MeasureOutcomes(
         engine=alerts.engine,
-        trials=alerts.trials,
-        effects=Effects(),
         rules=alerts.rules,
-        assessments=Assessments(),
         late=timedelta(days=alerts.settings.late_days),
         keep=timedelta(days=alerts.settings.keep_days),
     )
@@ -93,8 +81,6 @@ def _forget(alerts: Alerts) -> Callable[[datetime], Awaitable[object]]:
 def _take_care(alerts: Alerts) -> RaiseScheduledTasks:
     return RaiseScheduledTasks(
         engine=alerts.engine,
-        customers=alerts.customers,
-        rows=Schedules(),
         rules=alerts.rules,
         recorder=alerts.recorder,
         outbox=alerts.outbox,

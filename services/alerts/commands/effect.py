@@ -12,7 +12,6 @@ from services.alerts.commands.running import business_clock, command
 from services.alerts.core.wording.effect import claim_text
 from services.alerts.handlers.measure_effect import MeasureEffect
 from services.alerts.reports.effect_page import effect_page
-from services.alerts.store.effects import Effects
 from services.alerts.store.policies import Policies
 from services.alerts.store.uplift_fits import UpliftFits
 from shared.postgres.engine import unit_of_work
@@ -42,7 +41,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _measure(engine: AsyncEngine) -> MeasureEffect:
-    return MeasureEffect(engine=engine, effects=Effects(), rules=Policies())
+    return MeasureEffect(engine=engine, rules=Policies())
 
 
 async def _show(args: argparse.Namespace, engine: AsyncEngine) -> int:

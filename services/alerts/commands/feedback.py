@@ -10,9 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.alerts.commands.running import command
 from services.alerts.core.consent import refusal, spelled
 from services.alerts.core.customer_message import Status
-from services.alerts.store.consents import Consents
-from services.alerts.store.customer_messages import CustomerMessages, MessageFilter
-from services.alerts.store.feedback import Feedback, FeedbackFilter, State
+from services.alerts.store import consents as consent_store
+from services.alerts.store import customer_messages as message_store
+from services.alerts.store import feedback as feedback_store
+from services.alerts.store.customer_messages import MessageFilter
+from services.alerts.store.feedback import FeedbackFilter, State
 from shared.contracts.events import FeedbackKind
 from shared.postgres.engine import unit_of_work
 from shared.runtime.arguments import count, instant
@@ -58,7 +60,7 @@ async def _list(args: argparse.Namespace, engine: AsyncEngine) -> int:
         args.kind, args.state, args.customer, args.owner, args.since, args.until
     )
     async with unit_of_work(engine) as work:
-        found = await Feedback().page(work, chosen, None, args.limit)
+        found = await feedback_store.page(work, chosen, None, args.limit)
     for row in found:
         score = "" if row["score"] is None else f"  {row['score']:g} of 10"
         owner = row["owner_id"] or "(no owner)"
@@ -75,7 +77,7 @@ async def _list(args: argparse.Namespace, engine: AsyncEngine) -> int:
 async def _mark(args: argparse.Namespace, engine: AsyncEngine) -> int:
     async with unit_of_work(engine) as work:
         now = SystemClock().now()
-        found = await Feedback().mark(work, args.id, args.state, getpass.getuser(), now)
+        found = await feedback_store.mark(work, args.id, args.state, getpass.getuser(), now)
     if found is None:
         print(f"no feedback {args.id}; see `feedback list`", file=sys.stderr)
         return 1
@@ -86,7 +88,7 @@ async def _mark(args: argparse.Namespace, engine: AsyncEngine) -> int:
 async def _list_messages(args: argparse.Namespace, engine: AsyncEngine) -> int:
     async with unit_of_work(engine) as work:
         chosen = MessageFilter(args.status, args.customer)
-        found = await CustomerMessages().page(work, chosen, None, args.limit)
+        found = await message_store.page(work, chosen, None, args.limit)
     for row in found:
         follows = {
             "waiting": f"until {row['due_at']:%F %H:%M}Z",
@@ -104,7 +106,7 @@ async def _list_messages(args: argparse.Namespace, engine: AsyncEngine) -> int:
 
 async def _list_unsubscriptions(args: argparse.Namespace, engine: AsyncEngine) -> int:
     async with unit_of_work(engine) as work:
-        found = await Consents().page(work, args.customer, None, args.limit)
+        found = await consent_store.page(work, args.customer, None, args.limit)
     for row in found:
         back = row["subscribed_at"]
         returned = "" if back is None else f"  subscribed {back:%F %H:%M}Z"
@@ -119,8 +121,8 @@ async def _list_unsubscriptions(args: argparse.Namespace, engine: AsyncEngine) -
 
 async def _list_wishes(args: argparse.Namespace, engine: AsyncEngine) -> int:
     async with unit_of_work(engine) as work:
-        found = await Consents().history(work, args.customer, None, args.limit)
-        now = (await Consents().wishes(work, [args.customer]))[args.customer]
+        found = await consent_store.history(work, args.customer, None, args.limit)
+        now = (await consent_store.wishes(work, [args.customer]))[args.customer]
     for row in found:
         late = "  (late: a newer profile stood)" if row["late"] else ""
         about = {"*": "(all contact)"}.get(row["about"], row["about"])

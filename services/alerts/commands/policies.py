@@ -17,7 +17,6 @@ from services.alerts.core.owner import OwnerRecord
 from services.alerts.core.policy_document import difference, plain
 from services.alerts.handlers.dry_run_policy import CUSTOMERS_MAX, DryRunPolicy
 from services.alerts.inbound.policy_file import read_policy
-from services.alerts.store.assessments import Assessments
 from services.alerts.store.policies import Policies
 from shared.kernel.zones import zone
 from shared.postgres.engine import unit_of_work
@@ -98,7 +97,9 @@ async def _try(args: argparse.Namespace, engine: AsyncEngine) -> int:
     async with unit_of_work(engine) as work:
         _, current = await Policies().current(work)
         end = await business_clock().now(work)
-    dry = DryRunPolicy(engine=engine, assessments=Assessments())
+    dry = DryRunPolicy(
+        engine=engine,
+    )
     begin = end - timedelta(days=args.days)
     tried, ours = await dry([policy, current], begin, end, args.customers)
     print(f"{begin:%F} to {end:%F}, {tried.customers:,} customers")

@@ -12,7 +12,8 @@ from services.alerts.core.effect import ENOUGH
 from services.alerts.core.holdout_power import POWER, HoldoutPlan, plans, proposed
 from services.alerts.core.policy_document import Policy
 from services.alerts.core.uplift.fit import TRIALS_MIN
-from services.alerts.store.effects import Effects, FirstWarnings
+from services.alerts.store import effects as effect_store
+from services.alerts.store.effects import FirstWarnings
 from services.alerts.store.policies import Policies
 from shared.postgres.engine import unit_of_work
 from shared.runtime.arguments import days, number
@@ -58,7 +59,7 @@ async def _propose(args: argparse.Namespace, engine: AsyncEngine) -> int:
         _, policy = await Policies().current(work)
         now = await business_clock().now(work)
         since = now - timedelta(days=args.days)
-        counted = await Effects().first_warnings(
+        counted = await effect_store.first_warnings(
             work, policy.name, since, policy.holdout.spare_grades
         )
     per_week = args.per_week

@@ -13,8 +13,9 @@ from services.alerts.core.task import Task
 from services.alerts.core.wording.catalogue import sentence
 from services.alerts.core.wording.numbers import LANGUAGES
 from services.alerts.core.wording.tasks import in_full
-from services.alerts.store.due_tasks import TaskLog
-from services.alerts.store.tasks import QueueFilter, TaskFilter, Tasks
+from services.alerts.store import task_log
+from services.alerts.store import tasks as task_store
+from services.alerts.store.tasks import QueueFilter, TaskFilter
 from shared.postgres.engine import unit_of_work
 from shared.runtime.arguments import count
 
@@ -44,7 +45,7 @@ def add_commands(commands: Any) -> None:
 
 async def _list_tasks(args: argparse.Namespace, engine: AsyncEngine) -> int:
     async with unit_of_work(engine) as work:
-        found = await Tasks().page(work, TaskFilter(args.status, args.owner), None, args.limit)
+        found = await task_store.page(work, TaskFilter(args.status, args.owner), None, args.limit)
     _print(found)
     return 0
 
@@ -52,15 +53,15 @@ async def _list_tasks(args: argparse.Namespace, engine: AsyncEngine) -> int:
 async def _queue(args: argparse.Namespace, engine: AsyncEngine) -> int:
     async with unit_of_work(engine) as work:
         chosen = QueueFilter(args.queue, args.owner, await business_clock().now(work))
-        found = await Tasks().queue(work, chosen, None, args.limit)
+        found = await task_store.queue(work, chosen, None, args.limit)
     _print(found)
     return 0
 
 
 async def _show(args: argparse.Namespace, engine: AsyncEngine) -> int:
     async with unit_of_work(engine) as work:
-        task = await Tasks().find(work, args.id)
-        events = await TaskLog().of(work, args.id, EVENTS_MAX)
+        task = await task_store.find(work, args.id)
+        events = await task_log.of(work, args.id, EVENTS_MAX)
     if task is None:
         print(f"no task {args.id}; see `tasks list`", file=sys.stderr)
         return 1

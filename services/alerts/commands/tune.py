@@ -13,7 +13,6 @@ from services.alerts.commands.running import business_clock, command
 from services.alerts.core.budget import BudgetHistory, tuned
 from services.alerts.core.policy_document import BudgetPoint, Policy
 from services.alerts.handlers.dry_run_policy import CUSTOMERS_MAX, DryRunPolicy
-from services.alerts.store.assessments import Assessments
 from services.alerts.store.policies import Policies
 from shared.postgres.engine import unit_of_work
 from shared.runtime.arguments import count, days, number
@@ -47,7 +46,9 @@ async def _tune(args: argparse.Namespace, engine: AsyncEngine) -> int:
     async with unit_of_work(engine) as work:
         version, policy = await rules.current(work)
         end = await business_clock().now(work)
-    dry = DryRunPolicy(engine=engine, assessments=Assessments())
+    dry = DryRunPolicy(
+        engine=engine,
+    )
     found = await dry.warnings(policy, end - timedelta(days=args.days), end, args.customers)
     history = found.history(args.days)
     if not history.customers:

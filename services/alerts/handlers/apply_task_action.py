@@ -17,11 +17,11 @@ from services.alerts.core.task_lifecycle import (
 from services.alerts.handlers.give_verdict import CAUSE
 from services.alerts.handlers.record_task_changes import RecordTaskChanges, count
 from services.alerts.ports import TaskChange
+from services.alerts.store import customers as customer_store
+from services.alerts.store import task_log
+from services.alerts.store import tasks as task_store
 from services.alerts.store.business_clock import BusinessClock
-from services.alerts.store.customers import Customers
-from services.alerts.store.due_tasks import TaskLog
 from services.alerts.store.policies import Policies
-from services.alerts.store.tasks import Tasks
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.postgres.outbox import Outbox
 from shared.runtime.clock import Clock
@@ -32,9 +32,6 @@ class ApplyTaskAction:
     """Carries out actions on tasks. Repeating an action changes nothing."""
 
     engine: AsyncEngine
-    customers: Customers
-    tasks: Tasks
-    log: TaskLog
     rules: Policies
     recorder: RecordTaskChanges
     outbox: Outbox
@@ -66,11 +63,11 @@ class ApplyTaskAction:
         self, work: UnitOfWork, task_id: str, action: Action, actor: str
     ) -> tuple[Task | None, list[TaskChange]]:
         """Carry out the action in an open transaction; also return the changes to send."""
-        customer = await self.tasks.customer_of(work, task_id)
+        customer = await task_store.customer_of(work, task_id)
         if customer is None:
             return None, []
-        await self.customers.lock(work, [customer])
-        task = await self.tasks.find(work, task_id)
+        await customer_store.lock(work, [customer])
+        task = await task_store.find(work, task_id)
         if task is None:
             return None, []
         now = await self.business_clock.now(work)
@@ -91,8 +88,8 @@ class ApplyTaskAction:
             kind=done.kind,
             detail=dict(done.detail),
         )
-        await self.log.add(work, [event])
-        await self.tasks.write(work, [done.task])
+        await task_log.add(work, [event])
+        await task_store.write(work, [done.task])
         changes = [TaskChange(done.task, CAUSE)] if done.sent else []
         await self.recorder.queue_deliveries(work, changes, self.clock.now())
         if done.sent and done.task.status == "closed":

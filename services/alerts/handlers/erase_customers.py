@@ -16,8 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.alerts.core.policy import Closed
 from services.alerts.handlers.record_task_changes import BatchDecisions, RecordTaskChanges
 from services.alerts.ports import ErasureSeen, TaskChange
-from services.alerts.store.customers import Customers
-from services.alerts.store.erasure import Erasure
+from services.alerts.store import customers as customer_store
+from services.alerts.store import erasure as erasure_store
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.postgres.erasures import Erasures
 from shared.runtime.clock import Clock
@@ -37,8 +37,6 @@ AT_ONCE_MAX: Final = 100
 class EraseCustomers:
     """Erases customers within the transaction of a batch of activity."""
 
-    customers: Customers
-    rows: Erasure
     recorder: RecordTaskChanges
     erasures: Erasures
 
@@ -58,14 +56,14 @@ class EraseCustomers:
         self, work: UnitOfWork, request: ErasureSeen, now: datetime
     ) -> list[TaskChange]:
         customer = request.customer_id
-        known = await self.customers.lock(work, [customer])
+        known = await customer_store.lock(work, [customer])
         decisions = BatchDecisions()
         for task in known[customer].state.open:
             decisions.close(Closed(task, max(task.opened_at, request.at), "erased"), request.tp)
-        await self.rows.forget_names(work, customer)
+        await erasure_store.forget_names(work, customer)
         # The treatments are not published: scoring deletes the customer's too.
         changes, _ = await self.recorder.write(work, decisions, now)
-        found = await self.rows.forget(work, customer)
+        found = await erasure_store.forget(work, customer)
         await self.erasures.add_rows(work, request.request_id, found)
         log.info("customer erased", request=request.request_id, rows=sum(found.values()))
         return changes
@@ -76,7 +74,6 @@ class EraseMessages:
     """The loop that deletes erased customers' messages once they were delivered."""
 
     engine: AsyncEngine
-    rows: Erasure
     erasures: Erasures
     clock: Clock
 
@@ -89,7 +86,7 @@ class EraseMessages:
         async with unit_of_work(self.engine) as work:
             waiting = await self.erasures.unfinished(work, AT_ONCE_MAX)
             for request, customer in waiting.items():
-                deleted = await self.rows.forget_sent(work, request, customer)
+                deleted = await erasure_store.forget_sent(work, request, customer)
                 if deleted is not None:
                     await self.erasures.add_rows(work, request, deleted)
                     await self.erasures.finish(work, request, self.clock.now())

@@ -15,10 +15,10 @@ from services.alerts.core.task import Task, warned_of
 from services.alerts.core.task_lifecycle import TaskEvent
 from services.alerts.handlers.record_task_changes import RecordTaskChanges, count
 from services.alerts.ports import TaskChange, VerdictGiven
+from services.alerts.store import customers as customer_store
+from services.alerts.store import task_log
+from services.alerts.store import tasks as task_store
 from services.alerts.store.business_clock import BusinessClock
-from services.alerts.store.customers import Customers
-from services.alerts.store.due_tasks import TaskLog
-from services.alerts.store.tasks import Tasks
 from shared.postgres.engine import unit_of_work
 from shared.postgres.ledger import TopicPartition
 from shared.postgres.outbox import Outbox
@@ -40,9 +40,6 @@ class GiveVerdict:
     """Closes tasks with owners' verdicts. Repeating a verdict changes nothing."""
 
     engine: AsyncEngine
-    customers: Customers
-    tasks: Tasks
-    log: TaskLog
     recorder: RecordTaskChanges
     outbox: Outbox
     business_clock: BusinessClock
@@ -60,11 +57,11 @@ class GiveVerdict:
         """
         changes: list[TaskChange] = []
         async with unit_of_work(self.engine) as work:
-            customer = await self.tasks.customer_of(work, given.task_id)
+            customer = await task_store.customer_of(work, given.task_id)
             if customer is None:
                 return None
-            known = await self.customers.lock(work, [customer])
-            task = await self.tasks.find(work, given.task_id)
+            known = await customer_store.lock(work, [customer])
+            task = await task_store.find(work, given.task_id)
             if task is None or task.verdict is not None:
                 return _settled(task, given)
             at = max(task.opened_at, await self.business_clock.now(work))
@@ -85,10 +82,10 @@ class GiveVerdict:
                 )
                 changes.append(TaskChange(after, CAUSE))
                 messages.append(self.recorder.publish(payload.treatment(after), CAUSE))
-            await self.tasks.write(work, [after])
+            await task_store.write(work, [after])
             state = answered(known[customer].state, warned_of(after), at, after.leaving_cause)
-            await self.customers.write(work, [state], known)
-            await self.log.add(work, [self._event(after, given, at)])
+            await customer_store.write(work, [state], known)
+            await task_log.add(work, [self._event(after, given, at)])
             await self.recorder.queue_deliveries(work, changes, self.clock.now())
             messages.append(self.recorder.publish(payload.verdict(after, at), CAUSE))
             await self.outbox.add(work, messages)

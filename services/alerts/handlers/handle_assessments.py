@@ -33,8 +33,8 @@ from services.alerts.handlers.record_task_changes import (
     count,
 )
 from services.alerts.ports import AssessmentSeen, Decoded, KnownCustomer
-from services.alerts.store.assessments import Assessments
-from services.alerts.store.customers import Customers
+from services.alerts.store import assessments as assessment_store
+from services.alerts.store import customers as customer_store
 from services.alerts.store.policies import Policies
 from services.alerts.store.uplift_fits import UpliftFits
 from shared.contracts.risk import RiskAssessed
@@ -56,9 +56,7 @@ class HandleAssessments:
 
     transactions: BatchTransactions
     decode: Decode
-    customers: Customers
     rules: Policies
-    assessments: Assessments
     erasures: Erasures
     recorder: RecordTaskChanges
     """Writes tasks, deliveries and treatments of a batch."""
@@ -77,7 +75,7 @@ class HandleAssessments:
         async with self.transactions.open(moves) as transaction:
             work = transaction.work
             assessed = await drop_erased(work, self.erasures, "risk", decoded, _customer)
-            known = await self.customers.lock(work, {a.message.customer_id for a in assessed})
+            known = await customer_store.lock(work, {a.message.customer_id for a in assessed})
             # Published before an id became part of another customer, and read after it.
             assessed = [a for a in assessed if known[a.message.customer_id].part_of is None]
             version, policy = await self.rules.current(work)
@@ -91,8 +89,8 @@ class HandleAssessments:
             ground = await self._with_rates(work, ground, decided, known)
             decisions = _decisions(decided, known, ground)
             decisions.updates = _updates(assessed, states, known, ground)
-            await self.customers.write(work, states, known)
-            await self.assessments.add(work, assessed)
+            await customer_store.write(work, states, known)
+            await assessment_store.add(work, assessed)
             changes, messages = await self.recorder.write(work, decisions, now)
             transaction.messages += [*decoded.dead, *messages]
         if changes or decisions.updates:
@@ -113,7 +111,7 @@ class HandleAssessments:
         if not back:
             return decided
         customers, since = {c for c, _ in back}, min(step.task.opened_at for _, step in back)
-        bought = await self.assessments.purchases(work, sorted(customers), since)
+        bought = await assessment_store.purchases(work, sorted(customers), since)
         return [
             (each, first_seen(step, bought.get(each.message.customer_id, ())))
             for each, step in decided

@@ -27,9 +27,9 @@ from services.alerts.handlers.drop_erased import drop_erased
 from services.alerts.handlers.merge_customers import MergeCustomers
 from services.alerts.handlers.record_task_changes import BatchDecisions, RecordTaskChanges, count
 from services.alerts.ports import ClassificationChanged, Decoded, KnownCustomer
-from services.alerts.store.customers import Customers
+from services.alerts.store import customers as customer_store
+from services.alerts.store import schedules as schedule_store
 from services.alerts.store.policies import Policies
-from services.alerts.store.schedules import Schedules
 from shared.contracts.changes import CustomerChanged
 from shared.contracts.risk import Grade
 from shared.kafka.batch import Batch
@@ -122,8 +122,6 @@ class HandleSegmentEntries:
 
     transactions: BatchTransactions
     decode: Decode
-    customers: Customers
-    rows: Schedules
     rules: Policies
     erasures: Erasures
     recorder: RecordTaskChanges
@@ -145,7 +143,7 @@ class HandleSegmentEntries:
             moved, news = await self.merge(work, changed, now)
             _, policy = await self.rules.current(work)
             outcome = await self._enter(work, _News.of(changed, policy), now)
-            await self.customers.write(work, outcome.regraded, outcome.known)
+            await customer_store.write(work, outcome.regraded, outcome.known)
             changes, messages = await self.recorder.write(work, outcome.decisions, now)
             transaction.messages += [*decoded.dead, *news, *messages]
         if changes or moved:
@@ -162,14 +160,14 @@ class HandleSegmentEntries:
         concerned = {c.change.customer_id for c in (*news.entries, *left, *news.grades)}
         if not concerned:
             return _Outcome({})
-        known = await self.customers.lock(work, concerned)
+        known = await customer_store.lock(work, concerned)
         # Published before an id became part of another customer, and read after it.
         entered = [e for e in news.entries if known[e.change.customer_id].part_of is None]
-        first = await self.rows.first_entries(work, [e.change for e in entered])
+        first = await schedule_store.first_entries(work, [e.change for e in entered])
         state_of = {customer: found.state for customer, found in known.items()}
         ids = {_id(e.change, state_of[e.change.customer_id]): e.change.customer_id for e in entered}
-        stored = await self.rows.stored(work, ids)
-        entries = await self.rows.entries(work, [each.change for each in left])
+        stored = await schedule_store.stored(work, ids)
+        entries = await schedule_store.entries(work, [each.change for each in left])
         owners = {o.id for k in known.values() if k.profile and (o := k.profile.profile.owner)}
         ground = await self.rules.ground(work, owners, now)
         outcome = _Outcome(known)
@@ -190,7 +188,7 @@ class HandleSegmentEntries:
         """Return the exits that may end a task: an open one, or one that this batch raises."""
         if not news.left:
             return []
-        open_ = await self.rows.with_open_task(work, [_key(e.change) for e in news.left])
+        open_ = await schedule_store.with_open_task(work, [_key(e.change) for e in news.left])
         open_ |= {_key(e.change) for e in news.entries}
         return [each for each in news.left if _key(each.change) in open_]
 

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.core.uplift.fit import TRIALS_MIN, UpliftFit, fit
 from services.alerts.handlers.measure_effect import FORGET_MAX, picking
-from services.alerts.store.effects import Effects
+from services.alerts.store import effects as effect_store
 from services.alerts.store.policies import Policies
 from services.alerts.store.uplift_fits import UpliftFits
 from shared.postgres.engine import unit_of_work
@@ -34,7 +34,6 @@ class LearnEffects:
     """Fits when enough new trials were measured; forgets old decisions that withheld a task."""
 
     engine: AsyncEngine
-    effects: Effects
     fits: UpliftFits
     rules: Policies
     clock: Clock
@@ -56,10 +55,10 @@ class LearnEffects:
             if last is not None and now - last.fitted_at < FIT_EVERY:
                 return
             since, before = (None, 0) if last is None else (last.fit.newest, last.fit.trials)
-            new = await self.effects.measured_after(work, policy.name, since)
+            new = await effect_store.measured_after(work, policy.name, since)
             if new < max(NEW_MIN, NEW_SHARE * before):
                 return
-            subjects = await self.effects.uplift_subjects(work, policy.name)
+            subjects = await effect_store.uplift_subjects(work, policy.name)
         # A fit on many trials takes seconds of arithmetic, which would block the event loop.
         made = await asyncio.to_thread(fit, subjects, picking())
         note = describe(made)

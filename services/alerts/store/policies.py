@@ -16,7 +16,7 @@ from services.alerts.core.policy_document import (
     upgrade,
 )
 from services.alerts.core.task import Ground
-from services.alerts.store.customer_messages import CustomerMessages
+from services.alerts.store import customer_messages as message_store
 from shared.contracts.customer_message import SEND
 from shared.kernel.errors import Invalid
 from shared.postgres.engine import UnitOfWork
@@ -162,7 +162,7 @@ class Policies:
         sending = {p.send.endpoint: p.id for p in policy.playbooks if p.send is not None}
         if not sending:
             return
-        for endpoint in sorted(sending.keys() - await CustomerMessages().takers(work)):
+        for endpoint in sorted(sending.keys() - await message_store.takers(work)):
             raise Invalid(
                 f"policy.playbooks.{sending[endpoint]}.send.endpoint",
                 f"no webhook {endpoint!r} takes such messages: create it with the route "

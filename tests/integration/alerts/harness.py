@@ -51,19 +51,9 @@ from services.alerts.inbound.http.dependencies import Parts
 from services.alerts.inbound.http.endpoints import Managing
 from services.alerts.inbound.risk import RiskDecoder
 from services.alerts.reports.effect_page import effect_page
-from services.alerts.store.assessments import Assessments
 from services.alerts.store.business_clock import BusinessClock
-from services.alerts.store.consents import Consents
-from services.alerts.store.customers import Customers
-from services.alerts.store.due_tasks import DueTasks, TaskLog
-from services.alerts.store.effects import Effects
-from services.alerts.store.erasure import Erasure
-from services.alerts.store.feedback import Feedback
 from services.alerts.store.policies import Policies
-from services.alerts.store.schedules import Schedules
 from services.alerts.store.tables import SCHEMA
-from services.alerts.store.tasks import Tasks
-from services.alerts.store.trials import Trials
 from shared.contracts import activity, changes, risk
 from shared.contracts.activity import Activity
 from shared.contracts.changes import CustomerChanged
@@ -135,9 +125,7 @@ class AlertsHarness:
 
     @property
     def book(self) -> RecordTaskChanges:
-        return RecordTaskChanges(
-            Tasks(), Trials(), Deliveries(), self.stored, TaskLog(), "treatment"
-        )
+        return RecordTaskChanges(self.stored, "treatment")
 
     def shared(self, http: Http) -> ConnectorContext:
         """Return the context that all connectors share."""
@@ -153,11 +141,9 @@ class AlertsHarness:
     def assess(self) -> HandleAssessments:
         return HandleAssessments(
             decode=RiskDecoder("dead"),
-            customers=Customers(),
             recorder=self.book,
             transactions=self.transactions,
             rules=SetRules(self.policy),
-            assessments=Assessments(),
             erasures=self.erasures,
             clock=self.clock,
             deliveries_queued=asyncio.Event(),
@@ -166,15 +152,9 @@ class AlertsHarness:
     def observe(self) -> HandleActivity:
         return HandleActivity(
             decode=ActivityDecoder("dead"),
-            customers=Customers(),
-            trials=Trials(),
-            consents=Consents(),
-            feedback=Feedback(),
             recorder=self.book,
             heed=HeedWishes(recorder=self.book),
             erase=EraseCustomers(
-                customers=Customers(),
-                rows=Erasure(),
                 recorder=self.book,
                 erasures=self.erasures,
             ),
@@ -186,9 +166,6 @@ class AlertsHarness:
     def give_verdict(self, *, replay: bool = False) -> GiveVerdict:
         return GiveVerdict(
             engine=self.engine,
-            customers=Customers(),
-            tasks=Tasks(),
-            log=TaskLog(),
             recorder=self.book,
             outbox=Outbox(SCHEMA),
             business_clock=BusinessClock(self.clock, replay=replay),
@@ -200,9 +177,6 @@ class AlertsHarness:
     def act(self, *, replay: bool = False) -> ApplyTaskAction:
         return ApplyTaskAction(
             engine=self.engine,
-            customers=Customers(),
-            tasks=Tasks(),
-            log=TaskLog(),
             rules=SetRules(self.policy),
             recorder=self.book,
             outbox=Outbox(SCHEMA),
@@ -215,10 +189,6 @@ class AlertsHarness:
     def tend(self, *, replay: bool = False) -> RunTaskTimers:
         return RunTaskTimers(
             engine=self.engine,
-            customers=Customers(),
-            tasks=Tasks(),
-            due=DueTasks(),
-            log=TaskLog(),
             rules=SetRules(self.policy),
             recorder=self.book,
             outbox=Outbox(SCHEMA),
@@ -231,10 +201,7 @@ class AlertsHarness:
             more={
                 "outcomes": MeasureOutcomes(
                     engine=self.engine,
-                    trials=Trials(),
-                    effects=Effects(),
                     rules=SetRules(self.policy),
-                    assessments=Assessments(),
                     late=timedelta(days=2),
                     keep=timedelta(days=60),
                 ),
@@ -245,8 +212,6 @@ class AlertsHarness:
     def take_care(self) -> RaiseScheduledTasks:
         return RaiseScheduledTasks(
             engine=self.engine,
-            customers=Customers(),
-            rows=Schedules(),
             rules=SetRules(self.policy),
             recorder=self.book,
             outbox=Outbox(SCHEMA),
@@ -258,12 +223,10 @@ class AlertsHarness:
     def enter(self) -> HandleSegmentEntries:
         return HandleSegmentEntries(
             decode=ChangesDecoder("dead"),
-            customers=Customers(),
-            rows=Schedules(),
             rules=SetRules(self.policy),
             erasures=self.erasures,
             recorder=self.book,
-            merge=MergeCustomers(customers=Customers(), recorder=self.book),
+            merge=MergeCustomers(recorder=self.book),
             transactions=self.transactions,
             clock=self.clock,
             deliveries_queued=asyncio.Event(),
@@ -281,10 +244,10 @@ class AlertsHarness:
             give_verdict=self.give_verdict(),
             act=self.act(),
             rules=Policies(),
-            try_policy=DryRunPolicy(engine=self.engine, assessments=Assessments()),
-            measure_effect=MeasureEffect(
-                engine=self.engine, effects=Effects(), rules=SetRules(self.policy)
+            try_policy=DryRunPolicy(
+                engine=self.engine,
             ),
+            measure_effect=MeasureEffect(engine=self.engine, rules=SetRules(self.policy)),
             effect_page=effect_page,
             business_clock=BusinessClock(self.clock, replay=False),
             clock=self.clock,

@@ -7,7 +7,8 @@ from fastapi import Depends, FastAPI, HTTPException
 from pydantic import BaseModel, ConfigDict
 
 from services.alerts.inbound.http.dependencies import Parts
-from services.alerts.store.feedback import Feedback, FeedbackFilter, State
+from services.alerts.store import feedback as feedback_store
+from services.alerts.store.feedback import FeedbackFilter, State
 from shared.contracts.events import FeedbackKind
 from shared.http.access import require
 from shared.http.declared import audits
@@ -80,7 +81,7 @@ def add_feedback(app: FastAPI, parts: Parts) -> None:
         chosen = FeedbackFilter(kind, state, customer_id, owner, since, until)
         before = None if cursor is None else _key(cursor)
         async with unit_of_work(parts.engine) as work:
-            found = await Feedback().page(work, chosen, before, limit + 1)
+            found = await feedback_store.page(work, chosen, before, limit + 1)
         rest = len(found) > limit
         found = found[:limit]
         last = found[-1] if rest else None
@@ -95,7 +96,7 @@ def add_feedback(app: FastAPI, parts: Parts) -> None:
         """Mark feedback as `read`, `answered` or `new` again. Repeating it changes nothing."""
         async with unit_of_work(parts.engine) as work:
             now = parts.clock.now()
-            found = await Feedback().mark(work, feedback_id, body.state, actor, now)
+            found = await feedback_store.mark(work, feedback_id, body.state, actor, now)
         if found is None:
             raise HTTPException(404, f"no feedback {feedback_id!r}")
         return _view(found)

@@ -8,8 +8,9 @@ from pydantic import BaseModel
 from services.alerts.core.consent_history import Said
 from services.alerts.core.customer_message import Status, Suppression
 from services.alerts.inbound.http.dependencies import Parts
-from services.alerts.store.consents import Consents
-from services.alerts.store.customer_messages import CustomerMessages, MessageFilter
+from services.alerts.store import consents as consent_store
+from services.alerts.store import customer_messages as message_store
+from services.alerts.store.customer_messages import MessageFilter
 from shared.contracts.customer_message import Result
 from shared.http.access import require
 from shared.http.paging import Cursor, Limit, decoded, encoded, invalid_cursor, serial, time
@@ -104,7 +105,7 @@ def add_messages(app: FastAPI, parts: Parts) -> None:
         chosen = MessageFilter(status, customer_id, task_id)
         before = None if cursor is None else serial(decoded(cursor))
         async with unit_of_work(parts.engine) as work:
-            found = await CustomerMessages().page(work, chosen, before, limit + 1)
+            found = await message_store.page(work, chosen, before, limit + 1)
         rest = len(found) > limit
         found = found[:limit]
         return MessagePage(
@@ -119,7 +120,7 @@ def add_messages(app: FastAPI, parts: Parts) -> None:
         """List the newest unsubscription of each customer and channel, newest first."""
         before = None if cursor is None else _key(cursor)
         async with unit_of_work(parts.engine) as work:
-            found = await Consents().page(work, customer_id, before, limit + 1)
+            found = await consent_store.page(work, customer_id, before, limit + 1)
         rest = len(found) > limit
         found = found[:limit]
         last = found[-1] if rest else None
@@ -139,7 +140,7 @@ def add_messages(app: FastAPI, parts: Parts) -> None:
         """List what a customer allowed and refused, with the source, the last read first."""
         before = None if cursor is None else serial(decoded(cursor))
         async with unit_of_work(parts.engine) as work:
-            found = await Consents().history(work, customer_id, before, limit + 1)
+            found = await consent_store.history(work, customer_id, before, limit + 1)
         rest = len(found) > limit
         found = found[:limit]
         return WishPage(

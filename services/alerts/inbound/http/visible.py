@@ -7,7 +7,7 @@ from fastapi import Depends, HTTPException
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.inbound.http.dependencies import Parts
-from services.alerts.store.tasks import Tasks
+from services.alerts.store import tasks as task_store
 from shared.http.access import held_by
 from shared.http.holder import Holder
 from shared.http.scopes import Scope
@@ -49,7 +49,7 @@ def of_visible_task(parts: Parts, scope: Scope) -> Callable[..., Awaitable[Holde
         if holder.limits:
             async with unit_of_work(parts.engine) as work:
                 owners = await owners_of(work, holder)
-                if await Tasks().find(work, task_id, owners) is None:
+                if await task_store.find(work, task_id, owners) is None:
                     raise HTTPException(404, f"no task {task_id!r}")
         return holder
 
