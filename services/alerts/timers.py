@@ -8,9 +8,10 @@ from services.alerts.handlers.learn_effects import LearnEffects
 from services.alerts.handlers.measure_effect import MeasureOutcomes
 from services.alerts.handlers.raise_scheduled_tasks import RaiseScheduledTasks
 from services.alerts.handlers.run_task_timers import RunTaskTimers
-from services.alerts.store.customer_messages import forget_messages
-from services.alerts.store.feedback import forget_feedback
+from services.alerts.store.rows import forget
+from services.alerts.store.tables import customer_message, feedback
 from services.alerts.store.tasks import forget_tasks
+from shared.postgres.engine import unit_of_work
 
 ROWS_MAX = 500
 """Old rows deleted in one transaction; an iteration every 5 s deletes more than ever arrive."""
@@ -68,12 +69,16 @@ def _measure_outcomes(alerts: Alerts) -> MeasureOutcomes:
 
 
 def _forget(alerts: Alerts) -> Callable[[datetime], Awaitable[object]]:
-    days = alerts.settings
+    settings = alerts.settings
 
     async def step(now: datetime) -> None:
-        await forget_feedback(alerts.engine, now - timedelta(days=days.feedback_days), ROWS_MAX)
-        await forget_messages(alerts.engine, now - timedelta(days=days.message_days), ROWS_MAX)
-        await forget_tasks(alerts.engine, now - timedelta(days=days.task_days), ROWS_MAX)
+        for time, days in (
+            (feedback.c.at, settings.feedback_days),
+            (customer_message.c.caused_at, settings.message_days),
+        ):
+            async with unit_of_work(alerts.engine) as work:
+                await forget(work, time, now - timedelta(days=days), ROWS_MAX)
+        await forget_tasks(alerts.engine, now - timedelta(days=settings.task_days), ROWS_MAX)
 
     return step
 

@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from shared.postgres.engine import unit_of_work
+from shared.postgres.engine import UnitOfWork, unit_of_work
 
 
 async def fetch(engine: AsyncEngine, query: str, *arguments: object) -> Sequence[Any]:
@@ -39,4 +39,9 @@ def row_count(status: str) -> int:
 async def select(engine: AsyncEngine, query: sa.Executable) -> list[dict[str, Any]]:
     """Returns the rows of a query, each by the names of its columns."""
     async with unit_of_work(engine) as work:
-        return [dict(row) for row in (await work.connection.execute(query)).mappings()]
+        return await rows_of(work, query)
+
+
+async def rows_of(work: UnitOfWork, query: sa.Executable) -> list[dict[str, Any]]:
+    """Returns the same, within an open transaction."""
+    return [dict(row) for row in (await work.connection.execute(query)).mappings()]

@@ -12,6 +12,8 @@ from services.alerts.core.uplift.fit import TRIALS_MIN, UpliftFit, fit
 from services.alerts.handlers.measure_effect import FORGET_MAX, picking
 from services.alerts.store import effects as effect_store
 from services.alerts.store.policies import Policies
+from services.alerts.store.rows import forget
+from services.alerts.store.tables import withheld_task
 from services.alerts.store.uplift_fits import UpliftFits
 from shared.postgres.engine import unit_of_work
 from shared.runtime.clock import Clock
@@ -48,7 +50,7 @@ class LearnEffects:
             return
         self.checked_at = now
         async with unit_of_work(self.engine) as work:
-            await self.fits.forget_withheld(work, now - self.keep, FORGET_MAX)
+            await forget(work, withheld_task.c.at, now - self.keep, FORGET_MAX)
             _, policy = await self.rules.current(work)
             known = await self.fits.newest(work, policy.name, 1)
             last = known[0] if known else None

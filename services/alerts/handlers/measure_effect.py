@@ -21,10 +21,11 @@ from services.alerts.core.effect import (
 )
 from services.alerts.core.intervals import Pick
 from services.alerts.core.playbook import named
-from services.alerts.store import assessments as assessment_store
 from services.alerts.store import effects as effect_store
 from services.alerts.store import trials as trial_store
 from services.alerts.store.policies import Policies
+from services.alerts.store.rows import forget
+from services.alerts.store.tables import assessment, purchase
 from services.alerts.store.uplift_fits import StoredFit, UpliftFits
 from shared.postgres.engine import unit_of_work
 
@@ -83,8 +84,8 @@ class MeasureOutcomes:
             await self._keep_save_rates(now)
             self.kept_at, self.measured = now, 0
         async with unit_of_work(self.engine) as work:
-            await trial_store.forget_purchases(work, now - self.keep, FORGET_MAX)
-            await assessment_store.forget(work, now - self.keep, FORGET_MAX)
+            await forget(work, purchase.c.at, now - self.keep, FORGET_MAX)
+            await forget(work, assessment.c.assessed_at, now - self.keep, FORGET_MAX)
 
     async def _keep_save_rates(self, now: datetime) -> None:
         async with unit_of_work(self.engine) as work:

@@ -15,7 +15,6 @@ from services.alerts.store.bulk_insert import copied
 from shared.contracts.events import Profile
 from shared.contracts.risk import DECODER, RiskAssessed
 from shared.postgres.engine import UnitOfWork
-from shared.postgres.statements import row_count
 
 _COLUMNS: Final = ("customer_id", "revision", "assessed_at", "message")
 
@@ -87,15 +86,3 @@ async def profiles(work: UnitOfWork, customers: Sequence[str]) -> dict[str, Prof
         list(customers),
     )
     return {row["customer_id"]: msgspec.convert(row["profile"], Profile) for row in rows}
-
-
-async def forget(work: UnitOfWork, before: datetime, most: int) -> int:
-    """Delete at most `most` assessments from before a time; return how many."""
-    done = await work.driver.execute(
-        "DELETE FROM alerts.assessment a USING (SELECT customer_id, revision "
-        "FROM alerts.assessment WHERE assessed_at < $1 LIMIT $2) o "
-        "WHERE a.customer_id = o.customer_id AND a.revision = o.revision",
-        before,
-        most,
-    )
-    return row_count(done)

@@ -19,6 +19,7 @@ from services.alerts.store.tables import subscription as s
 from services.alerts.store.tables import wish as w
 from shared.contracts.events import Profile
 from shared.postgres.engine import UnitOfWork
+from shared.postgres.statements import rows_of
 
 _PROFILE: Final = msgspec.json.Decoder(Profile)
 
@@ -162,7 +163,7 @@ async def history(
     if before is not None:
         query = query.where(w.c.seq < before)
     query = query.order_by(w.c.seq.desc()).limit(most)
-    return [dict(row) for row in (await work.connection.execute(query)).mappings()]
+    return await rows_of(work, query)
 
 
 async def page(
@@ -183,4 +184,4 @@ async def page(
     if before is not None:
         query = query.where(sa.tuple_(*key) < sa.tuple_(*before))
     query = query.order_by(*(column.desc() for column in key)).limit(most)
-    return [dict(row) for row in (await work.connection.execute(query)).mappings()]
+    return await rows_of(work, query)

@@ -10,15 +10,16 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.core.customer_message import Status, Suppression, message_id
 from services.alerts.core.task import Task
 from services.alerts.delivery.ports import NewDelivery
 from services.alerts.store.merges import IDS_OF, ids_of
+from services.alerts.store.rows import equal
 from services.alerts.store.tables import customer_message as m
 from shared.contracts.customer_message import SEND, Result
-from shared.postgres.engine import UnitOfWork, unit_of_work
+from shared.postgres.engine import UnitOfWork
+from shared.postgres.statements import rows_of
 
 
 class StoredMessage(msgspec.Struct, kw_only=True, frozen=True):
@@ -200,27 +201,15 @@ async def page(
 ) -> list[dict[str, Any]]:
     """Return at most `most` messages, newest first, those before the number `before`."""
     query = sa.select(m)
-    for column, value in (
-        (m.c.status, chosen.status),
-        (m.c.task_id, chosen.task_id),
-    ):
-        if value is not None:
-            query = query.where(column == value)
+    query = query.where(
+        *equal(
+            (m.c.status, chosen.status),
+            (m.c.task_id, chosen.task_id),
+        )
+    )
     if chosen.customer_id is not None:
         query = query.where(m.c.customer_id.in_(ids_of(chosen.customer_id)))
     if before is not None:
         query = query.where(m.c.seq < before)
     query = query.order_by(m.c.seq.desc()).limit(most)
-    return [dict(row) for row in (await work.connection.execute(query)).mappings()]
-
-
-async def forget_messages(engine: AsyncEngine, before: datetime, most: int) -> int:
-    """Delete at most `most` messages that were caused before then; return how many."""
-    old = sa.select(m.c.customer_id, m.c.id).where(m.c.caused_at < before)
-    async with unit_of_work(engine) as work:
-        gone = await work.connection.execute(
-            m.delete().where(
-                sa.tuple_(m.c.customer_id, m.c.id).in_(old.order_by(m.c.caused_at).limit(most))
-            )
-        )
-    return gone.rowcount
+    return await rows_of(work, query)

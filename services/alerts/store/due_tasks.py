@@ -14,36 +14,36 @@ from shared.postgres.statements import fetch
 
 async def quiet_over(work: UnitOfWork, now: datetime, most: int) -> list[str]:
     """Return the tasks that waited for the end of quiet hours, now over."""
-    rows = await work.driver.fetch(
+    return await _ids(
+        work,
         "SELECT id FROM alerts.task WHERE status = 'open' AND waiting = 'quiet' "
         "AND tell_at <= $1 ORDER BY tell_at LIMIT $2",
         now,
         most,
     )
-    return [row["id"] for row in rows]
 
 
 async def unanswered(work: UnitOfWork, now: datetime, most: int) -> list[str]:
     """Return unanswered tasks with a response target in the past."""
-    rows = await work.driver.fetch(
+    return await _ids(
+        work,
         "SELECT id FROM alerts.task WHERE status = 'open' AND respond_by <= $1 "
         "AND progress = 'new' AND waiting IS NULL AND escalations < 2 "
         "ORDER BY respond_by LIMIT $2",
         now,
         most,
     )
-    return [row["id"] for row in rows]
 
 
 async def expired(work: UnitOfWork, now: datetime, most: int) -> list[str]:
     """Return open tasks that have expired."""
-    rows = await work.driver.fetch(
+    return await _ids(
+        work,
         "SELECT id FROM alerts.task WHERE status = 'open' AND expires_at <= $1 "
         "ORDER BY expires_at LIMIT $2",
         now,
         most,
     )
-    return [row["id"] for row in rows]
 
 
 async def loads(work: UnitOfWork, since: dict[str, datetime]) -> dict[str, Load]:
@@ -76,7 +76,8 @@ async def waiting_owners(work: UnitOfWork, most: int) -> list[str]:
 
 async def most_worthwhile(work: UnitOfWork, owner_id: str, most: int, skip: int = 0) -> list[str]:
     """Return tasks that wait for an owner's capacity, in the queue's order, after `skip`."""
-    rows = await work.driver.fetch(
+    return await _ids(
+        work,
         "SELECT id FROM alerts.task WHERE status = 'open' AND queue = 'owner' "
         "AND owner_id = $1 AND waiting = 'capacity' "
         "ORDER BY grade_rank, worth DESC, id LIMIT $2 OFFSET $3",
@@ -84,7 +85,10 @@ async def most_worthwhile(work: UnitOfWork, owner_id: str, most: int, skip: int 
         most,
         skip,
     )
-    return [row["id"] for row in rows]
+
+
+async def _ids(work: UnitOfWork, query: str, *arguments: object) -> list[str]:
+    return [row["id"] for row in await work.driver.fetch(query, *arguments)]
 
 
 class OpenTasks:

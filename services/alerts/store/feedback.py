@@ -9,15 +9,16 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.core.ids import stable_id
 from services.alerts.ports import FeedbackSeen
 from services.alerts.store.merges import ids_of
+from services.alerts.store.rows import equal
 from services.alerts.store.tables import customer as c
 from services.alerts.store.tables import feedback as f
 from shared.contracts.events import FeedbackKind
-from shared.postgres.engine import UnitOfWork, unit_of_work
+from shared.postgres.engine import UnitOfWork
+from shared.postgres.statements import rows_of
 
 State = Literal["new", "read", "answered"]
 
@@ -97,13 +98,13 @@ async def page(
 ) -> list[dict[str, Any]]:
     """Return at most `most` rows, newest first, those before `before` = (at, seq)."""
     query = sa.select(*_SHOWN).select_from(_FROM)
-    for column, value in (
-        (f.c.kind, chosen.kind),
-        (f.c.state, chosen.state),
-        (_OWNER, chosen.owner_id),
-    ):
-        if value is not None:
-            query = query.where(column == value)
+    query = query.where(
+        *equal(
+            (f.c.kind, chosen.kind),
+            (f.c.state, chosen.state),
+            (_OWNER, chosen.owner_id),
+        )
+    )
     if chosen.customer_id is not None:
         query = query.where(f.c.customer_id.in_(ids_of(chosen.customer_id)))
     if chosen.since is not None:
@@ -113,7 +114,7 @@ async def page(
     if before is not None:
         query = query.where(sa.tuple_(f.c.at, f.c.seq) < sa.tuple_(*before))
     query = query.order_by(f.c.at.desc(), f.c.seq.desc()).limit(most)
-    return [dict(row) for row in (await work.connection.execute(query)).mappings()]
+    return await rows_of(work, query)
 
 
 async def mark(
@@ -129,13 +130,3 @@ async def mark(
     row = (await work.connection.execute(query.where(f.c.id == feedback))).mappings()
     found = row.one_or_none()
     return None if found is None else dict(found)
-
-
-async def forget_feedback(engine: AsyncEngine, before: datetime, most: int) -> int:
-    """Delete at most `most` rows of feedback given before then; return how many."""
-    old = sa.select(f.c.customer_id, f.c.id).where(f.c.at < before).order_by(f.c.at).limit(most)
-    async with unit_of_work(engine) as work:
-        gone = await work.connection.execute(
-            f.delete().where(sa.tuple_(f.c.customer_id, f.c.id).in_(old))
-        )
-    return gone.rowcount

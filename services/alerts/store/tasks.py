@@ -16,6 +16,7 @@ from services.alerts.core.playbook import Queue
 from services.alerts.core.policy import Closed
 from services.alerts.core.task import Status, Task
 from services.alerts.store.merges import ids_of
+from services.alerts.store.rows import equal
 from services.alerts.store.tables import task as t
 from shared.contracts.customer_message import SEND
 from shared.postgres.engine import UnitOfWork, unit_of_work
@@ -191,12 +192,12 @@ async def page(
 ) -> list[Task]:
     """Return at most `most` tasks, newest first, those after `after` = (opened_at, id)."""
     query = sa.select(*(t.c[name] for name in Task.__struct_fields__))
-    for column, value in (
-        (t.c.status, chosen.status),
-        (t.c.owner_id, chosen.owner_id),
-    ):
-        if value is not None:
-            query = query.where(column == value)
+    query = query.where(
+        *equal(
+            (t.c.status, chosen.status),
+            (t.c.owner_id, chosen.owner_id),
+        )
+    )
     if chosen.customer_id is not None:
         query = query.where(t.c.customer_id.in_(ids_of(chosen.customer_id)))
     if chosen.owners is not None:

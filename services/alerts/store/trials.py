@@ -89,18 +89,6 @@ async def measure(work: UnitOfWork, ended_by: datetime, at: datetime, most: int)
     return row_count(done)
 
 
-async def forget_purchases(work: UnitOfWork, before: datetime, most: int) -> int:
-    """Delete at most `most` purchases from before a time; return how many."""
-    done = await work.driver.execute(
-        "DELETE FROM alerts.purchase p USING (SELECT customer_id, source, id "
-        "FROM alerts.purchase WHERE at < $1 LIMIT $2) o WHERE p.customer_id = o.customer_id "
-        "AND p.source = o.source AND p.id = o.id",
-        before,
-        most,
-    )
-    return row_count(done)
-
-
 async def find(work: UnitOfWork, task_id: str, customer_id: str) -> ExperimentSubject | None:
     """Return the trial of a task; None when there is none."""
     row = await work.driver.fetchrow(

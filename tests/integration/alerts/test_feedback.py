@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.inbound.http import add_routes
 from services.alerts.store import erasure as erasure_store
-from services.alerts.store.feedback import forget_feedback
+from services.alerts.store import tables
+from services.alerts.store.rows import forget
 from services.alerts.store.tables import api_token
 from shared.contracts import events
 from shared.contracts.activity import Activity, ActivityData
@@ -152,5 +153,6 @@ async def test_feedback_is_erased_with_the_customer_and_forgotten_in_time(
     async with unit_of_work(bench.engine) as work:
         await erasure_store.forget(work, "c-1")
     assert {item["event_id"] for item in await found(api, "")} == {"f-2", "f-3"}
-    assert await forget_feedback(bench.engine, day(-1), 10) == 1
+    async with unit_of_work(bench.engine) as work:
+        assert await forget(work, tables.feedback.c.at, day(-1), 10) == 1
     assert {item["event_id"] for item in await found(api, "")} == {"f-2"}

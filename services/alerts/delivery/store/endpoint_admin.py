@@ -20,6 +20,7 @@ from services.alerts.store.tables import delivery as d
 from services.alerts.store.tables import endpoint as e
 from shared.kernel.errors import Invalid
 from shared.postgres.engine import UnitOfWork, unit_of_work
+from shared.postgres.statements import rows_of
 
 Check = Callable[[Endpoint, Collection[str]], None]
 """`check(endpoint, names of its secrets)`: raises Invalid, naming the field, if it cannot work."""
@@ -236,7 +237,7 @@ class EndpointAdmin:
     async def _shown(self, which: sa.ColumnElement[bool]) -> list[Shown]:
         async with unit_of_work(self._engine) as work:
             query = sa.select(e).where(which).order_by(e.c.id)
-            rows = [dict(row) for row in (await work.connection.execute(query)).mappings()]
+            rows = await rows_of(work, query)
             return [Shown(row, await self._secrets.describe(work, row["id"])) for row in rows]
 
     async def _row(self, work: UnitOfWork, endpoint_id: str) -> Mapping[str, Any] | None:
