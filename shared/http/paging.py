@@ -1,10 +1,10 @@
 """Paging of lists: page sizes, and cursors that a client sends back unchanged."""
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from math import isfinite
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Query
 
@@ -28,6 +28,27 @@ Cursor = Annotated[str | None, Query(min_length=1, max_length=CURSOR_CHARS_MAX)]
 """`next` of the page before."""
 
 Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
+
+Row = TypeVar("Row")
+
+
+def page_of(
+    found: list[Row], limit: int, key: Callable[[Row], str]
+) -> tuple[list[Row], str | None]:
+    """Returns a page of at most `limit` rows and the cursor of the next one; None: it is the last.
+
+    `found` has one row more than the page where there is a next one; `key`: of a row.
+
+    >>> page_of(["a", "b", "c"], 2, str)
+    (['a', 'b'], 'Yg==')
+    """
+    page = found[:limit]
+    return page, encoded(key(page[-1]) if len(found) > limit else None)
+
+
+def serial_of(row: Mapping[str, Any]) -> str:
+    """Returns the key of a row with a number of its own, `seq`."""
+    return str(row["seq"])
 
 
 def encoded(key: str | None) -> str | None:

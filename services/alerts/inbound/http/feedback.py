@@ -13,7 +13,7 @@ from shared.contracts.events import FeedbackKind
 from shared.http.access import require
 from shared.http.declared import audits
 from shared.http.fields import Instant
-from shared.http.paging import Cursor, Limit, encoded, of_cursor, serial, time
+from shared.http.paging import Cursor, Limit, of_cursor, page_of, serial, time
 from shared.postgres.engine import unit_of_work
 
 
@@ -82,11 +82,8 @@ def add_feedback(app: FastAPI, parts: Parts) -> None:
         before = None if cursor is None else _key(cursor)
         async with unit_of_work(parts.engine) as work:
             found = await feedback_store.page(work, chosen, before, limit + 1)
-        rest = len(found) > limit
-        found = found[:limit]
-        last = found[-1] if rest else None
-        key = None if last is None else f"{last['at'].isoformat()} {last['seq']}"
-        return FeedbackPage(items=[_view(row) for row in found], next=encoded(key))
+        page, after = page_of(found, limit, lambda row: f"{row['at'].isoformat()} {row['seq']}")
+        return FeedbackPage(items=[_view(row) for row in page], next=after)
 
     @app.put("/v1/feedback/{feedback_id}/state", tags=["feedback"])
     @audits("personal")

@@ -1,6 +1,8 @@
 """HTTP routes of the messages to customers, and of the customers who unsubscribed."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from fastapi import Depends, FastAPI
 from pydantic import BaseModel
@@ -13,7 +15,16 @@ from services.alerts.store import customer_messages as message_store
 from services.alerts.store.customer_messages import MessageFilter
 from shared.contracts.customer_message import Result
 from shared.http.access import require
-from shared.http.paging import Cursor, Limit, decoded, encoded, invalid_cursor, serial, time
+from shared.http.paging import (
+    Cursor,
+    Limit,
+    decoded,
+    invalid_cursor,
+    page_of,
+    serial,
+    serial_of,
+    time,
+)
 from shared.postgres.engine import unit_of_work
 
 
@@ -106,12 +117,8 @@ def add_messages(app: FastAPI, parts: Parts) -> None:
         before = None if cursor is None else serial(decoded(cursor))
         async with unit_of_work(parts.engine) as work:
             found = await message_store.page(work, chosen, before, limit + 1)
-        rest = len(found) > limit
-        found = found[:limit]
-        return MessagePage(
-            items=[MessageView.model_validate(row) for row in found],
-            next=encoded(str(found[-1]["seq"]) if rest else None),
-        )
+        page, after = page_of(found, limit, serial_of)
+        return MessagePage(items=[MessageView.model_validate(row) for row in page], next=after)
 
     @app.get("/v1/unsubscriptions", dependencies=reads, tags=["messages"])
     async def list_unsubscriptions(
@@ -121,19 +128,9 @@ def add_messages(app: FastAPI, parts: Parts) -> None:
         before = None if cursor is None else _key(cursor)
         async with unit_of_work(parts.engine) as work:
             found = await consent_store.page(work, customer_id, before, limit + 1)
-        rest = len(found) > limit
-        found = found[:limit]
-        last = found[-1] if rest else None
-        key = (
-            None
-            if last is None
-            else "\n".join(
-                (last["unsubscribed_at"].isoformat(), last["channel"], last["customer_id"])
-            )
-        )
-        return UnsubscriptionPage(
-            items=[UnsubscriptionView.model_validate(row) for row in found], next=encoded(key)
-        )
+        page, after = page_of(found, limit, _key_of)
+        items = [UnsubscriptionView.model_validate(row) for row in page]
+        return UnsubscriptionPage(items=items, next=after)
 
     @app.get("/v1/wishes", dependencies=reads, tags=["messages"])
     async def list_wishes(customer_id: str, cursor: Cursor = None, limit: Limit = 50) -> WishPage:
@@ -141,12 +138,12 @@ def add_messages(app: FastAPI, parts: Parts) -> None:
         before = None if cursor is None else serial(decoded(cursor))
         async with unit_of_work(parts.engine) as work:
             found = await consent_store.history(work, customer_id, before, limit + 1)
-        rest = len(found) > limit
-        found = found[:limit]
-        return WishPage(
-            items=[WishView.model_validate(row) for row in found],
-            next=encoded(str(found[-1]["seq"]) if rest else None),
-        )
+        page, after = page_of(found, limit, serial_of)
+        return WishPage(items=[WishView.model_validate(row) for row in page], next=after)
+
+
+def _key_of(row: Mapping[str, Any]) -> str:
+    return "\n".join((row["unsubscribed_at"].isoformat(), row["channel"], row["customer_id"]))
 
 
 def _key(cursor: str) -> tuple[datetime, str, str]:

@@ -22,7 +22,7 @@ from shared.contracts.events import ID_LENGTH_MAX
 from shared.http.access import require
 from shared.http.declared import audits
 from shared.http.fields import Instant, Whole, ZoneName
-from shared.http.paging import Cursor, Limit, decoded, encoded, whole
+from shared.http.paging import Cursor, Limit, decoded, page_of, whole
 from shared.postgres.engine import unit_of_work
 
 VERSION_MAX = 2**31 - 1
@@ -141,10 +141,8 @@ def add_policies(app: FastAPI, parts: Parts) -> None:
         before = None if cursor is None else whole(decoded(cursor))
         async with unit_of_work(parts.engine) as work:
             found = await parts.rules.versions(work, before, limit + 1)
-        rest = len(found) > limit
-        found = found[:limit]
-        key = str(found[-1].version) if rest else None
-        return PolicyPage(items=[_view(each) for each in found], next=encoded(key))
+        page, after = page_of(found, limit, lambda each: str(each.version))
+        return PolicyPage(items=[_view(each) for each in page], next=after)
 
     @app.put("/v1/policy", tags=["policy"])
     @audits("kept", POLICY)
@@ -178,10 +176,9 @@ def add_owners(app: FastAPI, parts: Parts) -> None:
         after = None if cursor is None else decoded(cursor)
         async with unit_of_work(parts.engine) as work:
             found = await parts.rules.owners_page(work, after, limit + 1)
-        rest = len(found) > limit
-        found = found[:limit]
-        items = [OwnerView(**msgspec.structs.asdict(each)) for each in found]
-        return OwnerPage(items=items, next=encoded(found[-1].id if rest else None))
+        page, after = page_of(found, limit, lambda each: each.id)
+        items = [OwnerView(**msgspec.structs.asdict(each)) for each in page]
+        return OwnerPage(items=items, next=after)
 
     @app.put("/v1/owners/{owner_id:path}", tags=["owners"])
     @audits("personal", OWNER)

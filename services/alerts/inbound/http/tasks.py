@@ -1,5 +1,6 @@
 """HTTP routes of tasks: lists, an owner's queue, one task with its history, the verdict."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated
 
@@ -30,7 +31,7 @@ from shared.contracts.treatment import LeavingCause, Verdict
 from shared.http.access import held_by
 from shared.http.declared import audits
 from shared.http.holder import Holder
-from shared.http.paging import Cursor, Limit, encoded, number, of_cursor, time, whole
+from shared.http.paging import Cursor, Limit, number, of_cursor, page_of, time, whole
 from shared.kernel.errors import Invalid
 from shared.postgres.engine import UnitOfWork, unit_of_work
 
@@ -73,10 +74,7 @@ def add_tasks(app: FastAPI, parts: Parts) -> None:
             owners = await owners_of(work, holder)
             chosen = TaskFilter(status, owner, customer_id, owners)
             found = await task_store.page(work, chosen, after, limit + 1)
-        rest = len(found) > limit
-        found = found[:limit]
-        key = f"{found[-1].opened_at.isoformat()} {found[-1].id}" if rest else None
-        return TaskPage(items=[view(task, language) for task in found], next=encoded(key))
+        return _page(found, limit, language, lambda t: f"{t.opened_at.isoformat()} {t.id}")
 
     @app.get("/v1/queue", tags=["tasks"])
     async def read_queue(
@@ -93,11 +91,7 @@ def add_tasks(app: FastAPI, parts: Parts) -> None:
             now, owners = await parts.business_clock.now(work), await owners_of(work, holder)
             chosen = QueueFilter(queue, owner, now, owners)
             found = await task_store.queue(work, chosen, after, limit + 1)
-        rest = len(found) > limit
-        found = found[:limit]
-        last = found[-1] if rest else None
-        key = None if last is None else f"{last.grade_rank} {last.worth!r} {last.id}"
-        return TaskPage(items=[view(task, language) for task in found], next=encoded(key))
+        return _page(found, limit, language, lambda t: f"{t.grade_rank} {t.worth!r} {t.id}")
 
 
 def add_task(app: FastAPI, parts: Parts) -> None:
@@ -148,6 +142,13 @@ async def _detail(work: UnitOfWork, task: Task, language: Language | None) -> Ta
             else OutcomeView.model_validate(trial, from_attributes=True),
         }
     )
+
+
+def _page(
+    found: list[Task], limit: int, language: Language | None, key: Callable[[Task], str]
+) -> TaskPage:
+    page, after = page_of(found, limit, key)
+    return TaskPage(items=[view(task, language) for task in page], next=after)
 
 
 def _queue_cursor(cursor: str) -> QueueKey:
