@@ -23,12 +23,10 @@ def tend(alerts: Alerts) -> RunTaskTimers:
         engine=alerts.engine,
         rules=alerts.rules,
         recorder=alerts.recorder,
-        outbox=alerts.outbox,
         business_clock=alerts.business_clock,
         clock=alerts.clock,
         health=alerts.health,
-        deliveries_queued=alerts.deliveries_queued,
-        treatments_queued=alerts.treatments_queued,
+        announcer=alerts.announcer,
         isolation=alerts.isolation,
         more={
             "outcomes": _isolated(alerts, "outcomes", _measure_outcomes(alerts)),
@@ -88,8 +86,7 @@ def _take_care(alerts: Alerts) -> RaiseScheduledTasks:
         engine=alerts.engine,
         rules=alerts.rules,
         recorder=alerts.recorder,
-        outbox=alerts.outbox,
         clock=alerts.clock,
         isolation=alerts.isolation,
-        ring=alerts.act().ring,
+        announcer=alerts.announcer,
     )

@@ -1,7 +1,5 @@
 """Carries out an owner's action on a task; `core.task_lifecycle` defines the actions."""
 
-import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -15,15 +13,15 @@ from services.alerts.core.task_lifecycle import (
     act,
 )
 from services.alerts.handlers.give_verdict import CAUSE
-from services.alerts.handlers.record_task_changes import RecordTaskChanges, count
+from services.alerts.handlers.record_task_changes import Announcer, RecordTaskChanges
 from services.alerts.ports import TaskChange
 from services.alerts.store import customers as customer_store
 from services.alerts.store import task_log
 from services.alerts.store import tasks as task_store
 from services.alerts.store.business_clock import BusinessClock
+from services.alerts.store.of_every_service import OUTBOX
 from services.alerts.store.policies import Policies
 from shared.postgres.engine import UnitOfWork, unit_of_work
-from shared.postgres.outbox import Outbox
 from shared.runtime.clock import Clock
 
 
@@ -34,13 +32,9 @@ class ApplyTaskAction:
     engine: AsyncEngine
     rules: Policies
     recorder: RecordTaskChanges
-    outbox: Outbox
     business_clock: BusinessClock
     clock: Clock
-    deliveries_queued: asyncio.Event
-    """Set once deliveries are committed: wakes the delivery sender of this process."""
-    treatments_queued: asyncio.Event
-    """Set once messages for `ebbwatch.treatment` are committed: wakes `PublishVerdicts`."""
+    announcer: Announcer
 
     async def __call__(self, task_id: str, action: Action, actor: str) -> Task | None:
         """Return the task after the action; None if there is no such task.
@@ -49,15 +43,8 @@ class ApplyTaskAction:
         """
         async with unit_of_work(self.engine) as work:
             task, changes = await self.within(work, task_id, action, actor)
-        self.ring(changes)
+        self.announcer.ring(changes)
         return task
-
-    def ring(self, changes: Sequence[TaskChange]) -> None:
-        """Wake the sender and the relay and count the changes; call it after the commit."""
-        if changes:
-            self.deliveries_queued.set()
-            self.treatments_queued.set()
-            count([c for c in changes if c.task.status == "closed"], self.clock.now())
 
     async def within(
         self, work: UnitOfWork, task_id: str, action: Action, actor: str
@@ -94,5 +81,5 @@ class ApplyTaskAction:
         await self.recorder.queue_deliveries(work, changes, self.clock.now())
         if done.sent and done.task.status == "closed":
             message = self.recorder.publish(payload.treatment(done.task), CAUSE)
-            await self.outbox.add(work, [message])
+            await OUTBOX.add(work, [message])
         return done.task, changes

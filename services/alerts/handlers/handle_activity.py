@@ -15,9 +15,9 @@ from services.alerts import metrics
 from services.alerts.core.consent import not_profiled_since
 from services.alerts.core.consent_history import Statement, stated
 from services.alerts.core.policy import purchased, settle
-from services.alerts.handlers.erase_customers import EraseCustomers
+from services.alerts.handlers.erase_customers import erase_customers
 from services.alerts.handlers.give_verdict import CAUSE
-from services.alerts.handlers.heed_wishes import HeedWishes
+from services.alerts.handlers.heed_wishes import heed_wishes
 from services.alerts.handlers.record_task_changes import BatchDecisions, RecordTaskChanges, count
 from services.alerts.ports import TICK, ActivitySeen, KnownCustomer, ProfileSeen
 from services.alerts.store import consents as consent_store
@@ -25,6 +25,7 @@ from services.alerts.store import customers as customer_store
 from services.alerts.store import feedback as feedback_store
 from services.alerts.store import merges as merge_store
 from services.alerts.store import trials as trial_store
+from services.alerts.store.of_every_service import ERASURES
 from shared.contracts.events import Profile
 from shared.kafka.batch import Batch
 from shared.kafka.transaction import BatchTransactions
@@ -43,8 +44,6 @@ class HandleActivity:
     transactions: BatchTransactions
     decode: Decode
     recorder: RecordTaskChanges
-    heed: HeedWishes
-    erase: EraseCustomers
     clock: Clock
     deliveries_queued: asyncio.Event
     """Set once deliveries are committed: wakes the delivery sender of this process."""
@@ -60,8 +59,8 @@ class HandleActivity:
         now = self.clock.now()
         async with self.transactions.open(moves) as transaction:
             work = transaction.work
-            ended = await self.erase(work, seen.erasures, now)
-            seen.drop_older(await self.erase.erasures.of_older(work, seen.times()))
+            ended = await erase_customers(work, self.recorder, seen.erasures, now)
+            seen.drop_older(await ERASURES.of_older(work, seen.times()))
             known = await self._known(work, seen)
             await trial_store.note_purchases(work, seen.money)
             profiles = _newer(seen, known)
@@ -79,7 +78,9 @@ class HandleActivity:
             changes, messages = await self.recorder.write(work, decisions, now)
             changes = [*ended, *changes]
             concerned = wished | made.keys()
-            heeded = concerned and await self.heed(work, concerned, seen.newest(), now)
+            heeded = concerned and await heed_wishes(
+                work, self.recorder, concerned, seen.newest(), now
+            )
             transaction.messages += [*seen.dead, *messages]
         if changes or heeded:
             self.deliveries_queued.set()

@@ -35,7 +35,6 @@ from shared.contracts.risk import Grade
 from shared.kafka.batch import Batch
 from shared.kafka.transaction import BatchTransactions
 from shared.postgres.engine import UnitOfWork
-from shared.postgres.erasures import Erasures
 from shared.postgres.ledger import Move
 from shared.runtime.clock import Clock
 
@@ -94,7 +93,7 @@ class _Outcome:
 
     def enter(self, each: ClassificationChanged, ground: Ground) -> None:
         """Raise the task of an entry, unless one of this segment is open."""
-        customer = each.change.customer_id
+        customer = each.customer_id
         task = _task(each.change, self._states[customer], self.known[customer], ground)
         if task is None or task.cause in self._open[customer]:
             return
@@ -123,9 +122,7 @@ class HandleSegmentEntries:
     transactions: BatchTransactions
     decode: Decode
     rules: Policies
-    erasures: Erasures
     recorder: RecordTaskChanges
-    merge: MergeCustomers
     clock: Clock
     deliveries_queued: asyncio.Event
     """Set once deliveries are committed: wakes the delivery sender of this process."""
@@ -139,8 +136,8 @@ class HandleSegmentEntries:
         now = self.clock.now()
         async with self.transactions.open(moves) as transaction:
             work = transaction.work
-            changed = await drop_erased(work, self.erasures, "changes", decoded, _customer)
-            moved, news = await self.merge(work, changed, now)
+            changed = await drop_erased(work, "changes", decoded)
+            moved, news = await MergeCustomers(recorder=self.recorder)(work, changed, now)
             _, policy = await self.rules.current(work)
             outcome = await self._enter(work, _News.of(changed, policy), now)
             await customer_store.write(work, outcome.regraded, outcome.known)
@@ -157,15 +154,15 @@ class HandleSegmentEntries:
     async def _enter(self, work: UnitOfWork, news: _News, now: datetime) -> _Outcome:
         """Apply the changes in the order of their sequence numbers."""
         left = await self._with_tasks(work, news)
-        concerned = {c.change.customer_id for c in (*news.entries, *left, *news.grades)}
+        concerned = {c.customer_id for c in (*news.entries, *left, *news.grades)}
         if not concerned:
             return _Outcome({})
         known = await customer_store.lock(work, concerned)
         # Published before an id became part of another customer, and read after it.
-        entered = [e for e in news.entries if known[e.change.customer_id].part_of is None]
+        entered = [e for e in news.entries if known[e.customer_id].part_of is None]
         first = await schedule_store.first_entries(work, [e.change for e in entered])
         state_of = {customer: found.state for customer, found in known.items()}
-        ids = {_id(e.change, state_of[e.change.customer_id]): e.change.customer_id for e in entered}
+        ids = {_id(e.change, state_of[e.customer_id]): e.customer_id for e in entered}
         stored = await schedule_store.stored(work, ids)
         entries = await schedule_store.entries(work, [each.change for each in left])
         owners = {o.id for k in known.values() if k.profile and (o := k.profile.profile.owner)}
@@ -191,10 +188,6 @@ class HandleSegmentEntries:
         open_ = await schedule_store.with_open_task(work, [_key(e.change) for e in news.left])
         open_ |= {_key(e.change) for e in news.entries}
         return [each for each in news.left if _key(each.change) in open_]
-
-
-def _customer(changed: ClassificationChanged) -> str:
-    return changed.change.customer_id
 
 
 def _key(change: CustomerChanged) -> tuple[str, str]:

@@ -1,7 +1,6 @@
 """Adapts the open tasks of customers with changed wishes: the channel that they name."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import datetime
 
 from services.alerts.core.task import heeding
@@ -13,26 +12,27 @@ from services.alerts.store import tasks as task_store
 from shared.postgres.engine import UnitOfWork
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeedWishes:
-    """Changes and sends the tasks, within a transaction that has locked the customers."""
+async def heed_wishes(
+    work: UnitOfWork,
+    recorder: RecordTaskChanges,
+    customers: Collection[str],
+    at: datetime,
+    now: datetime,
+) -> bool:
+    """Change and send the tasks of locked customers; return whether one has changed.
 
-    recorder: RecordTaskChanges
-
-    async def __call__(
-        self, work: UnitOfWork, customers: Collection[str], at: datetime, now: datetime
-    ) -> bool:
-        """Return whether a task has changed. `at`: business time; `now`: wall clock."""
-        found = await task_store.open_of(work, customers)
-        if not found:
-            return False
-        wishes = await consent_store.wishes(work, {task.customer_id for task in found})
-        changed = [
-            after
-            for task in found
-            if (after := heeding(task, wishes[task.customer_id], max(at, task.opened_at))) != task
-        ]
-        await task_store.write(work, changed)
-        changes = [TaskChange(task, CAUSE) for task in changed]
-        await self.recorder.queue_deliveries(work, changes, now)
-        return bool(changed)
+    `at`: business time; `now`: wall clock.
+    """
+    found = await task_store.open_of(work, customers)
+    if not found:
+        return False
+    wishes = await consent_store.wishes(work, {task.customer_id for task in found})
+    changed = [
+        after
+        for task in found
+        if (after := heeding(task, wishes[task.customer_id], max(at, task.opened_at))) != task
+    ]
+    await task_store.write(work, changed)
+    changes = [TaskChange(task, CAUSE) for task in changed]
+    await recorder.queue_deliveries(work, changes, now)
+    return bool(changed)

@@ -40,7 +40,7 @@ class MergeCustomers:
         about = [each for each in changed if each.change.kind in KINDS]
         if not about:
             return [], []
-        ids = {each.change.customer_id for each in changed}
+        ids = {each.customer_id for each in changed}
         ids |= {e.change.primary_id or "" for e in about} - {""}
         await customer_store.lock(work, ids | {*(await merge_store.primaries(work, ids)).values()})
         changes: list[TaskChange] = []
@@ -54,7 +54,7 @@ class MergeCustomers:
     async def _apply(
         self, work: UnitOfWork, each: ClassificationChanged, now: datetime
     ) -> tuple[list[TaskChange], list[Message]]:
-        one, primary = each.change.customer_id, each.change.primary_id
+        one, primary = each.customer_id, each.change.primary_id
         if primary is None:
             return [], []
         part_of = await merge_store.primaries(work, [one, primary])

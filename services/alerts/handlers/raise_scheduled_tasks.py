@@ -18,14 +18,19 @@ from services.alerts.core.scheduled_tasks import (
     planned_task,
 )
 from services.alerts.handlers.give_verdict import CAUSE
-from services.alerts.handlers.record_task_changes import BatchDecisions, RecordTaskChanges, count
+from services.alerts.handlers.record_task_changes import (
+    Announcer,
+    BatchDecisions,
+    RecordTaskChanges,
+    count,
+)
 from services.alerts.ports import ScheduledCustomer, TaskChange
 from services.alerts.store import customers as customer_store
 from services.alerts.store import schedules as schedule_store
+from services.alerts.store.of_every_service import OUTBOX
 from services.alerts.store.policies import Policies
 from shared.kernel.zones import zone
 from shared.postgres.engine import UnitOfWork, unit_of_work
-from shared.postgres.outbox import Outbox
 from shared.runtime.clock import Clock
 from shared.runtime.isolation import ItemIsolation
 
@@ -44,10 +49,9 @@ class RaiseScheduledTasks:
     engine: AsyncEngine
     rules: Policies
     recorder: RecordTaskChanges
-    outbox: Outbox
     clock: Clock
     isolation: ItemIsolation
-    ring: Callable[[list[TaskChange]], None]
+    announcer: Announcer
     done: tuple[date, int] | None = None
     """The newest day that this process has completed, and the version of the policy then."""
 
@@ -120,7 +124,7 @@ class RaiseScheduledTasks:
             found = [each[customer] for customer in customers]
             changes = await self._add(work, schedule, found, today, now)
         count(changes, self.clock.now())
-        self.ring(changes)
+        self.announcer.ring(changes)
 
     async def _add(
         self,
@@ -154,5 +158,5 @@ class RaiseScheduledTasks:
         for task in await schedule_store.new_only(work, tasks):
             decisions.open(task, CAUSE)
         changes, messages = await self.recorder.write(work, decisions, self.clock.now())
-        await self.outbox.add(work, messages)
+        await OUTBOX.add(work, messages)
         return changes

@@ -4,6 +4,7 @@ It takes one set of statements per batch, whatever caused the decisions (an asse
 an owner), all in the caller's transaction.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -28,6 +29,7 @@ from shared.contracts.treatment import TreatmentRecorded
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.ledger import TopicPartition
 from shared.postgres.outbox import Message
+from shared.runtime.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +195,28 @@ class RecordTaskChanges:
         return Message(
             cause, self.treatment_topic, fact.customer_id.encode(), treatment.ENCODER.encode(fact)
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Announcer:
+    """Announces in this process what was committed about tasks."""
+
+    clock: Clock
+    deliveries_queued: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once deliveries are committed: wakes the delivery sender of this process."""
+    treatments_queued: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once messages for `ebbwatch.treatment` are committed: wakes `PublishVerdicts`."""
+
+    def wake(self) -> None:
+        """Wake the sender and the relay."""
+        self.deliveries_queued.set()
+        self.treatments_queued.set()
+
+    def ring(self, changes: Sequence[TaskChange]) -> None:
+        """Wake both if there are changes, and count those that close a task."""
+        if changes:
+            self.wake()
+            count([c for c in changes if c.task.status == "closed"], self.clock.now())
 
 
 def _joined(step: Joined, recorded_at: datetime) -> TaskEvent:

@@ -5,7 +5,6 @@ their customers are locked, so that replicas do nothing twice. A task, an owner 
 causes an error is set aside (`ItemIsolation`), and all others go on.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -28,15 +27,19 @@ from services.alerts.core.task_lifecycle import (
     unanswered,
 )
 from services.alerts.handlers.give_verdict import CAUSE
-from services.alerts.handlers.record_task_changes import BatchDecisions, RecordTaskChanges, count
+from services.alerts.handlers.record_task_changes import (
+    Announcer,
+    BatchDecisions,
+    RecordTaskChanges,
+)
 from services.alerts.ports import TaskChange
 from services.alerts.store import customers as customer_store
 from services.alerts.store import due_tasks, task_log
 from services.alerts.store import tasks as task_store
 from services.alerts.store.business_clock import BusinessClock
+from services.alerts.store.of_every_service import OUTBOX
 from services.alerts.store.policies import Policies
 from shared.postgres.engine import UnitOfWork, unit_of_work
-from shared.postgres.outbox import Outbox
 from shared.runtime.clock import Clock
 from shared.runtime.health import Health
 from shared.runtime.isolation import ItemIsolation
@@ -60,14 +63,10 @@ class RunTaskTimers:
     engine: AsyncEngine
     rules: Policies
     recorder: RecordTaskChanges
-    outbox: Outbox
     business_clock: BusinessClock
     clock: Clock
     health: Health
-    deliveries_queued: asyncio.Event
-    """Set once deliveries are committed: wakes the delivery sender of this process."""
-    treatments_queued: asyncio.Event
-    """Set once messages for `ebbwatch.treatment` are committed: wakes `PublishVerdicts`."""
+    announcer: Announcer
     isolation: ItemIsolation
     more: Mapping[str, Callable[[datetime], Awaitable[object]]] = field(default_factory=dict)
 
@@ -106,7 +105,7 @@ class RunTaskTimers:
         async def do(ids: Sequence[str]) -> None:
             async with unit_of_work(self.engine) as work:
                 changes = await handle(work, await self._locked(work, ids), now)
-            self._wake(changes)
+            self.announcer.ring(changes)
 
         while True:
             async with unit_of_work(self.engine) as work:
@@ -132,7 +131,7 @@ class RunTaskTimers:
             ended = OpenTask(task.id, task.cause, task.opened_at)
             decisions.close(Closed(ended, task.expires_at or now, "expired"), CAUSE)
         changes, messages = await self.recorder.write(work, decisions, self.clock.now())
-        await self.outbox.add(work, messages)
+        await OUTBOX.add(work, messages)
         await task_log.add(work, [self._event(t, "expired", now) for t in expired])
         return changes
 
@@ -179,7 +178,7 @@ class RunTaskTimers:
             for owner in names:
                 async with unit_of_work(self.engine) as work:
                     changes = await self._allocate_one(work, owner, now)
-                self._wake(changes)
+                self.announcer.ring(changes)
 
         await self.isolation.each("owner", sorted(owners), do)
 
@@ -231,9 +230,3 @@ class RunTaskTimers:
             kind=kind,
             detail=msgspec.to_builtins(detail or {}),
         )
-
-    def _wake(self, changes: Sequence[TaskChange]) -> None:
-        if changes:
-            self.deliveries_queued.set()
-            self.treatments_queued.set()
-            count([c for c in changes if c.task.status == "closed"], self.clock.now())

@@ -9,7 +9,8 @@ from services.alerts import metrics
 from services.alerts.core.consent import spelled
 from services.alerts.core.customer_message import ends_subscription, outcome_after
 from services.alerts.core.task_lifecycle import TaskEvent
-from services.alerts.handlers.heed_wishes import HeedWishes
+from services.alerts.handlers.heed_wishes import heed_wishes
+from services.alerts.handlers.record_task_changes import RecordTaskChanges
 from services.alerts.ports import SubscriptionSeen
 from services.alerts.store import consents as consent_store
 from services.alerts.store import customer_messages as message_store
@@ -42,7 +43,7 @@ class TakeMessageResult:
     """
 
     engine: AsyncEngine
-    heed: HeedWishes
+    recorder: RecordTaskChanges
     deliveries_queued: asyncio.Event
     """Set once deliveries are committed: wakes the delivery sender of this process."""
     business_clock: BusinessClock
@@ -117,7 +118,7 @@ class TakeMessageResult:
         ]
         await consent_store.note(work, seen)
         await consent_store.keep(work, [each.stated() for each in seen], now)
-        await self.heed(work, ids, at, now)
+        await heed_wishes(work, self.recorder, ids, at, now)
 
     async def _store(
         self, work: UnitOfWork, message: StoredMessage, outcome: Result, reason: str | None

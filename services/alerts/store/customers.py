@@ -16,10 +16,9 @@ from services.alerts.core.customer import NO_REVISION, CustomerState, OpenTask, 
 from services.alerts.core.task import BY_RISK
 from services.alerts.ports import KnownCustomer, ProfileSeen
 from services.alerts.store import consents as consent_store
-from services.alerts.store.tables import SCHEMA
+from services.alerts.store.of_every_service import ERASURES
 from shared.contracts.events import Profile
 from shared.postgres.engine import UnitOfWork
-from shared.postgres.erasures import Erasures
 
 if TYPE_CHECKING:  # the class is generic for the type checker only
     import asyncpg
@@ -82,7 +81,6 @@ _ALL_KNOWN = (
     "(SELECT count(*) FROM alerts.customer WHERE customer_id = ANY($1::text[]))"
 )
 _LOCKED = " ORDER BY customer_id FOR UPDATE"
-_ERASURES = Erasures(SCHEMA)
 
 
 async def lock(work: UnitOfWork, customers: Iterable[str]) -> dict[str, KnownCustomer]:
@@ -126,7 +124,7 @@ async def _with_lives(work: UnitOfWork, rows: "list[asyncpg.Record]") -> "list[a
     """Return the rows; first notes the life of customers who came back after an erasure."""
     # Whoever came back has a new row, which is locked before its first assessment is stored.
     fresh = [r["customer_id"] for r in rows if not r["life"] and r["revision"] == NO_REVISION]
-    erased = await _ERASURES.marked(work, fresh)
+    erased = await ERASURES.marked(work, fresh)
     if not erased:
         return rows
     await work.driver.execute(

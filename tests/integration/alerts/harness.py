@@ -34,16 +34,13 @@ from services.alerts.delivery.store.endpoint_secrets import EndpointSecrets
 from services.alerts.delivery.store.endpoints import Endpoints
 from services.alerts.handlers.apply_task_action import ApplyTaskAction
 from services.alerts.handlers.dry_run_policy import DryRunPolicy
-from services.alerts.handlers.erase_customers import EraseCustomers
 from services.alerts.handlers.give_verdict import GiveVerdict
 from services.alerts.handlers.handle_activity import HandleActivity
 from services.alerts.handlers.handle_assessments import HandleAssessments
 from services.alerts.handlers.handle_segment_entries import HandleSegmentEntries
-from services.alerts.handlers.heed_wishes import HeedWishes
 from services.alerts.handlers.measure_effect import MeasureEffect, MeasureOutcomes
-from services.alerts.handlers.merge_customers import MergeCustomers
 from services.alerts.handlers.raise_scheduled_tasks import RaiseScheduledTasks
-from services.alerts.handlers.record_task_changes import RecordTaskChanges
+from services.alerts.handlers.record_task_changes import Announcer, RecordTaskChanges
 from services.alerts.handlers.run_task_timers import RunTaskTimers
 from services.alerts.inbound.activity import ActivityDecoder
 from services.alerts.inbound.changes import ChangesDecoder
@@ -144,7 +141,6 @@ class AlertsHarness:
             recorder=self.book,
             transactions=self.transactions,
             rules=SetRules(self.policy),
-            erasures=self.erasures,
             clock=self.clock,
             deliveries_queued=asyncio.Event(),
         )
@@ -153,11 +149,6 @@ class AlertsHarness:
         return HandleActivity(
             decode=ActivityDecoder("dead"),
             recorder=self.book,
-            heed=HeedWishes(recorder=self.book),
-            erase=EraseCustomers(
-                recorder=self.book,
-                erasures=self.erasures,
-            ),
             transactions=self.transactions,
             clock=self.clock,
             deliveries_queued=asyncio.Event(),
@@ -167,11 +158,9 @@ class AlertsHarness:
         return GiveVerdict(
             engine=self.engine,
             recorder=self.book,
-            outbox=Outbox(SCHEMA),
             business_clock=BusinessClock(self.clock, replay=replay),
             clock=self.clock,
-            deliveries_queued=asyncio.Event(),
-            treatments_queued=asyncio.Event(),
+            announcer=Announcer(self.clock),
         )
 
     def act(self, *, replay: bool = False) -> ApplyTaskAction:
@@ -179,11 +168,9 @@ class AlertsHarness:
             engine=self.engine,
             rules=SetRules(self.policy),
             recorder=self.book,
-            outbox=Outbox(SCHEMA),
             business_clock=BusinessClock(self.clock, replay=replay),
             clock=self.clock,
-            deliveries_queued=asyncio.Event(),
-            treatments_queued=asyncio.Event(),
+            announcer=Announcer(self.clock),
         )
 
     def tend(self, *, replay: bool = False) -> RunTaskTimers:
@@ -191,12 +178,10 @@ class AlertsHarness:
             engine=self.engine,
             rules=SetRules(self.policy),
             recorder=self.book,
-            outbox=Outbox(SCHEMA),
             business_clock=BusinessClock(self.clock, replay=replay),
             clock=self.clock,
             health=Health(self.clock),
-            deliveries_queued=asyncio.Event(),
-            treatments_queued=asyncio.Event(),
+            announcer=Announcer(self.clock),
             isolation=self.careful,
             more={
                 "outcomes": MeasureOutcomes(
@@ -214,19 +199,16 @@ class AlertsHarness:
             engine=self.engine,
             rules=SetRules(self.policy),
             recorder=self.book,
-            outbox=Outbox(SCHEMA),
             clock=self.clock,
             isolation=self.careful,
-            ring=lambda _: None,
+            announcer=Announcer(self.clock),
         )
 
     def enter(self) -> HandleSegmentEntries:
         return HandleSegmentEntries(
             decode=ChangesDecoder("dead"),
             rules=SetRules(self.policy),
-            erasures=self.erasures,
             recorder=self.book,
-            merge=MergeCustomers(recorder=self.book),
             transactions=self.transactions,
             clock=self.clock,
             deliveries_queued=asyncio.Event(),
@@ -244,9 +226,7 @@ class AlertsHarness:
             give_verdict=self.give_verdict(),
             act=self.act(),
             rules=Policies(),
-            try_policy=DryRunPolicy(
-                engine=self.engine,
-            ),
+            try_policy=DryRunPolicy(engine=self.engine),
             measure_effect=MeasureEffect(engine=self.engine, rules=SetRules(self.policy)),
             effect_page=effect_page,
             business_clock=BusinessClock(self.clock, replay=False),

@@ -12,7 +12,6 @@ from services.alerts.delivery.core.signature import verify
 from services.alerts.delivery.store.encryption import Encryption
 from services.alerts.delivery.store.endpoints import Endpoints
 from services.alerts.handlers.decide_messages import DecideMessages
-from services.alerts.handlers.heed_wishes import HeedWishes
 from services.alerts.handlers.record_task_changes import RecordTaskChanges
 from services.alerts.handlers.send_customer_messages import SendCustomerMessages
 from services.alerts.handlers.take_message_result import TakeMessageResult
@@ -92,7 +91,7 @@ def take_result(engine: AsyncEngine, clock: SetClock) -> TakeMessageResult:
     """Return the handler of what providers report."""
     return TakeMessageResult(
         engine=engine,
-        heed=HeedWishes(recorder=RecordTaskChanges(Endpoints(VAULT, {}), "treatment")),
+        recorder=RecordTaskChanges(Endpoints(VAULT, {}), "treatment"),
         deliveries_queued=asyncio.Event(),
         business_clock=BusinessClock(clock, replay=False),
         clock=clock,

@@ -101,7 +101,7 @@ async def test_messages_go_once_they_were_delivered(bench: AlertsHarness) -> Non
     await bench.read_activity(named(-30))
     await bench.read_risk(warning(1))
     await bench.read_activity(erasure())
-    loop = EraseMessages(engine=bench.engine, erasures=bench.erasures, clock=bench.clock)
+    loop = EraseMessages(engine=bench.engine, clock=bench.clock)
     await loop.once()
     assert await values(bench, "SELECT done_at FROM alerts.erasure") == [(None,)]
     async with unit_of_work(bench.engine) as work:

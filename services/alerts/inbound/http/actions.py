@@ -109,7 +109,7 @@ def add_actions(app: FastAPI, parts: Parts) -> None:
                 raise HTTPException(
                     409, "this task is closed: only comments can be added"
                 ) from None
-            parts.act.ring(changes)
+            parts.act.announcer.ring(changes)
             return answer
 
         # The route's own body type; where no field is required, the body may be left out.
