@@ -74,6 +74,7 @@ def add_audit_routes(app: FastAPI, audit: Audit, tokens: Tokens) -> None:
             until=until,
             before_id=None if cursor is None else serial(decoded(cursor)),
         )
-        found = await audit.find(wanted, limit + 1)
-        page, after = page_of(found, limit, lambda entry: str(entry.id))
-        return AuditPage(items=[EntryView.model_validate(entry) for entry in page], next=after)
+        rows = await audit.find(wanted, limit + 1)
+        found, more = page_of(rows, limit, lambda entry: entry.id)
+        items = [EntryView.model_validate(entry) for entry in found]
+        return AuditPage(items=items, next=more)

@@ -36,12 +36,12 @@ def row_count(status: str) -> int:
     return int(status.rpartition(" ")[2])
 
 
+async def rows_of(work: UnitOfWork, query: sa.Executable) -> list[dict[str, Any]]:
+    """Returns the rows of a query within an open transaction, by the names of its columns."""
+    return [dict(row) for row in (await work.connection.execute(query)).mappings()]
+
+
 async def select(engine: AsyncEngine, query: sa.Executable) -> list[dict[str, Any]]:
     """Returns the rows of a query, each by the names of its columns."""
     async with unit_of_work(engine) as work:
-        return await rows_of(work, query)
-
-
-async def rows_of(work: UnitOfWork, query: sa.Executable) -> list[dict[str, Any]]:
-    """Returns the same, within an open transaction."""
-    return [dict(row) for row in (await work.connection.execute(query)).mappings()]
+        return [dict(row) for row in (await work.connection.execute(query)).mappings()]

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.commands.running import command
+from services.alerts.commands.running import add
 from services.alerts.core.consent import refusal, spelled
 from services.alerts.core.customer_message import Status
 from services.alerts.store import consents as consent_store
@@ -19,13 +19,13 @@ from shared.contracts.events import FeedbackKind
 from shared.postgres.engine import unit_of_work
 from shared.runtime.arguments import count, instant
 from shared.runtime.clock import SystemClock
+from shared.runtime.command_line import group
 
 
 def add_commands(commands: Any) -> None:
     """Add `feedback list|mark`, `messages list|unsubscriptions` and `wishes`."""
-    feedback = commands.add_parser("feedback", help="what customers say: suggestions, complaints")
-    actions = feedback.add_subparsers(required=True, metavar="ACTION")
-    listing = actions.add_parser("list", help="feedback, newest first")
+    actions = group(commands, "feedback", "what customers say: suggestions, complaints")
+    listing = add(actions, "list", _list, "feedback, newest first")
     listing.add_argument("--kind", choices=get_args(FeedbackKind))
     listing.add_argument("--state", choices=get_args(State))
     listing.add_argument("--customer", help="the customer's id")
@@ -33,26 +33,24 @@ def add_commands(commands: Any) -> None:
     listing.add_argument("--since", type=instant, help="ISO 8601, given at this time or later")
     listing.add_argument("--until", type=instant, help="ISO 8601, given before this time")
     listing.add_argument("--limit", type=count, default=50)
-    listing.set_defaults(command=command(_list))
-    mark = actions.add_parser("mark", help="note that one was read or answered")
+    mark = add(actions, "mark", _mark, "note that one was read or answered")
     mark.add_argument("id")
     mark.add_argument("state", choices=get_args(State))
-    mark.set_defaults(command=command(_mark))
-    messages = commands.add_parser("messages", help="messages that providers send to customers")
-    actions = messages.add_subparsers(required=True, metavar="ACTION")
-    listing = actions.add_parser("list", help="messages, newest first; `--status suppressed`: why")
+    actions = group(commands, "messages", "messages that providers send to customers")
+    listing = add(
+        actions, "list", _list_messages, "messages, newest first; `--status suppressed`: why"
+    )
     listing.add_argument("--status", choices=get_args(Status))
     listing.add_argument("--customer", help="the customer's id")
     listing.add_argument("--limit", type=count, default=50)
-    listing.set_defaults(command=command(_list_messages))
-    away = actions.add_parser("unsubscriptions", help="customers who want no more messages")
+    away = add(
+        actions, "unsubscriptions", _list_unsubscriptions, "customers who want no more messages"
+    )
     away.add_argument("--customer", help="the customer's id")
     away.add_argument("--limit", type=count, default=50)
-    away.set_defaults(command=command(_list_unsubscriptions))
-    wishes = commands.add_parser("wishes", help="what a customer allowed and refused, and when")
+    wishes = add(commands, "wishes", _list_wishes, "what a customer allowed and refused, and when")
     wishes.add_argument("customer", help="the customer's id")
     wishes.add_argument("--limit", type=count, default=50)
-    wishes.set_defaults(command=command(_list_wishes))
 
 
 async def _list(args: argparse.Namespace, engine: AsyncEngine) -> int:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.commands.running import business_clock, command
+from services.alerts.commands.running import add, business_clock
 from services.alerts.core.effect import ENOUGH
 from services.alerts.core.holdout_power import POWER, HoldoutPlan, plans, proposed
 from services.alerts.core.policy_document import Policy
@@ -31,8 +31,8 @@ WEEK_DAYS: Final = 7.0
 
 def add_propose_holdout(actions: Any) -> None:
     """Add `effect propose-holdout`."""
-    propose = actions.add_parser(
-        "propose-holdout", help="how large a holdout for how long gives an answer"
+    propose = add(
+        actions, "propose-holdout", _propose, "how large a holdout for how long gives an answer"
     )
     propose.add_argument(
         "--effect", type=number, default=EFFECT, help="to find: 0.05 is five more of a hundred"
@@ -47,7 +47,6 @@ def add_propose_holdout(actions: Any) -> None:
         type=number,
         help="share that buys again when left alone; default: as measured, or the hardest, 0.5",
     )
-    propose.set_defaults(command=command(_propose))
 
 
 async def _propose(args: argparse.Namespace, engine: AsyncEngine) -> int:

@@ -8,7 +8,6 @@ from services.alerts.core import webhook_payload as payload
 from services.alerts.core.task import Task
 from services.alerts.core.task_lifecycle import (
     Action,
-    Reassign,
     TaskEvent,
     act,
 )
@@ -58,10 +57,7 @@ class ApplyTaskAction:
         if task is None:
             return None, []
         now = await self.business_clock.now(work)
-        named = {task.owner_id or ""} | (
-            {action.owner_id} if isinstance(action, Reassign) else set()
-        )
-        owners = await self.rules.owners(work, named)
+        owners = await self.rules.owners(work, (task.owner_id,))
         record = owners.get(task.owner_id or "")
         done = act(task, action, now, record.manager_id if record else None)
         if done.kind is None:

@@ -63,7 +63,7 @@ class DecideMessages:
             raise Transient("the customer of a message was merged meanwhile")
         ids_of = sorted({m.customer_id for m in found})
         tasks = {t.id: t for t in await task_store.find_all(work, [m.task_id for m in found])}
-        owners = {o.id for k in known.values() if (o := k.contact.owner) is not None}
+        owners = {each.contact.owner_id for each in known.values()}
         ground = await self.rules.ground(work, owners, now)
         given = await consent_store.given(work, ids_of)
         handed = await message_store.handed(work, ids_of)
@@ -119,4 +119,4 @@ def _zone(customer: KnownCustomer, ground: Ground) -> ZoneInfo:
             return zone(profile.time_zone)
     except Invalid:
         pass  # a free text of the source
-    return ground.calendar(profile.owner.id if profile.owner else None).zone
+    return ground.calendar(profile.owner_id).zone

@@ -122,7 +122,7 @@ class HandleAssessments:
         warned |= {customer for customer, found in known.items() if _uninformed(found)}
         if not warned:
             return ground
-        owners = {o.id for c in warned if (o := known[c].contact.owner) is not None}
+        owners = {known[customer].contact.owner_id for customer in warned}
         return replace(
             ground,
             owners=await self.rules.owners(work, owners),

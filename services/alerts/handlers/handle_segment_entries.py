@@ -165,7 +165,7 @@ class HandleSegmentEntries:
         ids = {_id(e.change, state_of[e.customer_id]): e.customer_id for e in entered}
         stored = await schedule_store.stored(work, ids)
         entries = await schedule_store.entries(work, [each.change for each in left])
-        owners = {o.id for k in known.values() if k.profile and (o := k.profile.profile.owner)}
+        owners = {each.contact.owner_id for each in known.values()}
         ground = await self.rules.ground(work, owners, now)
         outcome = _Outcome(known)
         for each in sorted((*entered, *left, *news.grades), key=lambda e: e.change.sequence):

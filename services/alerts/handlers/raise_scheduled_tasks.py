@@ -135,7 +135,7 @@ class RaiseScheduledTasks:
         now: datetime,
     ) -> list[TaskChange]:
         known = await customer_store.lock(work, [each.customer_id for each in found])
-        owners = {c.profile.owner.id for c in found if c.profile.owner}
+        owners = {each.profile.owner_id for each in found}
         ground = await self.rules.ground(work, owners, self.clock.now())
         tasks = [
             planned_task(

@@ -146,7 +146,7 @@ class RunTaskTimers:
         self, work: UnitOfWork, tasks: Sequence[Task], now: datetime
     ) -> list[TaskChange]:
         late = [t for t in tasks if is_unanswered(t, now)]
-        ground = await self._ground(work, {t.owner_id for t in late if t.owner_id})
+        ground = await self._ground(work, {t.owner_id for t in late})
         done = [unanswered(t, ground.owners, now, ground.calendar(t.owner_id)) for t in late]
         await task_log.add(
             work, [self._event(d.task, d.kind, now, dict(d.detail)) for d in done if d.kind]
@@ -154,14 +154,13 @@ class RunTaskTimers:
         await task_store.write(work, [d.task for d in done if not d.sent])
         return await self._write(work, [d.task for d in done if d.sent])
 
-    async def _ground(self, work: UnitOfWork, owners: set[str]) -> Ground:
+    async def _ground(self, work: UnitOfWork, owners: set[str | None]) -> Ground:
         """Return the ground with the records of these owners, their managers and fallbacks."""
         ground = await self.rules.ground(work, owners, self.clock.now())
         others = {
             other
             for record in ground.owners.values()
             for other in (record.manager_id, record.fallback_id)
-            if other is not None
         }
         more = await self.rules.owners(work, others)
         return Ground(ground.policy, ground.version, ground.created_at, {**more, **ground.owners})

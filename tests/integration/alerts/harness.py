@@ -59,7 +59,6 @@ from shared.contracts.treatment import TreatmentRecorded
 from shared.http.access import Tokens
 from shared.kafka.batch import Batch, ConsumedRecord
 from shared.kafka.transaction import BatchTransactions
-from shared.postgres.erasures import Erasures
 from shared.postgres.ledger import Ledger
 from shared.postgres.outbox import Outbox, unpack
 from shared.postgres.suspects import Suspects
@@ -115,10 +114,6 @@ class AlertsHarness:
     def careful(self) -> ItemIsolation:
         """The item isolation of a newly started process."""
         return ItemIsolation(Suspects(self.engine, SCHEMA), self.clock, lambda _: None)
-
-    @property
-    def erasures(self) -> Erasures:
-        return Erasures(SCHEMA)
 
     @property
     def book(self) -> RecordTaskChanges:

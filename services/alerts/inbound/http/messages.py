@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from fastapi import Depends, FastAPI
@@ -22,7 +23,6 @@ from shared.http.paging import (
     invalid_cursor,
     page_of,
     serial,
-    serial_of,
     time,
 )
 from shared.postgres.engine import unit_of_work
@@ -117,7 +117,7 @@ def add_messages(app: FastAPI, parts: Parts) -> None:
         before = None if cursor is None else serial(decoded(cursor))
         async with unit_of_work(parts.engine) as work:
             found = await message_store.page(work, chosen, before, limit + 1)
-        page, after = page_of(found, limit, serial_of)
+        page, after = page_of(found, limit, itemgetter("seq"))
         return MessagePage(items=[MessageView.model_validate(row) for row in page], next=after)
 
     @app.get("/v1/unsubscriptions", dependencies=reads, tags=["messages"])
@@ -138,7 +138,7 @@ def add_messages(app: FastAPI, parts: Parts) -> None:
         before = None if cursor is None else serial(decoded(cursor))
         async with unit_of_work(parts.engine) as work:
             found = await consent_store.history(work, customer_id, before, limit + 1)
-        page, after = page_of(found, limit, serial_of)
+        page, after = page_of(found, limit, itemgetter("seq"))
         return WishPage(items=[WishView.model_validate(row) for row in page], next=after)
 
 

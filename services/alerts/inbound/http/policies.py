@@ -141,7 +141,7 @@ def add_policies(app: FastAPI, parts: Parts) -> None:
         before = None if cursor is None else whole(decoded(cursor))
         async with unit_of_work(parts.engine) as work:
             found = await parts.rules.versions(work, before, limit + 1)
-        page, after = page_of(found, limit, lambda each: str(each.version))
+        page, after = page_of(found, limit, lambda each: each.version)
         return PolicyPage(items=[_view(each) for each in page], next=after)
 
     @app.put("/v1/policy", tags=["policy"])
@@ -223,28 +223,7 @@ def add_dry_run(app: FastAPI, parts: Parts) -> None:
 
 
 def _dry_run_view(tried: DryRunResult) -> TriedView:
-    low, high = tried.precision_interval
-    return TriedView(
-        customers=tried.customers,
-        assessments=tried.assessments,
-        raised=tried.raised,
-        joined=tried.joined,
-        held_out=tried.held_out,
-        why=dict(tried.why),
-        by_band=dict(tried.by_band),
-        by_cause=dict(tried.by_cause),
-        by_grade=dict(tried.by_grade),
-        by_playbook=dict(tried.by_playbook),
-        by_queue=dict(tried.by_queue),
-        judged=tried.judged,
-        precision=tried.precision,
-        precision_low=low,
-        precision_high=high,
-        most_at_risk=[
-            WarnedView(customer_id=customer, at=at, cause=cause, value_at_risk=value)
-            for value, customer, at, cause in tried.most_at_risk
-        ],
-    )
+    return TriedView.model_validate(tried, from_attributes=True)
 
 
 def _view(version: Version) -> PolicyView:

@@ -25,7 +25,7 @@ from services.ingest.ports import (
 from shared.http.access import Tokens, require
 from shared.http.declared import audits
 from shared.http.fields import Instant, Number, Whole
-from shared.http.paging import Cursor, Limit, decoded, page_of, serial
+from shared.http.paging import Cursor, Limit, decoded, encoded, serial
 from shared.kernel.errors import Invalid, Transient
 
 DEAD_LETTERS = "/v1/dead-letters"
@@ -255,9 +255,12 @@ def _add_reading(app: FastAPI, index: DeadLetterIndex, reads: list[Any]) -> None
         """List dead letters without their content, oldest first."""
         after = 0 if cursor is None else serial(decoded(cursor))
         found = await index.search(search, limit + 1, after)
-        page, following = page_of(found, limit, lambda facts: str(facts.id))
-        items = [DeadLetterView.model_validate(_fields(facts)) for facts in page]
-        return DeadLetterPage(items=items, next=following)
+        rest = len(found) > limit
+        found = found[:limit]
+        return DeadLetterPage(
+            items=[DeadLetterView.model_validate(_fields(facts)) for facts in found],
+            next=encoded(str(found[-1].id) if rest else None),
+        )
 
     @app.get(f"{DEAD_LETTERS}/summary", dependencies=reads, tags=["dead letters"])
     async def summarise(search: Searched, limit: Limit = 50) -> Summary:
