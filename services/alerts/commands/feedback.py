@@ -24,7 +24,7 @@ from shared.runtime.command_line import group
 
 def add_commands(commands: Any) -> None:
     """Add `feedback list|mark`, `messages list|unsubscriptions` and `wishes`."""
-    actions = group(commands, "feedback", "what customers say: suggestions, complaints")
+    actions = group(commands, "feedback", "suggestions, surveys and complaints of customers")
     listing = add(actions, "list", _list, "feedback, newest first")
     listing.add_argument("--kind", choices=get_args(FeedbackKind))
     listing.add_argument("--state", choices=get_args(State))

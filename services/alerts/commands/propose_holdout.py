@@ -1,4 +1,4 @@
-"""Operator command that says how large a holdout for how long shows what the tasks do."""
+"""Operator command that states how large a holdout for how long shows what the tasks do."""
 
 import argparse
 import sys
@@ -63,7 +63,7 @@ async def _propose(args: argparse.Namespace, engine: AsyncEngine) -> int:
         )
     per_week = args.per_week
     if per_week is None:
-        # A week at least: a few hours say nothing about a week.
+        # A week at least: a few hours show nothing of a week.
         over = timedelta(days=WEEK_DAYS) if counted.earliest is None else now - counted.earliest
         per_week = counted.warned / max(over / timedelta(days=WEEK_DAYS), 1.0)
     if not per_week > 0:

@@ -280,7 +280,7 @@ def _reasons(
 ) -> list[Reason]:
     """Return what the owner reads: why the customer is at risk, and that a task helps if it does.
 
-    Causes whose sign is over keep their reason from `before`.
+    Causes with a sign that is over keep their reason from `before`.
     """
     why = reasons_of(message, _leading_codes(cause, causes), ground.policy, before)
     return [*why, *_helps(message, planned, ground)]

@@ -6,7 +6,7 @@ from shared.postgres.engine import UnitOfWork
 
 
 async def drop_erased(work: UnitOfWork, topic: str, decoded: Decoded[Seen]) -> list[Seen]:
-    """Return what concerns customers whose older messages have all passed, or who were not erased.
+    """Return what is about customers without older messages to come, or who were not erased.
 
     Topics are read independently: an assessment from before an erasure may be read after it. Until
     the tombstone of the erasure, all of the customer's messages in the topic are older.

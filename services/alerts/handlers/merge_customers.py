@@ -1,8 +1,8 @@
 """Moves tasks and purchases when ids become one customer, and back when they come apart.
 
 One open task per customer and cause still holds: of two with a cause in common, the survivor's
-stays and the other closes as merged. Endpoints are notified of both. A customer whom one id says
-not to contact is not contacted: all open tasks close. Repeating the last message about an id
+stays and the other closes as merged. Endpoints are notified of both. If by one id
+the customer must not be contacted, all open tasks close. Repeating the last message about an id
 changes nothing, and messages about different ids are taken in any order.
 """
 

@@ -167,10 +167,10 @@ class RecordTaskChanges:
         if not changes:
             return
         routes = await self.routes.routes(work)
-        told = [change.task for change in changes if not change.task.waiting]
-        asked = {t.customer_id for t in told if t.status == "open" and t.plan.channels}
+        sent = [change.task for change in changes if not change.task.waiting]
+        asked = {t.customer_id for t in sent if t.status == "open" and t.plan.channels}
         wishes = await consent_store.wishes(work, asked) if asked else {}
-        told = [heeding(t, wishes[t.customer_id]) if t.customer_id in asked else t for t in told]
+        sent = [heeding(t, wishes[t.customer_id]) if t.customer_id in asked else t for t in sent]
         await Deliveries().add(
             work,
             [
@@ -184,7 +184,7 @@ class RecordTaskChanges:
                     created_at=now,
                     received_ms=task.received_ms if task.status == "open" else 0,
                 )
-                for task in told
+                for task in sent
                 for each in routes
                 if each.route.matches(task, payload.kind_of(task))
             ],

@@ -187,7 +187,7 @@ async def report(
 
 
 async def takers(work: UnitOfWork) -> set[str]:
-    """Return the webhooks whose route names `customer_message.send`."""
+    """Return the webhooks with a route that names `customer_message.send`."""
     rows = await work.driver.fetch(
         "SELECT id FROM alerts.endpoint WHERE deleted_at IS NULL AND kind = 'webhook' "
         "AND route -> 'event_types' ? $1",

@@ -122,7 +122,7 @@ async def lock(work: UnitOfWork, customers: Iterable[str]) -> dict[str, KnownCus
 
 async def _with_lives(work: UnitOfWork, rows: "list[asyncpg.Record]") -> "list[asyncpg.Record]":
     """Return the rows; first notes the life of customers who came back after an erasure."""
-    # Whoever came back has a new row, which is locked before its first assessment is stored.
+    # A customer who came back has a new row, which is locked before its first assessment is stored.
     fresh = [r["customer_id"] for r in rows if not r["life"] and r["revision"] == NO_REVISION]
     erased = await ERASURES.marked(work, fresh)
     if not erased:

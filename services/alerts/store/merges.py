@@ -108,7 +108,7 @@ async def remade(work: UnitOfWork, customers: Collection[str]) -> dict[str, Prof
 async def take_over(work: UnitOfWork, customer: str, to: str) -> None:
     """Adds to `to` the purchases and trials of a customer, and what was warned about.
 
-    Trials of both that are under way in different arms say nothing about an effect.
+    Trials of both that are under way in different arms show nothing of an effect.
     """
     run, both = work.driver.execute, (customer, to)
     await run(

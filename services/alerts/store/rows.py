@@ -14,7 +14,7 @@ def equal(*given: tuple[sa.ColumnElement[Any], object]) -> list[sa.ColumnElement
 
 
 async def forget(work: UnitOfWork, time: sa.Column[Any], before: datetime, most: int) -> int:
-    """Delete at most `most` rows of a table whose `time` is before then; return how many."""
+    """Delete at most `most` rows of a table with a `time` before then; return how many."""
     table = time.table
     key = table.primary_key.columns
     old = sa.select(*key).where(time < before).order_by(time).limit(most)

@@ -1,7 +1,7 @@
 """HTTP routes of owners' actions on a task.
 
 Each requires a token with `tasks:write`, accepts an `Idempotency-Key`, and stores who acts: the
-person for whom the token acts, or the token's name.
+person that the token acts for, or the token's name.
 """
 
 from collections.abc import Callable

@@ -89,7 +89,7 @@ class WishView(BaseModel):
     source: str
     event_id: str
     late: bool
-    """It was read after a newer profile, which stands."""
+    """It was read after a newer profile, which is valid."""
     recorded_at: datetime
 
 

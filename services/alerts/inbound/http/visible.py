@@ -14,13 +14,13 @@ from shared.http.scopes import Scope
 from shared.postgres.engine import UnitOfWork, unit_of_work
 
 Owners = frozenset[str] | None
-"""The owners whose tasks are visible; None: all."""
+"""The owners with visible tasks; None: all."""
 
 
 async def owners_of(work: UnitOfWork, holder: Holder) -> Owners:
-    """Return the owners whose tasks a holder sees: those named, and whom these manage today.
+    """Return the owners with tasks that a holder sees: those named, and those they manage today.
 
-    On behalf of a person: those whom the token and the person see.
+    On behalf of a person: those that both the token and the person see.
     """
     seen: Owners = None
     for limit in holder.limits:

@@ -88,7 +88,7 @@ uplift_fit = sa.Table(
     sa.Index("ix_uplift_fit_policy", "policy", "version"),
 )
 """What was learned from trials about the effect on single customers; the newest of a policy serves.
-`note` says in a sentence what was decided and why."""
+`note` states in a sentence what was decided and why."""
 
 withheld_task = sa.Table(
     "withheld_task",

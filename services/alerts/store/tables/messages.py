@@ -1,4 +1,4 @@
-"""Tables of what customers say, and of the messages that providers send them."""
+"""Tables of feedback and consent, and of the messages that providers send them."""
 
 import sqlalchemy as sa
 
