@@ -37,5 +37,5 @@ def _read(record: ConsumedRecord) -> ClassificationChanged:
     return ClassificationChanged((record.topic, record.partition), change)
 
 
-ChangesDecoder = partial(TopicDecoder[ClassificationChanged], read=_read)
+ChangesDecoder = partial(TopicDecoder, read=_read)
 """`ChangesDecoder(dead_letter_topic)` decodes batches of `ebbwatch.changes`."""

@@ -61,5 +61,5 @@ def _check(message: RiskAssessed) -> None:
             raise Invalid(field, f"must have a year of {YEAR_MIN} to {YEAR_MAX}")
 
 
-RiskDecoder = partial(TopicDecoder[AssessmentSeen], read=_read)
+RiskDecoder = partial(TopicDecoder, read=_read)
 """`RiskDecoder(dead_letter_topic)` decodes batches of `ebbwatch.risk`."""
