@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from shared.postgres.engine import unit_of_work
+from shared.postgres.engine import UnitOfWork, unit_of_work
 
 
 class Statements:
@@ -54,6 +54,11 @@ def row_count(status: str) -> int:
     (5, 3)
     """
     return int(status.rpartition(" ")[2])
+
+
+async def rows_of(work: UnitOfWork, query: sa.Executable) -> list[dict[str, Any]]:
+    """Returns the rows of a query within an open transaction, by the names of its columns."""
+    return [dict(row) for row in (await work.connection.execute(query)).mappings()]
 
 
 async def select(engine: AsyncEngine, query: sa.Executable) -> list[dict[str, Any]]:

@@ -141,6 +141,20 @@ def on_database(spec: ServiceSpec, action: Action) -> Command:
     return command
 
 
+def group(commands: Any, name: str, text: str) -> Any:
+    """Adds a command that has actions; returns what they are added to."""
+    return commands.add_parser(name, help=text).add_subparsers(required=True, metavar="ACTION")
+
+
+def add_command(
+    spec: ServiceSpec, commands: Any, name: str, action: Action, text: str
+) -> argparse.ArgumentParser:
+    """Adds a command, or an action of one, that runs with an engine; returns its parser."""
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text)
+    parser.set_defaults(command=on_database(spec, action))
+    return parser
+
+
 def _add_migrate_command(spec: ServiceSpec, commands: Any) -> None:
     async def bring(args: argparse.Namespace, engine: AsyncEngine) -> int:
         if args.wait is None:

@@ -24,7 +24,7 @@ from services.ingest.ports import (
 from shared.http.access import Tokens, require
 from shared.http.declared import audits
 from shared.http.fields import Instant, Number, Whole
-from shared.http.paging import Cursor, Limit, decoded, page, serial
+from shared.http.paging import Cursor, Limit, decoded, page_of, serial
 from shared.kernel.errors import Invalid, Transient
 
 DEAD_LETTERS = "/v1/dead-letters"
@@ -260,7 +260,7 @@ def _add_reading(app: FastAPI, index: DeadLetterIndex, reads: list[Any]) -> None
         """List dead letters without their content, oldest first."""
         after = 0 if cursor is None else serial(decoded(cursor))
         rows = await index.search(search, limit + 1, after)
-        found, more = page(rows, limit, lambda facts: str(facts.id))
+        found, more = page_of(rows, limit, lambda facts: facts.id)
         items = [DeadLetterView.model_validate(facts) for facts in found]
         return DeadLetterPage(items=items, next=more)
 
