@@ -25,6 +25,7 @@ from services.alerts.store.tasks import Tasks
 from services.alerts.store.trials import Trials
 from shared.contracts import treatment
 from shared.contracts.treatment import TreatmentRecorded
+from shared.observability.tracing import trace_for, traceparent
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.ledger import TopicPartition
 from shared.postgres.outbox import Message
@@ -195,6 +196,7 @@ class RecordTaskChanges:
                     body=payload.body(task, each.payload),
                     created_at=now,
                     received_ms=task.received_ms if task.status == "open" else 0,
+                    traceparent=traceparent(trace_for(task.customer_id.encode())),
                 )
                 for task in told
                 for each in routes

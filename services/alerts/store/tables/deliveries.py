@@ -29,6 +29,7 @@ delivery = sa.Table(
     sa.Column("uncertain", sa.Boolean, nullable=False, server_default="false"),
     sa.Column("reason", sa.Text),
     sa.Column("lost", sa.SmallInteger, nullable=False, server_default="0"),
+    sa.Column("traceparent", sa.Text),
     sa.Index("ix_delivery_due", "endpoint_id", "next_at", "seq", postgresql_where=PENDING),
     sa.Index(
         "ix_delivery_turn",
