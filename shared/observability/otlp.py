@@ -24,7 +24,7 @@ CLOSE_S: Final = 1.0
 class TracingSettings(Settings):
     """Read from OpenTelemetry's own variables, `OTEL_*`; a secret may come from the folder."""
 
-    model_config = SettingsConfigDict(env_prefix="OTEL_")
+    model_config = SettingsConfigDict(env_prefix="OTEL_", env_ignore_empty=True)
 
     exporter_otlp_endpoint: str | None = Field(None, pattern=r"^https?://[^\s/]+")
     """Base URL of an OTLP receiver, HTTP with protobuf, as `http://127.0.0.1:4318`; `/v1/traces` is

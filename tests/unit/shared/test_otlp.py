@@ -11,7 +11,8 @@ from shared.observability import tracing
 from shared.observability.otlp import TracingSettings, exporting
 from shared.observability.otlp_sdk import QUEUE_SPANS_MAX
 from tests.fakes.otlp import otlp_receiver
-from tests.unit.shared.test_tracing import Seen, parent
+from tests.fakes.spans import parent
+from tests.unit.shared.test_tracing import Seen
 
 LIMIT_S = 60.0
 """Longest wait for what another thread does; far above what is needed."""
@@ -23,9 +24,9 @@ def batch(number: int) -> None:
         span.end()
 
 
-@pytest.mark.parametrize("service", ["ingest", "scoring", "alerts"])
-def test_a_service_does_not_load_the_sdk(service: str) -> None:
-    code = f"import sys, services.{service}.__main__; print('opentelemetry.sdk' in sys.modules)"
+def test_the_services_do_not_load_the_sdk() -> None:
+    mains = ", ".join(f"services.{name}.__main__" for name in ("ingest", "scoring", "alerts"))
+    code = f"import sys, {mains}; print('opentelemetry.sdk' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=LIMIT_S
     )
@@ -73,6 +74,14 @@ def test_a_receiver_that_is_gone_delays_nothing(caplog: pytest.LogCaptureFixture
         for number in range(2 * QUEUE_SPANS_MAX):
             batch(number)
     assert "Queue full" not in caplog.text
+
+
+def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Compose sets it where the person did not."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "")
+    assert TracingSettings().exporter_otlp_endpoint is None
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318")
+    assert TracingSettings().exporter_otlp_endpoint == "http://collector:4318"
 
 
 @pytest.mark.parametrize("endpoint", ["", "collector:4318", "ftp://collector", "http://"])

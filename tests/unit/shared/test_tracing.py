@@ -4,10 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.sdk.trace.sampling import ParentBased
+from opentelemetry.sdk.trace import ReadableSpan
 from structlog.contextvars import get_contextvars
 
 from shared.contracts.dead_letter import Headers
@@ -15,15 +12,10 @@ from shared.contracts.headers import TRACEPARENT, TRACESTATE
 from shared.kafka.batch import Batch, ConsumedRecord
 from shared.kafka.worker import traced
 from shared.observability import messaging, tracing
-from shared.observability.otlp_sdk import RootSampler
 from shared.postgres.ledger import Claim, Move
+from tests.fakes.spans import Spans, parent
 
 SECRET = "customer 42 has paid"
-
-
-def parent(number: int, flags: str = "01") -> Headers:
-    """Return the context of a sender's trace."""
-    return ((TRACEPARENT, f"00-{number:032x}-{number:016x}-{flags}".encode()),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,23 +29,6 @@ class Seen:
     partition: int = 3
     timestamp: int = 0
     value: bytes | None = None
-
-
-class Spans:
-    """Collects spans that have ended."""
-
-    def __init__(self, share: float = 1.0) -> None:
-        self._exporter = InMemorySpanExporter()
-        provider = TracerProvider(sampler=ParentBased(RootSampler(share)))
-        provider.add_span_processor(SimpleSpanProcessor(self._exporter))
-        self.tracer = provider.get_tracer("test")
-
-    def ended(self) -> list[ReadableSpan]:
-        return list(self._exporter.get_finished_spans())
-
-    def one(self) -> ReadableSpan:
-        [span] = self.ended()
-        return span
 
 
 @pytest.fixture
