@@ -18,7 +18,7 @@ from tests.fakes.spans import Spans, parent
 SECRET = "customer 42 has paid"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Seen:
     """A consumed record."""
 
