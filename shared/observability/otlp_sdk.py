@@ -62,7 +62,7 @@ def provider_of(
     url: str, headers: Mapping[str, str], about: Mapping[str, str], share: float
 ) -> TracerProvider:
     """Builds the provider; `about`: the service, `share`: of new traces that are recorded."""
-    # It warns of each span that is dropped and of each repetition; what failed for good is an error.
+    # It warns of each dropped span and of each repetition; what has failed for good is an error.
     logging.getLogger("opentelemetry").setLevel(logging.ERROR)
     provider = TracerProvider(
         sampler=ParentBased(RootSampler(share)),
