@@ -4,6 +4,8 @@ A thread of its own sends them. A receiver that is slow or gone costs spans, nev
 waits for it, and what does not fit the queue is dropped.
 """
 
+import os
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,12 +28,14 @@ class TracingSettings(Settings):
 
     model_config = SettingsConfigDict(env_prefix="OTEL_", env_ignore_empty=True)
 
-    exporter_otlp_endpoint: str | None = Field(None, pattern=r"^https?://[^\s/]+")
+    exporter_otlp_endpoint: str | None = Field(
+        None, pattern=r"^https?://[^\s/]+", validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT"
+    )
     """Base URL of an OTLP receiver, HTTP with protobuf, as `http://127.0.0.1:4318`; `/v1/traces` is
     added. None: no span is recorded."""
     exporter_otlp_headers: SecretStr | None = None
     """Headers of each request, `name=value,…`: a receiver's token."""
-    traces_sampler_arg: float = Field(1.0, ge=0, le=1)
+    traces_sampler_arg: float = Field(1.0, ge=0, le=1, validation_alias="OTEL_TRACES_SAMPLER_ARG")
     """Share of new traces that are recorded. Where a sender has decided, its decision counts."""
 
     def headers(self) -> dict[str, str]:
@@ -45,7 +49,7 @@ class TracingSettings(Settings):
 
 
 @contextmanager
-def exporting(service: str, settings: TracingSettings, instance: str = "") -> Iterator[None]:
+def exporting(service: str, settings: TracingSettings) -> Iterator[None]:
     """Record the spans of a service within the block, and send them, where an endpoint is set."""
     if settings.exporter_otlp_endpoint is None:
         yield
@@ -53,9 +57,11 @@ def exporting(service: str, settings: TracingSettings, instance: str = "") -> It
     # Loaded here, so that the SDK costs nothing where it is not used.
     from shared.observability.otlp_sdk import provider_of  # noqa: PLC0415
 
-    about = {"service.name": f"ebbwatch-{service}", "service.version": VERSION}
-    if instance:
-        about["service.instance.id"] = instance
+    about = {
+        "service.name": f"ebbwatch-{service}",
+        "service.version": VERSION,
+        "service.instance.id": f"{socket.gethostname()}/{os.getpid()}",
+    }
     provider = provider_of(
         f"{settings.exporter_otlp_endpoint.rstrip('/')}/v1/traces",
         settings.headers(),

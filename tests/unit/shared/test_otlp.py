@@ -45,7 +45,7 @@ def test_spans_arrive_with_the_service_and_the_headers() -> None:
             exporter_otlp_endpoint=receiver.url + "/",
             exporter_otlp_headers=SecretStr("authorization=Bearer a=b, x-team=retention"),
         )
-        with exporting("test", settings, "test-1"):
+        with exporting("test", settings):
             batch(4)
     [headers], [span] = receiver.headers, receiver.spans
     assert (headers[""], headers["authorization"]) == ("/v1/traces", "Bearer a=b")
@@ -84,10 +84,11 @@ def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     assert TracingSettings().exporter_otlp_endpoint == "http://collector:4318"
 
 
-@pytest.mark.parametrize("endpoint", ["", "collector:4318", "ftp://collector", "http://"])
-def test_an_endpoint_is_a_url(endpoint: str) -> None:
-    with pytest.raises(ValidationError, match="exporter_otlp_endpoint"):
-        TracingSettings(exporter_otlp_endpoint=endpoint)
+@pytest.mark.parametrize("endpoint", ["collector:4318", "ftp://collector", "http://"])
+def test_an_endpoint_is_a_url(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+    with pytest.raises(ValidationError, match="OTEL_EXPORTER_OTLP_ENDPOINT"):
+        TracingSettings()
 
 
 def test_headers_are_pairs() -> None:
