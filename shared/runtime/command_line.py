@@ -23,6 +23,7 @@ from shared.http.access import Tokens, describe, states_of
 from shared.http.scopes import ON_BEHALF, SCOPES
 from shared.kernel.errors import Invalid, Transient
 from shared.observability.logging import configure_logging
+from shared.observability.otlp import TracingSettings, exporting
 from shared.postgres import roles
 from shared.postgres.audit import State
 from shared.postgres.engine import create_engine
@@ -77,7 +78,7 @@ def main(
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="run the service until SIGTERM")
-    run.set_defaults(command=lambda _: spec.run())
+    run.set_defaults(command=lambda _: _run(spec))
     _add_migrate_command(spec, commands)
     _add_token_commands(spec, commands)
     _add_database_command(spec, commands)
@@ -126,6 +127,11 @@ def _carried_out(spec: ServiceSpec, path: str, args: argparse.Namespace) -> int:
         # Through the log, which omits what PostgreSQL quotes and escapes control characters.
         log.exception("command failed")
         return 1
+
+
+async def _run(spec: ServiceSpec) -> int:
+    with exporting(spec.name, TracingSettings()):
+        return await spec.run()
 
 
 def on_database(spec: ServiceSpec, action: Action) -> Command:

@@ -26,6 +26,7 @@ from services.alerts.store import tasks as task_store
 from services.alerts.store import trials as trial_store
 from shared.contracts import treatment
 from shared.contracts.treatment import TreatmentRecorded
+from shared.observability.tracing import trace_for, traceparent
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.ledger import TopicPartition
 from shared.postgres.outbox import Message
@@ -183,6 +184,7 @@ class RecordTaskChanges:
                     body=payload.body(task, each.payload),
                     created_at=now,
                     received_ms=task.received_ms if task.status == "open" else 0,
+                    traceparent=traceparent(trace_for(task.customer_id.encode())),
                 )
                 for task in sent
                 for each in routes

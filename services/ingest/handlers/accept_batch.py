@@ -22,17 +22,18 @@ from services.ingest.core.message import text_of
 from services.ingest.core.rates import RateTable
 from services.ingest.core.source_clocks import Timing
 from services.ingest.core.times import is_future
-from services.ingest.core.trace import traceparent_of
 from services.ingest.core.unknown import UnknownFields
 from services.ingest.handlers.open_frames import Content, OpenFrames
 from services.ingest.ports import Outlet, Topics, Unreadable
 from shared.contracts.activity import ENCODER
-from shared.contracts.dead_letter import DeadLetter
+from shared.contracts.dead_letter import DeadLetter, Headers
 from shared.contracts.events import CONTROL_TYPES
 from shared.contracts.headers import SOURCE
+from shared.contracts.trace import trace_of
 from shared.kafka.batch import ConsumedRecord
 from shared.kafka.producer import Record as Outgoing
 from shared.kernel.errors import Invalid
+from shared.observability import tracing
 
 STAGE = "ingest"
 
@@ -65,6 +66,8 @@ class Sorted:
     """Times of accepted live events."""
     future: list[str] = field(default_factory=list)
     """Source of each event refused as future; the topic where its source cannot be read."""
+    trace: Headers = field(default_factory=tracing.here)
+    """Trace context of what follows from records without one of their own."""
 
 
 def no_mapping(_: str) -> None:
@@ -170,7 +173,8 @@ class AcceptBatch:
                 else:
                     self._conclude(record, batch, arrived_ms, partitions, done)
             except Exception as bug:  # a bug of ours: the other records go on
-                log.exception("record set aside", topic=record.topic, offset=record.offset)
+                log.exception("record set aside", topic=record.topic,
+                              partition=record.partition, offset=record.offset)  # fmt: skip
                 why = f"a fault of ours: {type(bug).__name__}; replay it once that is mended"
                 self._refuse(record, Invalid("value", why), done)
 
@@ -231,7 +235,7 @@ class AcceptBatch:
         partitions: int,
         done: Sorted,
     ) -> None:
-        topic, trace = self._topics.activity, traceparent_of(record.headers)
+        topic, trace = self._topics.activity, trace_of(record.headers) or done.trace
         for event, notes in events:
             done.notes += notes
             done.accepted[event.type] += 1

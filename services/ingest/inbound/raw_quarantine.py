@@ -12,6 +12,7 @@ from services.ingest.handlers.accept_batch import AcceptBatch, Sorted
 from services.ingest.inbound.raw_consumer import RawConsumer
 from shared.kafka import quarantine
 from shared.kafka.batch import Batch, ConsumedRecord
+from shared.kafka.worker import traced
 from shared.kernel.errors import Transient
 from shared.postgres.ledger import Claim, Move
 from shared.postgres.ledger import TopicPartition as Tp
@@ -59,7 +60,7 @@ class RawQuarantine:
         rest = list(records)
         try:
             while rest and not ended():
-                moves = await self._quarantine(self._batch(rest), self._handle)
+                moves = await self._quarantine(self._batch(rest), traced(self._handle))
                 reached = _reached(moves)
                 rest = [r for r in rest if r.offset >= reached.get((r.topic, r.partition), 0)]
         except Transient:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
+from opentelemetry.trace import Span
 
 from services.ingest import metrics
 from services.ingest.handlers.accept_batch import AcceptBatch, Sorted
@@ -21,6 +22,7 @@ from services.ingest.inbound.raw_consumer import RawConsumer
 from services.ingest.inbound.raw_quarantine import Marks, RawQuarantine
 from shared.kafka.batch import ConsumedRecord
 from shared.kernel.errors import Transient
+from shared.observability import tracing
 from shared.runtime.backoff import Backoff
 from shared.runtime.clock import Clock
 from shared.runtime.health import Health
@@ -125,8 +127,10 @@ class RawTopics:
             await self._landed(records)
             await self._care.work(records, lambda: bool(stop) or self._flood.reason is not None)
             return
+        span = tracing.begun(records[0].topic, records)
         try:
-            done = await self._accept.decide(records, self._now_ms())
+            with tracing.current(span):
+                done = await self._accept.decide(records, self._now_ms())
         except Transient:
             self._consumer.rewind(records)
             raise
@@ -137,7 +141,7 @@ class RawTopics:
             self._consumer.rewind(records)
             return
         task = asyncio.create_task(
-            self._finish(records, done, began_s, stage), name=f"{NAME}-flight"
+            self._finish(records, done, began_s, stage, span), name=f"{NAME}-flight"
         )
         self._flight = _Flight(records, done, task)
 
@@ -147,11 +151,14 @@ class RawTopics:
         done: Sorted,
         began_s: float,
         stage: Callable[[str], None],
+        span: Span,
     ) -> None:
-        await self._accept.deliver(done)
-        stage("send")
-        await self._consumer.commit(records)
-        stage("commit")
+        with tracing.current(span):
+            await self._accept.deliver(done)
+            stage("send")
+            await self._consumer.commit(records)
+            stage("commit")
+        span.end()
         metrics.BATCH_SECONDS.observe(self._clock.monotonic() - began_s)
 
     async def _landed(self, behind: Sequence[ConsumedRecord] = ()) -> None:

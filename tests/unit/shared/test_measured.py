@@ -8,9 +8,12 @@ from prometheus_client import REGISTRY
 
 from shared.http.app import create_app
 from shared.http.borders import Limits
+from shared.observability import messaging
 from shared.observability.service_metrics import ServiceMetrics
+from shared.observability.tracing import recorded_by
 from shared.runtime.health import Health
 from tests.fakes.clock import SetClock
+from tests.fakes.spans import Spans, parent
 
 METRICS = ServiceMetrics("measured", "its end", ("all",))
 
@@ -70,6 +73,26 @@ async def test_requests_are_counted_by_template(client: httpx.AsyncClient) -> No
         {"route": "/v1/open/{name}", "method": "GET"},
     )
     assert timed == 3
+
+
+async def test_requests_are_traced_by_template(client: httpx.AsyncClient) -> None:
+    """As a part of the sender's trace; probes, scrapes and strangers leave no span."""
+    spans, [(name, context)] = Spans(), parent(6)
+    headers = {name: (context or b"").decode()}
+    with recorded_by(spans.tracer):
+        for path in ("/livez", "/metrics", "/v1/nowhere"):
+            await client.get(path, headers=headers)
+        assert spans.ended() == []
+        assert (await client.get("/v1/open/ann", headers=headers)).status_code == 200
+        assert (await client.post("/v1/closed/ann")).status_code == 401
+        await client.get("/v1/open/bug")
+    well, refused, bug = spans.ended()
+    assert (well.name, refused.name) == ("GET /v1/open/{name}", "POST /v1/closed/{name}")
+    assert well.parent is not None
+    assert (well.parent.trace_id, refused.parent) == (6, None)
+    for span, status in ((well, 200), (refused, 401), (bug, 500)):
+        assert (span.attributes or {})[messaging.STATUS] == status
+        assert "ann" not in span.to_json()
 
 
 async def test_a_scraper_may_ask_for_openmetrics(client: httpx.AsyncClient) -> None:

@@ -22,7 +22,7 @@ RECOVER_MAX = timedelta(days=14)
 ATTEMPTS_MAX = 200
 """Attempts of one delivery shown at once: ten of the schedule, and those resent by hand."""
 
-_SHOWN = [c for c in delivery.c if c.name not in ("body", "token", "received_ms")]
+_SHOWN = [c for c in delivery.c if c.name not in ("body", "token", "received_ms", "traceparent")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ delivery = sa.Table(
     required("uncertain", sa.Boolean, server_default="false"),
     sa.Column("reason", sa.Text),
     required("lost", sa.SmallInteger, server_default="0"),
+    sa.Column("traceparent", sa.Text),
     sa.Index("ix_delivery_due", "endpoint_id", "next_at", "seq", postgresql_where=PENDING),
     sa.Index(
         "ix_delivery_turn",

@@ -9,13 +9,14 @@ from fastapi import Depends, FastAPI, Request, Response
 from msgspec import Meta
 
 from services.ingest.core.faults import decoded
-from services.ingest.inbound.http.parts import JSON, RESULT, Parts, answers, reported, trace
+from services.ingest.inbound.http.parts import JSON, RESULT, Parts, answers, reported
 from services.ingest.ports import Answer
 from shared.contracts.events import IDENTITY, Identifier, Identity
 from shared.http.access import held_by
 from shared.http.declared import audits
 from shared.http.holder import Holder
 from shared.http.idempotency import Key
+from shared.observability.tracing import here
 
 IDENTITIES: Final = "/v1/identities"
 
@@ -74,7 +75,7 @@ def add_identities(app: FastAPI, parts: Parts) -> None:
             event = _event(await request.body(), parts.clock.now())
             async with parts.room.one():
                 done = await parts.publish(
-                    event, trace(request), admit=parts.admit(f"token {holder.token_id}")
+                    event, here(), admit=parts.admit(f"token {holder.token_id}")
                 )
             return reported(done)
 

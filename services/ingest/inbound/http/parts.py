@@ -13,13 +13,10 @@ from services.ingest import metrics
 from services.ingest.core.http_sources import HttpSource
 from services.ingest.core.mapping.document import CompiledMapping
 from services.ingest.core.sender_rates import SenderRates, TooMany
-from services.ingest.core.trace import traceparent_of
 from services.ingest.handlers.answer_once import AnswerOnce
 from services.ingest.handlers.publish_events import Admit, Published, PublishEvents
 from services.ingest.handlers.publish_mapped import PublishMapped
 from services.ingest.ports import Answer
-from shared.contracts.dead_letter import Headers
-from shared.contracts.headers import TRACEPARENT
 from shared.http.access import Tokens
 from shared.http.holder import Holder
 from shared.http.problems import PROBLEM_JSON
@@ -123,12 +120,6 @@ def count(done: Published) -> None:
     ):
         if events:
             metrics.HTTP_EVENTS.labels(outcome).inc(events)
-
-
-def trace(request: Request) -> Headers:
-    """Returns a request's trace context, as a record's header."""
-    found = request.headers.get(TRACEPARENT)
-    return () if found is None else traceparent_of(((TRACEPARENT, found.encode()),))
 
 
 _REPORTS: Final = {

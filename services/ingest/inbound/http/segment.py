@@ -12,12 +12,13 @@ from fastapi.security import HTTPBasic
 
 from services.ingest.core import segment
 from services.ingest.handlers.publish_events import Published, Refusal
-from services.ingest.inbound.http.parts import RESULT, Parts, answers, count, respond, trace
+from services.ingest.inbound.http.parts import RESULT, Parts, answers, count, respond
 from services.ingest.ports import Answer
 from shared.http.access import held_by
 from shared.http.declared import audits
 from shared.http.holder import Holder
 from shared.kernel.errors import Invalid, Transient
+from shared.observability.tracing import here
 
 PATHS: Final = tuple(f"/v1/{call}" for call in (*segment.CALLS, segment.BATCH))
 
@@ -85,7 +86,7 @@ def _route(call: str, parts: Parts) -> Callable[..., Coroutine[Any, Any, Respons
         mapping = parts.mapping_of(segment.SOURCE)
         if mapping is None:
             raise Transient("no mapping for calls of Segment")
-        body, headers, origin = await request.body(), trace(request), f"POST /v1/{call}"
+        body, headers, origin = await request.body(), here(), f"POST /v1/{call}"
         now_ms = int(parts.clock.now().timestamp() * 1000)
         try:
             values = segment.calls(call, body, now_ms)

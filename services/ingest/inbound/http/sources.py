@@ -24,7 +24,6 @@ from services.ingest.inbound.http.parts import (
     count,
     reported,
     respond,
-    trace,
 )
 from services.ingest.ports import Answer
 from shared.contracts.dead_letter import Headers
@@ -33,6 +32,7 @@ from shared.http.declared import admits, audits
 from shared.http.holder import Holder
 from shared.http.idempotency import Key
 from shared.kernel.errors import Invalid, Transient
+from shared.observability.tracing import here
 
 SOURCES: Final = "/v1/sources"
 
@@ -155,7 +155,7 @@ async def _with_token(
 def _headers(request: Request) -> Headers:
     given = ((name, request.headers.get(name)) for name in PASSED_ON)
     found = tuple((name, text.encode()) for name, text in given if text is not None)
-    return (*found, *trace(request))
+    return (*found, *here())
 
 
 def _origin(name: str) -> str:

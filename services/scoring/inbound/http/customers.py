@@ -35,6 +35,7 @@ from shared.http.paging import (
     invalid_cursor,
     number,
     of_cursor,
+    page_of,
     serial,
 )
 
