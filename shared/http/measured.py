@@ -6,8 +6,10 @@ from typing import Final
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from shared.contracts.headers import TRACEPARENT
 from shared.http.answered import Answered
 from shared.http.route_of import route_of
+from shared.observability.exemplars import exemplar_of, trace_id_of
 from shared.observability.service_metrics import ServiceMetrics
 from shared.runtime.clock import SystemClock
 
@@ -52,8 +54,9 @@ class Measured:
             route = _template(scope)
             method = scope["method"] if scope["method"] in METHODS else OTHER
             self._metrics.http_requests.labels(route, method, answer.status).inc()
+            trace_id = trace_id_of(dict(scope["headers"]).get(TRACEPARENT.encode()))
             self._metrics.http_seconds.labels(route, method).observe(
-                self._clock.monotonic() - began
+                self._clock.monotonic() - began, exemplar_of(trace_id)
             )
 
 

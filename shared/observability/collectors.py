@@ -11,8 +11,11 @@ import numpy as np
 from prometheus_client import REGISTRY, Counter
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
 
 from shared.kernel.arrays import Floats
+from shared.observability.exemplars import exemplar_of
+from shared.runtime.clock import SystemClock
 
 Labels = tuple[str, ...]
 Read = Callable[[], Iterable[tuple[Labels, float]]]
@@ -48,19 +51,44 @@ class BatchHistogram(Collector):
         self._edges = np.array(buckets, np.float64)
         self._counts = np.zeros(len(self._edges) + 1, np.int64)
         self._sum = 0.0
+        self._exemplars: dict[int, Exemplar] = {}
+        """The newest traced value of each bucket, by the bucket's number."""
+        self._clock = SystemClock()
         REGISTRY.register(self)
 
-    def observe(self, values: Sequence[float] | Floats) -> None:
-        """Counts all values."""
+    def observe(
+        self, values: Sequence[float] | Floats, trace_ids: Sequence[str | None] = ()
+    ) -> None:
+        """Counts all values; `trace_ids`, where given, holds the trace of each, or None."""
         ordered = np.sort(np.asarray(values, np.float64))
         below = np.searchsorted(ordered, self._edges, "right")
         self._counts = self._counts + np.diff(below, prepend=0, append=len(ordered))
         self._sum += float(ordered.sum())
+        if any(trace_ids):
+            self._trace(values, trace_ids)
+
+    def _trace(self, values: Sequence[float] | Floats, trace_ids: Sequence[str | None]) -> None:
+        buckets = np.searchsorted(self._edges, np.asarray(values, np.float64)).tolist()
+        # The last traced value of each bucket: few, however long the batch.
+        last = {
+            bucket: (value, trace_id)
+            for bucket, value, trace_id in zip(buckets, values, trace_ids, strict=True)
+            if trace_id
+        }
+        at_s = self._clock.now().timestamp()
+        for bucket, (value, trace_id) in last.items():
+            if labels := exemplar_of(trace_id):
+                self._exemplars[bucket] = Exemplar(labels, float(value), at_s)
 
     def collect(self) -> Iterable[Metric]:
         """Returns the histogram for a scrape."""
         names = [*map(str, self._edges.tolist()), "+Inf"]
-        buckets = list(zip(names, self._counts.cumsum().tolist(), strict=True))
+        counts = self._counts.cumsum().tolist()
+        traced = self._exemplars
+        buckets: list[tuple[str, float] | tuple[str, float, Exemplar]] = [
+            (name, count, traced[bucket]) if bucket in traced else (name, count)
+            for bucket, (name, count) in enumerate(zip(names, counts, strict=True))
+        ]
         yield HistogramMetricFamily(self.name, self.documentation, buckets, self._sum)
 
 

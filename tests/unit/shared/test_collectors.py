@@ -1,7 +1,12 @@
 """Gauges that are read at the scrape, and series that exist before anything happened."""
 
+from typing import Final
+
 import pytest
 from prometheus_client import REGISTRY, Counter, Histogram
+from prometheus_client.exposition import generate_latest as plain
+from prometheus_client.openmetrics.exposition import generate_latest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parsed
 
 from shared.observability.collectors import BatchHistogram, ScrapeGauge, begin
 from shared.observability.service_metrics import ServiceMetrics
@@ -9,6 +14,7 @@ from shared.observability.service_metrics import ServiceMetrics
 EDGES = (0.3, 1.0)
 GAUGE = ScrapeGauge("ebbwatch_test_gauge", "Read at the scrape", ("kind",))
 BATCHES = BatchHistogram("ebbwatch_test_batches", "At once", EDGES)
+TRACED = BatchHistogram("ebbwatch_test_traced", "With traces", EDGES)
 ONE_BY_ONE = Histogram("ebbwatch_test_one_by_one", "One by one", buckets=EDGES)
 COUNTED = Counter("ebbwatch_test_counted", "Of two kinds", ["kind", "outcome"])
 SERVICE = ServiceMetrics("test", "its end", ("first", "last"), outbox=False)
@@ -42,6 +48,25 @@ def test_a_batch_counts_as_one_by_one() -> None:
     for edge in ("0.3", "1.0", "+Inf"):
         both = [value(f"ebbwatch_test_{n}_bucket", le=edge) for n in ("batches", "one_by_one")]
         assert both[0] == both[1], edge
+
+
+TRACES: Final = [f"{number:032x}" for number in range(4)]
+
+
+def test_a_bucket_shows_the_trace_of_its_newest_traced_value() -> None:
+    """In OpenMetrics; what is no trace id shows nothing, and never hides what was there."""
+    TRACED.observe([0.1, 0.2, 5.0, 0.25], [TRACES[1], TRACES[2], TRACES[3], None])
+    TRACED.observe([0.3])
+    TRACED.observe([0.29, 0.9], [TRACES[0], "ann@example.org"])
+    text = generate_latest(REGISTRY).decode()  # type: ignore[no-untyped-call]
+    (family,) = (f for f in parsed(text) if f.name == "ebbwatch_test_traced")  # type: ignore[no-untyped-call]
+    found = {each.labels["le"]: each.exemplar for each in family.samples if "le" in each.labels}
+    assert found["0.3"].labels == {"trace_id": TRACES[2]}
+    assert found["0.3"].value == 0.2
+    assert found["1.0"] is None
+    assert found["+Inf"].labels == {"trace_id": TRACES[3]}
+    assert found["+Inf"].timestamp is not None
+    assert b"trace_id" not in plain(REGISTRY)
 
 
 def test_series_exist_from_the_start() -> None:
