@@ -6,16 +6,17 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.commands.restored import add_commands
 from services.scoring.commands.service import SPEC
+from services.scoring.core.features.state import FEATURE_SET
 from services.scoring.store.tables import audit, customer_state
 from shared.contracts.topics import ACTIVITY
 from shared.postgres.engine import unit_of_work
-from tests.contract.scoring_store import RULE, assessment
+from tests.contract.scoring_store import EMPTY, RULE, assessment
 from tests.fakes.activity import day
 from tests.fakes.scoring_rows import written
 from tests.integration.commands import run_command
 from tests.integration.scoring.postgres import PostgresStore, table
 
-VALUES = {"partition": 0, "feature_set": 1, "state": b""}
+VALUES = {"partition": 0, "feature_set": FEATURE_SET, "state": EMPTY}
 
 
 async def numbers(engine: AsyncEngine) -> dict[str, int]:
@@ -55,12 +56,12 @@ async def test_assessments_are_numbered_anew(
     (partition,) = await table(engine, "partition")
     assert '"now":1.5' in partition["progress"]
 
-    names = ["ann", "bob", "eve"]
+    names = ["eve", "ann", "bob"]  # in the order of `written`: states first
     async with store.open() as work:
         read = await store.load(work, names, np.full(len(names), np.nan))
         assert read.revision.tolist() == [above] * 3
         made = [assessment(name, above + 1, 0) for name in names]
-        effects = written(RULE, day(0), states=[("eve", 0, b"")], assessments=made)
+        effects = written(RULE, day(0), states=[("eve", 0, EMPTY)], assessments=made)
         effects.stored, effects.timer = read.known, read.due_at
         await store.write(work, effects)
     assert await numbers(engine) == dict.fromkeys(names, above + 1)
