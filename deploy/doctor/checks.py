@@ -55,7 +55,6 @@ class Checks:
             Check("migrations", self._migrations, (DATABASE,)),
             Check("roles", self._role, (DATABASE,)),
             Check("services", self._services),
-            Check("services", self._unasked, (DATABASE,)),
             # One for each service, so that a service without tables does not hide the others'.
             Check("lag", self._raw_lag, (BROKER,)),
             *(Check("lag", partial(self._ledger_lag, name), BOTH) for name in SERVICES),
@@ -91,13 +90,6 @@ class Checks:
 
     async def _services(self) -> list[Finding]:
         return judge_processes(await self._processes())
-
-    async def _unasked(self) -> list[Finding]:
-        return judge_unasked(await self._hosts(), len(self.configured.services["scoring"]))
-
-    async def _hosts(self) -> list[str]:
-        c = self.configured
-        return await database_facts.hosts(c.postgres, c.scoring.activity_topic)
 
     async def _processes(self) -> list[ProcessFacts]:
         """Asks every process, once for all checks."""
@@ -156,10 +148,10 @@ class Checks:
     async def _model(self) -> list[Finding]:
         c = self.configured
         promoted = await database_facts.promoted(c.postgres)
-        hosts = await self._hosts()
+        hosts = await database_facts.hosts(c.postgres, c.scoring.activity_topic)
         processes = [one for one in await self._processes() if one.service == "scoring"]
         facts = await process_facts.model(c.scoring.model_store, promoted, hosts, processes)
-        return judge_model(facts)
+        return judge_model(facts) + judge_unasked(hosts, len(c.services["scoring"]))
 
     async def _endpoints(self) -> list[Finding]:
         rows = await database_facts.endpoints(self.configured.postgres)

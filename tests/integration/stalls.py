@@ -5,14 +5,13 @@ The lock is real, held by a session of its own; only conditions are waited for.
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+import asyncpg
 import httpx
-from sqlalchemy.ext.asyncio import AsyncEngine
-
-from shared.postgres.engine import unit_of_work
 
 LIMIT_S: Final = 45.0
 """Longest wait for anything, in seconds: far above what is needed, below the test's limit."""
@@ -58,8 +57,20 @@ class Shown:
                 await asyncio.sleep(0.05)
 
 
+@asynccontextmanager
+async def locked(database_url: str, table: str) -> AsyncIterator[None]:
+    """Hold a lock as a person's `psql` does: without the time-outs of our own sessions."""
+    rival = await asyncpg.connect(database_url)
+    try:
+        async with rival.transaction():
+            await rival.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+            yield
+    finally:
+        await rival.close()
+
+
 async def show_a_held_lock(
-    shown: Shown, engine: AsyncEngine, table: str, topic: str, send: Callable[[], Awaitable[None]]
+    shown: Shown, database_url: str, table: str, topic: str, send: Callable[[], Awaitable[None]]
 ) -> None:
     """Fail unless a lock on `table` shows while the record that `send` writes to `topic` waits.
 
@@ -68,8 +79,7 @@ async def show_a_held_lock(
     """
     partition = f'partition="0",topic="{topic}"'
     await shown.ready(200)
-    async with unit_of_work(engine) as other:
-        await other.driver.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+    async with locked(database_url, table):
         await send()
         await shown.until("lag_records", partition, 1, 1)
         for name, label in (("lag_seconds", partition), ("last_commit_age_seconds", topic)):

@@ -19,4 +19,4 @@ async def test_a_held_lock_shows(place: ServiceEnvironment, upstream: Producer) 
     async with alerts(place) as service:
         shown = Shown("alerts", service.url)
         send = partial(upstream.send, [record])
-        await show_a_held_lock(shown, place.engine, "alerts.task", record.topic, send)
+        await show_a_held_lock(shown, place.database_url, "alerts.task", record.topic, send)

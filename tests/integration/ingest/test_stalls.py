@@ -5,7 +5,6 @@ from functools import partial
 import pytest
 
 from shared.kafka.producer import Producer, Record
-from shared.postgres.engine import create_engine
 from tests.integration.ingest.running import ServiceEnvironment, ingest
 from tests.integration.stalls import Shown, show_a_held_lock
 from tests.unit.ingest.events import encoded
@@ -16,11 +15,7 @@ pytestmark = pytest.mark.stack
 async def test_a_held_lock_shows(place: ServiceEnvironment, upstream: Producer) -> None:
     """Another session holds the table of the notes on the first batches after a claim."""
     record = Record(place.raw, b"k", encoded(), partition=0)
-    engine = create_engine(place.postgres, "test")
-    try:
-        async with ingest(place) as service:
-            shown = Shown("ingest", service.url)
-            send = partial(upstream.send, [record])
-            await show_a_held_lock(shown, engine, "ingest.unfinished", place.raw, send)
-    finally:
-        await engine.dispose()
+    async with ingest(place) as service:
+        shown = Shown("ingest", service.url)
+        send = partial(upstream.send, [record])
+        await show_a_held_lock(shown, place.database_url, "ingest.unfinished", place.raw, send)

@@ -37,7 +37,7 @@ async def test_a_held_lock_shows(made: ServiceEnvironment) -> None:
         shown = Shown("scoring", service.url)
         topic = made.topic("activity")
         await show_a_held_lock(
-            shown, made.engine, "scoring.customer_state", topic, partial(send_one, made)
+            shown, made.database_url, "scoring.customer_state", topic, partial(send_one, made)
         )
 
 
