@@ -11,6 +11,7 @@ from shared.contracts.headers import TRACEPARENT, TRACESTATE
 from shared.http.answered import Answered
 from shared.http.route_of import route_of
 from shared.observability import messaging
+from shared.observability.exemplars import exemplar
 from shared.observability.service_metrics import ServiceMetrics
 from shared.observability.tracing import requested
 from shared.runtime.clock import SystemClock
@@ -62,7 +63,7 @@ class Measured:
                 route = _template(scope)
                 self._metrics.http_requests.labels(route, method, answer.status).inc()
                 self._metrics.http_seconds.labels(route, method).observe(
-                    self._clock.monotonic() - began
+                    self._clock.monotonic() - began, exemplar()
                 )
                 span.update_name(f"{method} {route}")
                 span.set_attribute(messaging.ROUTE, route)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 import structlog
@@ -34,9 +34,15 @@ from shared.runtime.arguments import count, days, look_at, serial
 from shared.runtime.audited_command import audited, is_audited, path_of
 from shared.runtime.clock import SystemClock
 from shared.runtime.interrupts import INTERRUPTED, STATUS
+from shared.runtime.settings import problems
 from shared.runtime.terminal import visible_output
 
 log = structlog.get_logger(__name__)
+
+ADDRESSES: Final = """\
+Set it in the environment, or in a file of that name in the folder EBBWATCH_SECRETS_DIR (README.md).
+Those of a local stack that runs: eval "$(python -m deploy.local status)"
+"""
 
 Command = Callable[[argparse.Namespace], Coroutine[Any, Any, int]]
 Action = Callable[[argparse.Namespace, AsyncEngine], Awaitable[int]]
@@ -108,9 +114,9 @@ def _carried_out(spec: ServiceSpec, path: str, args: argparse.Namespace) -> int:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(work)
     except ValidationError as error:
-        for problem in error.errors():
-            place = ".".join(str(part) for part in problem["loc"])
-            print(f"setting {place}: {problem['msg']}", file=sys.stderr)
+        for problem in problems(error):
+            print(f"setting {problem}", file=sys.stderr)
+        print(ADDRESSES, end="", file=sys.stderr)
         return 1
     except (Invalid, Transient, OSError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)

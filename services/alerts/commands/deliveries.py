@@ -31,7 +31,10 @@ def add_commands(commands: Any) -> None:
 
 async def _list(args: argparse.Namespace, engine: AsyncEngine) -> int:
     chosen = DeliveryFilter(args.status, args.endpoint)
-    for row in await DeliveryLog(engine).page(chosen, None, args.limit):
+    rows = await DeliveryLog(engine).page(chosen, None, args.limit)
+    if not rows:
+        print("no delivery matches")
+    for row in rows:
         follows = f"next {row['next_at']:%F %T}Z" if row["status"] == "pending" else ""
         print(
             f"{row['id']}  {row['status']:<9}  {row['attempts']:>2} attempts  {row['kind']}  "

@@ -51,7 +51,10 @@ def add_commands(commands: Any) -> None:
 
 
 async def _list(_: argparse.Namespace, engine: AsyncEngine) -> int:
-    for shown in await endpoint_admin(engine).list_all():
+    found = await endpoint_admin(engine).list_all()
+    if not found:
+        print("no endpoint: `endpoints create ID --url https://…`")
+    for shown in found:
         row = shown.row
         print(f"{row['id']:<32}  {row['kind']:<10} {row['source']:<9} {state(row)}")
     return 0
