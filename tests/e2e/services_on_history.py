@@ -94,7 +94,7 @@ class World:
         """Start everything and wait until it is ready; on exit everything has ended.
 
         `own_roles`: each service runs with rights on its own rows only. `root`: the working copy
-        whose services run, on topics and tables of its own making.
+        that runs, on topics and tables of its own making.
         """
         with LocalStack(folder, wipe=True, environ=environ) as stack:
             kafka = stack.kafka.settings

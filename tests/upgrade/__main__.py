@@ -9,7 +9,7 @@ the release before takes its place again. After each way everything that counts 
 installation of this release that got the same events undisturbed: events counted, states,
 assessments, tasks, deliveries, dead letters. Exit status 1 if anything is lost, doubled or
 otherwise, a process died, or the history of this working copy is too short to have that release.
-`--which` only tells whether it has it.
+`--which` only prints that release, or that it is missing.
 """
 
 import argparse
@@ -72,7 +72,7 @@ async def upgrade(trial: Trial) -> None:
 
 
 async def back(trial: Trial) -> None:
-    """Go back, as CHANGELOG.md says."""
+    """Go back, in the steps of CHANGELOG.md."""
     await trial.replace("ingest", MIXED, trial.old, trial.new)
     async with trial.step("scoring: stopped, rebuilt by the release before", STOPPED):
         await trial.stop("scoring", trial.new)

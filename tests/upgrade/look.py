@@ -59,7 +59,7 @@ class Outcome:
     twice: int = 0
     """Messages that the receiver got again."""
     unsigned: int = 0
-    """Messages whose signature did not fit."""
+    """Messages with a wrong signature."""
     letters: Counter[Row] = field(default_factory=Counter)
     """Stored dead letters, by origin."""
     published_letters: int = 0

@@ -1,4 +1,4 @@
-"""The upgrade and the ways back, step by step, as CHANGELOG.md and docs/upgrading.md tell them."""
+"""The upgrade and the way back, step by step, as documented (CHANGELOG.md, docs/upgrading.md)."""
 
 import asyncio
 import time
@@ -29,9 +29,9 @@ OUTDATED: Final = (
     "UPDATE scoring.customer_state SET feature_set = 0",
     "UPDATE scoring.member SET feature_set = 0",
 )
-"""What CHANGELOG.md says before the older release's `rebuild`."""
+"""Statements of CHANGELOG.md before the older release's `rebuild`."""
 PERSON: Final = "asked-to-be-forgotten"
-"""A customer beside the panel, whose event comes over HTTP, and who is erased."""
+"""A customer beside the panel, with one event over HTTP, who is erased."""
 LEFT: Final = """
     SELECT count(*) FROM (SELECT customer_id FROM scoring.customer_state
      UNION ALL SELECT customer_id FROM scoring.event_key
@@ -160,7 +160,7 @@ class Trial:
         await asyncio.to_thread(services.command, "ingest", "erase", PERSON)
 
     async def old_rebuild(self) -> str:
-        """Let the older release make its states from the stored events, as CHANGELOG.md says."""
+        """Let the older release make its states from the stored events (CHANGELOG.md)."""
         connection = await asyncpg.connect(self.world.database_url)
         try:
             for statement in OUTDATED:
@@ -170,7 +170,7 @@ class Trial:
         return await asyncio.to_thread(self.old.command, "scoring", "rebuild")
 
     async def check_rest(self) -> None:
-        """Note what must hold at rest: nobody is left who was erased, tokens go on to work."""
+        """Note what must hold at rest: the erased customer is gone, tokens are still valid."""
         await settled(self.world)
         connection = await asyncpg.connect(self.world.database_url)
         try:
