@@ -28,9 +28,9 @@ from tests.upgrade.trial import Trial
 
 HOUSEHOLDS: Final = 150
 BEFORE, MIGRATING, MIGRATED, MIXED, STOPPED, AFTER = 6, 6, 3, 4, 5, 3
-"""Days of events in the steps. With each of MIXED half as many follow."""
-UPGRADE_DAYS: Final = BEFORE + MIGRATING + MIGRATED + 2 * (MIXED + MIXED // 2) + STOPPED + AFTER
-BACK_DAYS: Final = 2 * (MIXED + MIXED // 2) + STOPPED + AFTER
+"""Days of events in the steps. A service that is replaced takes twice MIXED."""
+UPGRADE_DAYS: Final = BEFORE + MIGRATING + MIGRATED + 4 * MIXED + STOPPED + AFTER
+BACK_DAYS: Final = 4 * MIXED + STOPPED + AFTER
 DAYS: Final = UPGRADE_DAYS + BACK_DAYS
 
 
@@ -45,9 +45,9 @@ async def undisturbed(
     """Return the outcomes of this release alone: after the upgrade's events, and after all."""
     async with Trial.open(folder, environ, ROOT, history, DAYS, say) as trial:
         await trial.person(trial.old, trial.old)
-        await trial.erase(trial.old)
         async with trial.step("this release alone", UPGRADE_DAYS):
-            pass
+            await trial.erase(trial.old)
+            await trial.person(trial.old, trial.old)
         first = await look(trial.world)
         async with trial.step("this release alone, what follows", BACK_DAYS):
             pass
@@ -61,14 +61,14 @@ async def upgrade(trial: Trial) -> None:
     async with trial.step("migrate, while its processes run", MIGRATING):
         await trial.migrate()
     async with trial.step("its processes on the new tables", MIGRATED):
-        pass
+        await trial.erase(trial.old)
     await trial.replace("alerts", MIXED, trial.new, trial.old)
     async with trial.step("scoring: the old one stopped, then the new one started", STOPPED):
         await trial.stop("scoring", trial.old)
         await trial.start("scoring", trial.new)
     await trial.replace("ingest", MIXED, trial.new, trial.old)
     async with trial.step("this release", AFTER):
-        pass
+        await trial.person(trial.new, trial.new)
 
 
 async def back(trial: Trial) -> None:
@@ -108,7 +108,6 @@ async def run(given: argparse.Namespace) -> int:
     wrong: list[str] = []
     async with Trial.open(folder, environ, root, history, DAYS, say) as trial:
         await trial.person(trial.old, trial.old)
-        await trial.erase(trial.old)
         for name, way, outcome in zip(("upgrade", "back"), (upgrade, back), calm, strict=True):
             await way(trial)
             await trial.check_rest()

@@ -38,7 +38,6 @@ class Feed:
         old = [event.body for event in islice(history.until(BACKFILL_END).stream(), 1_000)]
         self._old = cycle(old)
         self._partitions = cycle(range(1, RAW.partitions))
-        self.sent = 0
 
     async def send(self, count: int) -> None:
         """Send the next `count` days; raises ValueError when there are no more."""
@@ -47,13 +46,13 @@ class Feed:
             if day is None:
                 raise ValueError("the story has no more days")
             await self._world.replayer.replay([day], _at_once, lambda _: None)
-            beside = [*BAD, *islice(self._old, REPEATED)]
-            await self._producer.send(
-                Record(RAW.name, None, body, (STRUCTURED,), next(self._partitions))
-                for body in beside
-            )
-            self.sent += len(day.bodies)
+            await self._beside(*BAD, *islice(self._old, REPEATED))
             await asyncio.sleep(PAUSE_S)
+
+    async def _beside(self, *bodies: bytes) -> None:
+        await self._producer.send(
+            Record(RAW.name, None, body, (STRUCTURED,), next(self._partitions)) for body in bodies
+        )
 
 
 async def _at_once(_: int) -> None:

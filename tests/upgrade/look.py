@@ -33,11 +33,6 @@ ASSESSMENTS = """
 """
 DELIVERIES = "SELECT customer_id, id, endpoint_id, status FROM alerts.delivery"
 LETTERS = "SELECT origin_topic, origin_partition, origin_offset FROM ingest.dead_letter"
-OWNERS = """
-    SELECT 'scoring', topic, worker FROM scoring.partition
-     UNION ALL SELECT 'alerts', topic, worker FROM alerts.partition
-"""
-
 Row = tuple[Any, ...]
 
 
@@ -96,11 +91,6 @@ async def look(world: World) -> Outcome:
         letters=Counter(await _read(world, LETTERS)),
         published_letters=await world.backlog.written(DEAD_LETTER),
     )
-
-
-async def owners(world: World) -> set[Row]:
-    """Return which process reads which topic, as (service, topic, worker)."""
-    return set(await _read(world, OWNERS))
 
 
 def differences(calm: Outcome, rough: Outcome) -> list[str]:

@@ -1,6 +1,7 @@
 """The upgrade and the way back, step by step, as documented (CHANGELOG.md, docs/upgrading.md)."""
 
 import asyncio
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -10,7 +11,10 @@ from typing import Any, Final
 
 import asyncpg
 import httpx
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.coordinator.protocol import ConsumerProtocol
 
+from deploy.demo.backlog import ALERTS, INGEST
 from deploy.demo.dataset import BACKFILL_END, PanelHistory
 from deploy.demo.services import CRM, NAMES, Services
 from deploy.local.stack import ROOT
@@ -18,13 +22,13 @@ from shared.contracts.events import INTERACTION
 from shared.kafka.producer import Producer
 from tests.e2e.services_on_history import World
 from tests.upgrade.feed import Feed
-from tests.upgrade.look import owners, settled
+from tests.upgrade.look import settled
 
 SHARED_S_MAX: Final = 30.0
 """Longest wait until the old and the new process both have work, in seconds."""
 LOOK_S: Final = 0.1
-READ: Final = ("ebbwatch_ingest_events_total", "ebbwatch_ingest_dead_letters_total")
-"""What a process of ingest has read."""
+GROUPS: Final = {"ingest": [INGEST.group], "alerts": [stage.group for stage in ALERTS]}
+"""The consumer groups of the services that both releases share."""
 OUTDATED: Final = (
     "UPDATE scoring.customer_state SET feature_set = 0",
     "UPDATE scoring.member SET feature_set = 0",
@@ -47,6 +51,7 @@ class Trial:
     world: World
     old: Services
     new: Services
+    admin: AIOKafkaAdminClient
     feed: Feed
     tokens: dict[str, str]
     """By service, made by the release that was there first."""
@@ -66,18 +71,24 @@ class Trial:
         report: Callable[[str], None],
     ) -> AsyncIterator["Trial"]:
         """Start the release in `root` on fresh servers, and load the history silently."""
+        for logs in ("logs", "new"):
+            shutil.rmtree(folder / logs, ignore_errors=True)
         async with World.open(folder, environ, root=root) as world:
             with world.services.beside(folder / "new", ROOT) as new:
-                producer = Producer(world.stack.kafka.settings, "upgrade")
+                kafka = world.stack.kafka.settings
+                producer = Producer(kafka, "upgrade")
+                admin = AIOKafkaAdminClient(**kafka.client_kwargs("upgrade-groups"))
+                await admin.start()
                 try:
                     feed = Feed(world, producer, history, days)
                     made = await asyncio.to_thread(_tokens, world.services)
-                    trial = cls(world, world.services, new, feed, made, report, [])
+                    trial = cls(world, world.services, new, admin, feed, made, report, [])
                     async with trial.step("load the history", 0):
                         await world.load(history)
                     yield trial
                 finally:
                     await producer.close()
+                    await admin.close()
 
     @asynccontextmanager
     async def step(self, name: str, days: int) -> AsyncIterator[None]:
@@ -100,10 +111,12 @@ class Trial:
 
     async def replace(self, name: str, days: int, by: Services, gone: Services) -> None:
         """Start the other release's process of a service beside the present one, then stop that."""
-        async with self.step(f"{name}: both releases at once", days):
+        async with self.step(f"{name}: the other release's process started beside", days):
             await self.start(name, by)
-            await self._both_work(name, by, gone)
-        async with self.step(f"{name}: the other one stopped", days // 2):
+            await self._shared(name)
+        async with self.step(f"{name}: both at work", days // 2):
+            pass
+        async with self.step(f"{name}: the one before stopped", days // 2):
             await self.stop(name, gone)
 
     async def start(self, name: str, services: Services) -> None:
@@ -119,27 +132,21 @@ class Trial:
             if status:
                 self.wrong.append(f"{name} ended with status {status}: {services.logs}")
 
-    async def _both_work(self, name: str, by: Services, gone: Services) -> None:
-        """Wait until each of the two processes has partitions of its own."""
-
-        async def both() -> bool:
-            if name == "ingest":
-                counts = [await each.counted(name, *READ) for each in (by, gone)]
-                return all(count > before for count, before in zip(counts, begun, strict=True))
-            topics = {topic for service, topic, _ in await owners(self.world) if service == name}
-            workers = {
-                topic: {w for s, t, w in await owners(self.world) if (s, t) == (name, topic)}
-                for topic in topics
-            }
-            return any(len(each) > 1 for each in workers.values())
-
-        begun = [await each.counted(name, *READ) for each in (by, gone)]
+    async def _shared(self, name: str) -> None:
+        """Wait until two processes of a service have partitions of their own in each group."""
         try:
             async with asyncio.timeout(SHARED_S_MAX):
-                while not await both():  # noqa: ASYNC110 (no event)
-                    await asyncio.sleep(LOOK_S)
+                for group in GROUPS[name]:
+                    while not await self._has_two(group):  # noqa: ASYNC110 (no event)
+                        await asyncio.sleep(LOOK_S)
         except TimeoutError:
-            self.wrong.append(f"{name}: the old and the new process never had work at once")
+            self.wrong.append(f"{name}: the two releases never had partitions at once")
+
+    async def _has_two(self, group: str) -> bool:
+        (answer,) = await self.admin.describe_consumer_groups([group])
+        _, _, state, _, _, members, *_ = answer.groups[0]
+        shares = [ConsumerProtocol.ASSIGNMENT.decode(member[-1]).assignment for member in members]
+        return state == "Stable" and len(shares) == 2 and all(shares)
 
     async def person(self, *services: Services) -> None:
         """Send one event of a person over HTTP to each of these processes of ingest."""
