@@ -79,8 +79,8 @@ async def back(trial: Trial) -> None:
         say("  " + (await trial.old_rebuild()).strip().splitlines()[-1])
         await trial.start("scoring", trial.old)
     await trial.replace("alerts", MIXED, trial.old, trial.new)
-    async with trial.step("the release before again", AFTER):
-        pass
+    async with trial.step("the release before again, its `migrate` refused", AFTER):
+        await trial.old_migrate_refused()
 
 
 async def run(given: argparse.Namespace) -> int:

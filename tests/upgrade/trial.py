@@ -16,7 +16,7 @@ from aiokafka.coordinator.protocol import ConsumerProtocol
 
 from deploy.demo.backlog import ALERTS, INGEST
 from deploy.demo.dataset import BACKFILL_END, PanelHistory
-from deploy.demo.services import CRM, NAMES, Services
+from deploy.demo.services import CRM, NAMES, DemoError, Services
 from deploy.local.stack import ROOT
 from shared.contracts.events import INTERACTION
 from shared.kafka.producer import Producer
@@ -173,6 +173,14 @@ class Trial:
         finally:
             await connection.close()
         return await asyncio.to_thread(self.old.command, "scoring", "rebuild")
+
+    async def old_migrate_refused(self) -> None:
+        """Note if the older release's `migrate` touches tables that it does not know."""
+        try:
+            await asyncio.to_thread(self.old.command, "ingest", "migrate")
+        except DemoError:
+            return
+        self.wrong.append("the older `migrate` did not refuse newer tables")
 
     async def check_rest(self) -> None:
         """Note what must hold at rest: the erased customer is gone, tokens are still valid."""
