@@ -140,6 +140,10 @@ alarms-check: $(READY) $(JARS) ## The alarm rules, and real faults under a real 
 dashboards-check: $(READY) $(JARS) ## The dashboards: drift, our rules, every query on real services (90 s)
 	$(PY) -m tests.dashboards
 
+.PHONY: upgrade-check
+upgrade-check: $(READY) $(JARS) ## The release before, replaced while it runs, and back, on real servers (2 min)
+	$(PY) -m tests.upgrade
+
 # 500 MB of packages that nothing else needs, so apart from everything.
 RENDER := deploy/grafana/render
 $(RENDER)/node_modules/.package-lock.json: $(RENDER)/package-lock.json

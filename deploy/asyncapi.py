@@ -3,16 +3,21 @@
     python -m deploy.asyncapi          writes shared/contracts/asyncapi/topics.json
     python -m deploy.asyncapi --check  fails when it is not what would be written
 
+Either fails when the document does not fit the official schema of AsyncAPI 3.0 (`deploy/specs`).
+
 It holds each topic with its partitions and retention, its messages with key and headers, and which
 service reads or writes it. Topics and types are the source; the file is never edited.
 """
 
+import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
+from jsonschema import Draft7Validator  # type: ignore[import-untyped] # ships no types
+from jsonschema.exceptions import best_match  # type: ignore[import-untyped] # likewise
 
 from deploy import generated
 from deploy.schemas import raw_event
@@ -22,7 +27,11 @@ from shared.runtime.version import VERSION
 
 FOLDER = generated.CONTRACTS / "asyncapi"
 FILE: Final = "topics.json"
+OFFICIAL: Final = Path(__file__).with_name("specs") / "asyncapi-3.0.0.json"
 KAFKA_BINDING: Final = "0.5.0"
+
+FAULT_CHARS_MAX: Final = 120
+"""Length of a fault's text: the end of the schema's own, which may begin with a whole object."""
 
 STRUCTURED: Final = headers.CLOUDEVENTS_JSON
 JSON: Final = "application/json"
@@ -328,8 +337,19 @@ def generate() -> dict[str, str]:
     return {FILE: generated.text_of(document())}
 
 
+def faults(found: Mapping[str, Any]) -> Iterator[str]:
+    """Yields where a document does not fit the official schema of AsyncAPI 3.0, and why."""
+    official = Draft7Validator(json.loads(OFFICIAL.read_text("utf-8")))
+    for error in official.iter_errors(found):
+        closest = best_match([error])
+        yield f"{closest.json_path}: {closest.message[-FAULT_CHARS_MAX:]}"
+
+
 def main(argv: list[str] | None = None, folder: Path = FOLDER) -> int:
-    """Writes or checks; exit status 1 on drift."""
+    """Writes or checks; exit status 1 on drift, or when it is no AsyncAPI 3.0."""
+    if wrong := list(faults(document())):
+        print("\n".join(("this is no AsyncAPI 3.0:", *wrong)), file=sys.stderr)
+        return 1
     return generated.command("deploy.asyncapi", __doc__, generate, folder, argv)
 
 
