@@ -1,5 +1,6 @@
 """The probe decides between a check and a notice, by its exit status."""
 
+import shutil
 import sys
 
 import pytest
@@ -32,7 +33,7 @@ def test_a_fault_of_the_probe_itself_is_not_taken_for_such_a_machine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tools, "require", lambda: None)
-    monkeypatch.setattr(probe.shutil, "which", lambda _: "/does/not/exist")
+    monkeypatch.setattr(shutil, "which", lambda _: "/does/not/exist")
     with pytest.raises(FileNotFoundError):
         _run(monkeypatch, "probe")
 
@@ -41,13 +42,13 @@ def test_a_container_that_does_not_do_its_work_is_noticed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tools, "require", lambda: None)
-    monkeypatch.setattr(probe.shutil, "which", lambda _: __file__)
+    monkeypatch.setattr(shutil, "which", lambda _: __file__)
     monkeypatch.setattr(probe, "output", lambda *_, **__: "")
     assert _run(monkeypatch, "probe") == probe.CANNOT
 
 
 def test_a_machine_that_runs_containers_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tools, "require", lambda: None)
-    monkeypatch.setattr(probe.shutil, "which", lambda _: __file__)
+    monkeypatch.setattr(shutil, "which", lambda _: __file__)
     monkeypatch.setattr(probe, "output", lambda *_, **__: f"tini of {probe.PROGRAM}")
     assert _run(monkeypatch, "probe") == 0
