@@ -110,7 +110,10 @@ async def test_a_scraper_may_ask_for_openmetrics(client: httpx.AsyncClient) -> N
 async def test_a_traced_request_is_an_exemplar_of_its_duration(client: httpx.AsyncClient) -> None:
     """By its `traceparent`; a malformed one is none."""
     trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
-    for name, traceparent in (("ann", f"00-{trace_id}-00f067aa0ba902b7-01"), ("bob", f"é-{trace_id}")):
+    for name, traceparent in (
+        ("ann", f"00-{trace_id}-00f067aa0ba902b7-01"),
+        ("bob", f"é-{trace_id}"),
+    ):
         sent = {b"traceparent": traceparent.encode()}
         assert (await client.get(f"/v1/open/{name}", headers=sent)).status_code == 200
     asked = {"Accept": "application/openmetrics-text; version=1.0.0"}
