@@ -91,11 +91,9 @@ class _Recorder:
         links: Sequence[Link] = (),
     ) -> Span:
         """Return a span; where none is recorded, one that only has the parent's context."""
-        context = _context_of(parent)
-        remote = INVALID_SPAN if context is None else NonRecordingSpan(context)
         if self.tracer is None:
-            return remote
-        within = set_span_in_context(remote, Context())
+            return _remote(parent)
+        within = set_span_in_context(_remote(parent), Context())
         return self.tracer.start_span(name, within, kind, dict(attributes), links)
 
 
@@ -135,7 +133,8 @@ def trace_for(key: bytes | None) -> Headers:
 def begun(topic: str, records: Sequence[Traced]) -> Span:
     """Returns the span of processing these records, to be ended by the caller.
 
-    The context of a single record is its parent; several are linked, up to `LINKS_MAX`.
+    The context of a single record is its parent; several are linked, up to `LINKS_MAX`. `topic`:
+    the first, where a batch of ingest has records of several.
     """
     alone = len(records) == 1
     parent = trace_of(records[0].headers) if alone else ()
@@ -153,6 +152,13 @@ def begun(topic: str, records: Sequence[Traced]) -> Span:
         said[messaging.OFFSET] = records[0].offset
     links = () if alone else _links(records)
     return _RECORDER.span(f"process {topic}", SpanKind.CONSUMER, parent, said, links)
+
+
+@contextmanager
+def about(headers: Headers) -> Iterator[None]:
+    """Make the context among a record's headers current: of what is logged about it alone."""
+    with use_span(_remote(trace_of(headers))):
+        yield
 
 
 @contextmanager
@@ -212,6 +218,12 @@ def traceparent(trace: Headers) -> str | None:
     return next((value.decode() for name, value in trace if name == TRACEPARENT and value), None)
 
 
+def _remote(parent: Headers) -> Span:
+    """Returns a span of another process, in checked headers; an invalid one where there is none."""
+    context = _context_of(parent)
+    return INVALID_SPAN if context is None else NonRecordingSpan(context)
+
+
 def _context_of(trace: Headers) -> SpanContext | None:
     """Returns the context in checked headers."""
     found = {name: value.decode() for name, value in trace if value is not None}
@@ -245,9 +257,12 @@ def _links(records: Sequence[Traced]) -> list[Link]:
 
 def _place(topic: str, records: Sequence[Traced]) -> dict[str, str | int]:
     """Returns what every line of the log names within a batch, as far as there is one place."""
-    place: dict[str, str | int] = {"topic": topic}
-    if records and records[0].partition == records[-1].partition:
-        place["partition"] = records[0].partition
+    if not records:
+        return {"topic": topic}
+    first, last = records[0], records[-1]  # partition by partition
+    place: dict[str, str | int] = {} if first.topic != last.topic else {"topic": topic}
+    if (first.topic, first.partition) == (last.topic, last.partition):
+        place["partition"] = first.partition
     if len(records) == 1:
-        place["offset"] = records[0].offset
+        place["offset"] = first.offset
     return place

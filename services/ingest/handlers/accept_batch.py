@@ -1,7 +1,8 @@
 """Use case: turns a batch of raw records into acknowledged activity events and dead letters.
 
 It has two steps, so that one batch can be decided on while the batch before it is being sent. What
-is sent is a deterministic function of the records: reading them again sends the same again. One bad
+is sent is a deterministic function of the records (but for a trace that begins here): reading them
+again sends the same again. One bad
 record never delays another; the order of a raw partition is kept.
 """
 

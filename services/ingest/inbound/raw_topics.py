@@ -196,7 +196,8 @@ class RawTopics:
         for letter in done.letters:
             label = metrics.field_label(letter.field)
             metrics.DEAD_LETTERS.labels(letter.stage, label).inc()
-            log.info("refused", origin=str(letter.origin), field=letter.field)
+            with tracing.about(letter.original_headers):
+                log.info("refused", origin=str(letter.origin), field=letter.field)
 
     def _now_ms(self) -> int:
         return int(self._clock.now().timestamp() * 1000)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from services.scoring.core.segments.patterns import WRONG, pattern
 from shared.observability.logging import configure_logging, without_values
-from shared.observability.tracing import attempting
+from shared.observability.tracing import about, attempting
 from shared.postgres.engine import create_engine
 from shared.postgres.settings import PostgresSettings
 
@@ -76,9 +76,12 @@ def test_a_line_names_the_trace_that_is_current(logged: io.StringIO) -> None:
     with attempting("send", trace, {}):
         structlog.get_logger("t").info("within")
         logging.getLogger("t").warning("of a library")
-    structlog.get_logger("t").info("outside")
-    within, library, outside = (json.loads(line) for line in logged.getvalue().splitlines())
-    for line in (within, library):
+    with about((("traceparent", trace.encode()), ("baggage", b"x"))):
+        structlog.get_logger("t").info("about a record")
+    with about((("traceparent", b"nonsense"),)):
+        structlog.get_logger("t").info("outside")
+    within, library, record, outside = (json.loads(line) for line in logged.getvalue().splitlines())
+    for line in (within, library, record):
         assert (line["trace_id"], line["span_id"]) == (f"{7:032x}", f"{5:016x}")
     assert "trace_id" not in outside
 

@@ -156,6 +156,8 @@ def test_the_log_names_the_place_within_a_batch() -> None:
         assert get_contextvars() == {"topic": "activity", "partition": 3}
     with tracing.processing("activity", [Seen(7), Seen(8, partition=4)]):
         assert get_contextvars() == {"topic": "activity"}
+    with tracing.processing("activity", [Seen(7), Seen(7, topic="other")]):
+        assert get_contextvars() == {}
     assert get_contextvars() == {}
 
 
