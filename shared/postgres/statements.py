@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from shared.postgres.engine import unit_of_work
+from shared.postgres.engine import UnitOfWork, unit_of_work
 
 
 class Statements:
@@ -56,7 +56,18 @@ def row_count(status: str) -> int:
     return int(status.rpartition(" ")[2])
 
 
+async def rows_of(work: UnitOfWork, query: sa.Executable) -> list[dict[str, Any]]:
+    """Returns the rows of a query within an open transaction, by the names of its columns."""
+    return [dict(row) for row in (await work.connection.execute(query)).mappings()]
+
+
 async def select(engine: AsyncEngine, query: sa.Executable) -> list[dict[str, Any]]:
     """Returns the rows of a query, each by the names of its columns."""
     async with unit_of_work(engine) as work:
         return [dict(row) for row in (await work.connection.execute(query)).mappings()]
+
+
+async def change(engine: AsyncEngine, statement: sa.Executable) -> int:
+    """Executes a statement that changes rows; returns how many it concerned."""
+    async with unit_of_work(engine) as work:
+        return (await work.connection.execute(statement)).rowcount

@@ -31,6 +31,7 @@ from services.scoring.store.customer_cache import CachingClassifications, Cachin
 from services.scoring.store.identity import IdentityTables
 from shared.contracts import topics
 from shared.contracts.activity import ENCODER, Activity, ActivityData
+from shared.contracts.dead_letter import Headers
 from shared.contracts.events import PURCHASE
 from shared.contracts.topics import Topic
 from shared.kafka.producer import Producer, Record
@@ -106,11 +107,16 @@ async def make_topics(kafka: KafkaSettings, section: str) -> Sequence[Topic]:
     return made
 
 
-async def preload(producer: Producer, topic: str, messages: Iterable[tuple[bytes, bytes]]) -> None:
-    """Writes (key, value) pairs, some thousands at a time."""
+async def preload(
+    producer: Producer,
+    topic: str,
+    messages: Iterable[tuple[bytes, bytes]],
+    headers: Callable[[int], Headers] = lambda _: (),
+) -> None:
+    """Writes (key, value) pairs, some thousands at a time; `headers`: by number, from 0."""
     waiting: list[Record] = []
-    for key, value in messages:
-        waiting.append(Record(topic, key, value))
+    for number, (key, value) in enumerate(messages):
+        waiting.append(Record(topic, key, value, headers(number)))
         if len(waiting) == BATCH:
             await producer.send(waiting)
             waiting = []

@@ -35,7 +35,7 @@ from shared.http.paging import (
     invalid_cursor,
     number,
     of_cursor,
-    page,
+    page_of,
     serial,
 )
 
@@ -169,7 +169,7 @@ def add_routes(
         chosen = CustomerFilter(bands, _owners(owner, holder), order_by)
         after = None if cursor is None else _after(cursor, order_by)
         rows = await history.customers(chosen, after, limit + 1)
-        shown, cut = page(
+        shown, cut = page_of(
             rows, limit, lambda last: f"{last['value_at_risk']!r} {last['customer_id']}"
         )
         left_out = await history.not_profiled(chosen.owner_ids)
@@ -184,7 +184,7 @@ def add_routes(
         before = None if cursor is None else _place(cursor)
         ids = [one.id for one in await identity.ids(primary)]
         found = await history.published(ids, before, limit + 1)
-        shown, cut = page(found, limit, lambda last: _key(last[0]))
+        shown, cut = page_of(found, limit, lambda last: _key(last[0]))
         items = [msgspec.json.decode(message) for _, message in shown]
         return HistoryPage(items=items, next=cut)
 

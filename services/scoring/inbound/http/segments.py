@@ -21,7 +21,7 @@ from services.scoring.store.definitions import Decisions, SegmentDefinition
 from shared.http.access import Tokens, require
 from shared.http.declared import audits
 from shared.http.fields import Whole
-from shared.http.paging import Cursor, Limit, decoded, page
+from shared.http.paging import Cursor, Limit, decoded, page_of
 from shared.runtime.clock import Clock
 
 NewId = Annotated[str, Path(pattern=ID_PATTERN)]
@@ -133,7 +133,7 @@ def _add_members(
             raise HTTPException(404, f"no segment {segment_id!r}")
         after = "" if cursor is None else decoded(cursor)
         rows = await lists.members(segment_id, after, limit + 1)
-        shown, cut = page(rows, limit, lambda last: str(last["customer_id"]))
+        shown, cut = page_of(rows, limit, lambda last: last["customer_id"])
         return ClassificationPage(items=[ClassificationView(**row) for row in shown], next=cut)
 
 

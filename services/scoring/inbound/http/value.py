@@ -24,7 +24,7 @@ from shared.contracts.risk import Grade
 from shared.http.access import Tokens, require
 from shared.http.declared import audits
 from shared.http.fields import Instant
-from shared.http.paging import Cursor, Limit, number, of_cursor, page
+from shared.http.paging import Cursor, Limit, number, of_cursor, page_of
 from shared.kernel.errors import Invalid
 from shared.runtime.clock import Clock
 
@@ -313,5 +313,5 @@ def _after(cursor: str | None) -> After | None:
 
 
 def _page(rows: list[dict[str, Any]], limit: int, by: str) -> ClassificationPage:
-    shown, after = page(rows, limit, lambda last: f"{last[by]!r} {last['customer_id']}")
+    shown, after = page_of(rows, limit, lambda last: f"{last[by]!r} {last['customer_id']}")
     return ClassificationPage(items=[ClassificationView(**row) for row in shown], next=after)
