@@ -75,34 +75,22 @@ def no_mapping(_: str) -> None:
     """Returns None: no topic has a mapping."""
 
 
+@dataclass(frozen=True, slots=True)
 class AcceptBatch:
     """One per consumer loop."""
 
-    def __init__(
-        self,
-        outlet: Outlet,
-        topics: Topics,
-        rates: RateTable,
-        unknown_fields: UnknownFields = "typos",
-        mapping_of: Callable[[str], CompiledMapping | None] = no_mapping,
-        source_mapping_of: Callable[[str], CompiledMapping | None] = no_mapping,
-        observe: Callable[[Sorted], None] = lambda done: None,
-        frames: OpenFrames | None = None,
-    ) -> None:
-        """`mapping_of` returns the mapping of a raw topic; None: its records are CloudEvents.
-
-        `source_mapping_of` returns the mapping of an HTTP source, for a record that names one.
-        `frames` decodes records that name a schema of a registry; None: there is no registry.
-        `observe` is called with what was sent and acknowledged.
-        """
-        self._outlet = outlet
-        self._topics = topics
-        self._rates = rates
-        self._unknown_fields = unknown_fields
-        self._mapping_of = mapping_of
-        self._source_mapping_of = source_mapping_of
-        self._observe = observe
-        self._frames = frames
+    outlet: Outlet
+    topics: Topics
+    rates: RateTable
+    unknown_fields: UnknownFields = "typos"
+    mapping_of: Callable[[str], CompiledMapping | None] = no_mapping
+    """Returns the mapping of a raw topic; None: its records are CloudEvents."""
+    source_mapping_of: Callable[[str], CompiledMapping | None] = no_mapping
+    """Returns the mapping of an HTTP source, for a record that names one."""
+    observe: Callable[[Sorted], None] = lambda done: None
+    """Called with what was sent and acknowledged."""
+    frames: OpenFrames | None = None
+    """Decodes records that name a schema of a registry; None: there is no registry."""
 
     async def decide(self, records: Sequence[ConsumedRecord], now_ms: int) -> Sorted:
         """Decide on every record without sending; raises Transient when the broker, or a schema
@@ -110,19 +98,19 @@ class AcceptBatch:
 
         `now_ms` (Unix ms) stands in for the arrival of records without a believable timestamp.
         """
-        partitions = await self._outlet.partitions(self._topics.activity)
+        partitions = await self.outlet.partitions(self.topics.activity)
         done = Sorted()
         for begin in range(0, len(records), SLICE_RECORDS_MAX):
             await asyncio.sleep(0)
             these = records[begin : begin + SLICE_RECORDS_MAX]
-            contents = these if self._frames is None else await self._frames(these)
+            contents = these if self.frames is None else await self.frames(these)
             self._sort(these, contents, now_ms, partitions, done)
         return done
 
     async def deliver(self, done: Sorted) -> None:
         """Send, and return once all is acknowledged; after Transient, repeat the whole batch."""
-        await self._outlet.send(done.outgoing)
-        self._observe(done)
+        await self.outlet.send(done.outgoing)
+        self.observe(done)
 
     def refuse(self, record: ConsumedRecord, reason: str) -> Sorted:
         """Return the dead letter of a record that is not processed again."""
@@ -159,7 +147,7 @@ class AcceptBatch:
                 if mapping is None or isinstance(content, Unreadable):
                     first_ms = _first_ms(content, arrived_ms)
                     found = accepted(
-                        content.value, content.headers, first_ms, self._rates, self._unknown_fields
+                        content.value, content.headers, first_ms, self.rates, self.unknown_fields
                     )
                     self._accept(record, (found,), arrived_ms, partitions, done)
                     done.refused.append(False)
@@ -184,19 +172,19 @@ class AcceptBatch:
         for name, value in record.headers:
             if name == SOURCE:
                 source = text_of(name, value)
-                mapping = self._source_mapping_of(source)
+                mapping = self.source_mapping_of(source)
                 if mapping is None:
                     why = "put one that is for it (--http), then replay this"
                     raise fault(SOURCE, f"no mapping is in force for the source {source!r}: {why}")
                 return mapping
-        return self._mapping_of(record.topic)
+        return self.mapping_of(record.topic)
 
     def _map(
         self, mapping: CompiledMapping, record: ConsumedRecord, arrived_ms: int, done: Sorted
     ) -> Mapped:
         """Apply a source's mapping to its record, which may become several events."""
         first_ms = _first_ms(record, arrived_ms)
-        context = Context(first_ms, self._rates, record.headers, record.key)
+        context = Context(first_ms, self.rates, record.headers, record.key)
         mapped = map_value(mapping, record.value, context)
         if mapped.ignored is not None:
             done.ignored[mapping.name] += 1
@@ -204,7 +192,7 @@ class AcceptBatch:
 
     def _batch(self, record: ConsumedRecord, arrived_ms: int) -> Mapped | None:
         first_ms = _first_ms(record, arrived_ms)
-        rates, unknown = self._rates, self._unknown_fields
+        rates, unknown = self.rates, self.unknown_fields
         return batches.decide(record.value, record.headers, first_ms, rates, unknown)
 
     def _conclude(
@@ -236,7 +224,7 @@ class AcceptBatch:
         partitions: int,
         done: Sorted,
     ) -> None:
-        topic, trace = self._topics.activity, trace_of(record.headers) or done.trace
+        topic, trace = self.topics.activity, trace_of(record.headers) or done.trace
         for event, notes in events:
             done.notes += notes
             done.accepted[event.type] += 1
@@ -263,7 +251,7 @@ class AcceptBatch:
         if is_future(why):
             done.future.append(producer_of(record.value, record.headers) or record.topic)
         done.outgoing.append(
-            Outgoing(self._topics.dead_letter, letter.key, letter.value, letter.to_headers())
+            Outgoing(self.topics.dead_letter, letter.key, letter.value, letter.to_headers())
         )
 
 
