@@ -80,7 +80,10 @@ class Channel(NamedTuple):
         return _camel(self.topic.name.removeprefix("ebbwatch.").split("-"))
 
 
-TRACE: Final = {headers.TRACEPARENT: "W3C trace context of what caused it"}
+TRACE: Final = {
+    headers.TRACEPARENT: "W3C trace context of what caused it, where that is known",
+    headers.TRACESTATE: "What the senders' tracing systems add to it",
+}
 CUSTOMER: Final = "customer id, UTF-8"
 RAW_HEADERS: Final = TRACE | {
     headers.CONTENT_TYPE: f"`{STRUCTURED}` in structured mode",
@@ -175,7 +178,10 @@ CHANNELS: Final = (
         "The newest assessment of each customer. Repeated or older: a `revision` that is not above "
         "the last one seen.",
         (
-            Sent("riskAssessed", "An assessment that is news", CUSTOMER, risk.RiskAssessed),
+            Sent(
+                "riskAssessed", "An assessment that is news", CUSTOMER, risk.RiskAssessed,
+                headers=TRACE,
+            ),
             Sent("riskEnded", "Tombstone: there is no assessment now", CUSTOMER, headers=ERASED),
         ),
         ("scoring",),
@@ -187,7 +193,7 @@ CHANNELS: Final = (
         (
             Sent(
                 "treatmentRecorded", "One fact about a task or a customer held out", CUSTOMER,
-                treatment.TreatmentRecorded,
+                treatment.TreatmentRecorded, headers=TRACE,
             ),
         ),
         ("alerts",),
@@ -198,7 +204,10 @@ CHANNELS: Final = (
         "Changes of customers' classifications. Repeated: a `sequence` that is not above the last "
         "one seen; merges have 0 and may be repeated without effect.",
         (
-            Sent("customerChanged", "A change of a customer", CUSTOMER, changes.CustomerChanged),
+            Sent(
+                "customerChanged", "A change of a customer", CUSTOMER, changes.CustomerChanged,
+                headers=TRACE,
+            ),
             Sent(
                 "changesEnded", "Tombstone: nothing older of the customer follows", CUSTOMER,
                 headers=ERASED, required=(headers.ERASURE_REQUEST, headers.ERASURE_AT),

@@ -17,7 +17,6 @@ from jsonschema import Draft7Validator  # type: ignore[import-untyped] # ships n
 from deploy.asyncapi import CHANNELS, FOLDER, document, faults, generate, main
 from deploy.generated import differing
 from services.alerts.settings import AlertsSettings
-from services.ingest.core.accept import accept
 from services.ingest.core.rates import RateTable
 from services.ingest.settings import IngestSettings
 from services.scoring.settings import ScoringSettings
@@ -26,7 +25,7 @@ from shared.contracts.dead_letter import DeadLetter, Origin
 from shared.contracts.feature_row import NAMES, VERSION, FeatureRow
 from shared.runtime.settings import HttpSettings
 from tests.unit.deploy.references import references
-from tests.unit.ingest.events import ARRIVED_MS, event
+from tests.unit.ingest.events import ARRIVED_MS, accept, event
 
 Document = dict[str, Any]
 AT = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
