@@ -121,7 +121,8 @@ async def run(given: argparse.Namespace) -> int:
             )
         wrong += trial.errors()
     say(f"{time.monotonic() - began:.0f} s")
-    print("\n".join(wrong), file=sys.stderr)
+    for each in wrong:
+        print(each, file=sys.stderr)
     return 1 if wrong else 0
 
 

@@ -29,7 +29,8 @@ SHOWN: Final = 3
 KEYS = "SELECT customer_id, source, id FROM scoring.event_key"
 EVENTS = """
     SELECT original_customer_id, body ->> 'source', body ->> 'id', body ->> 'contenthash'
-      FROM scoring.event, convert_from(payload, 'UTF8')::json body WHERE original_customer_id <> $1
+      FROM (SELECT *, convert_from(payload, 'UTF8')::json AS body FROM scoring.event) events
+     WHERE original_customer_id <> $1
 """
 ASSESSMENTS = """
     SELECT customer_id, revision, assessed_at FROM scoring.assessment_history
