@@ -108,7 +108,7 @@ class Checks:
         )
 
     async def _raw_lag(self) -> list[Finding]:
-        """Judges the raw topics, whose offsets the broker keeps."""
+        """Judges the raw topics; the broker keeps their offsets."""
         c = self.configured
         offsets = await kafka_facts.committed(c.kafka, f"ebbwatch-{c.ingest.group}")
         # With those of mappings, which the group alone names.
@@ -122,7 +122,7 @@ class Checks:
         return await self._judged("ingest", found)
 
     async def _ledger_lag(self, service: str) -> list[Finding]:
-        """Judges the topics whose offsets are in a service's ledger."""
+        """Judges the topics with offsets in a service's ledger."""
         c = self.configured
         names = {
             "ingest": [c.ingest.dead_letter_topic],

@@ -116,7 +116,7 @@ def _release(service: str) -> tuple[str, frozenset[str]]:
 
 
 async def role(settings: PostgresSettings) -> RoleFacts:
-    """Asks as whom the services connect."""
+    """Asks for the role that the services connect as."""
     async with session(settings) as connection:
         row = await _one(
             connection,
@@ -200,7 +200,7 @@ async def promoted(settings: PostgresSettings) -> tuple[str, str] | None:
 
 
 async def hosts(settings: PostgresSettings, topic: str) -> list[str]:
-    """Reads the hosts whose processes of scoring read the topic's partitions."""
+    """Reads the hosts of the processes that read the topic's partitions for scoring."""
     async with session(settings) as connection:
         rows = await connection.fetch(
             "SELECT DISTINCT worker FROM scoring.partition WHERE topic = $1 AND worker <> '' "

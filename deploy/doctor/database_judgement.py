@@ -12,9 +12,9 @@ TESTED_MAJOR: Final = 15
 CONNECTIONS_SHARE: Final = 0.8
 """Share of PostgreSQL's connections in use from which one more process may find none."""
 EXPIRES_SOON: Final = timedelta(days=14)
-"""Two weeks: enough to tell whoever holds the token."""
+"""Two weeks: enough to inform the holder of the token."""
 USED_LATELY: Final = timedelta(days=7)
-"""Somebody who used a token within a week before it expired is probably refused now."""
+"""A token that was used within a week before it expired is probably refused now."""
 IMPORT_RESTS: Final = timedelta(hours=1)
 """An import without a record for so long has probably ended without its marker."""
 BUDGET_DAYS: Final = 30

@@ -32,7 +32,7 @@ LOOK_S: Final = 0.2
 OLDEST_MS: Final = 2_000
 """How long to wait for the first unread records of a topic's partitions."""
 OLDEST_MAX: Final = 64
-"""Partitions of a topic whose first unread record is read: more than most topics have."""
+"""Partitions of a topic that are searched for their first unread record: most have fewer."""
 
 
 @asynccontextmanager

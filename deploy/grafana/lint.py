@@ -1,9 +1,9 @@
 """Rules that every dashboard obeys; `findings` returns what breaks one, with the place.
 
-The rules: nothing depends on the name of a data source, a job or a process; every panel says what
-it shows, in which unit, and when to worry; every query parses, asks for metrics and labels that the
-services declare, takes rates of counters only and of all of them, over windows that follow the
-scrape interval, and never sums what all processes report alike.
+The rules: nothing depends on the name of a data source, a job or a process; every panel states
+what it shows, in which unit, and when to worry; every query parses, asks for metrics and labels
+that the services declare, takes rates of counters only and of all of them, over windows that follow
+the scrape interval, and never sums what all processes report alike.
 """
 
 import re
@@ -37,7 +37,7 @@ UNFILTERED: Final = frozenset({"ALERTS"})
 TEXTS: Final = frozenset({"text", "row"})
 """Types of panels that show no numbers."""
 WORRY: Final = ("Worry", "worry", "bove none")
-"""One of these begins the part of a description that says when the numbers are bad."""
+"""One of these begins the part of a description about when the numbers are bad."""
 
 
 class Known:

@@ -19,7 +19,7 @@ REPLICAS_MIN: Final = 2
 """One may end, or be replaced by the next release, while the other works."""
 DISK_SHARE: Final = 0.7
 """Share of a disk that is planned to be full: the rest is for vacuum, indexes built anew, and the
-time until somebody adds to it."""
+time until it is extended."""
 COPIES: Final = 3
 """Copies of a Kafka partition, as `python -m deploy.local topics` makes them."""
 GIB: Final = 1024**3

@@ -1,7 +1,7 @@
 """The metrics that every service has, under names that begin with `ebbwatch_<service>_`.
 
 A number about the database or the broker is the same from each process of a service; its help text
-says so.
+states it.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,7 +31,7 @@ HTTP_BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0
 
 
 class ServiceMetrics:
-    """Declares them. `handled` says what an event has reached when it is done in this service."""
+    """Declares them. `handled` states what an event has reached when it is done in this service."""
 
     def __init__(
         self, service: str, handled: str, stages: Sequence[str], *, outbox: bool = True

@@ -52,7 +52,7 @@ class Outcome:
     fires_s: float | None = None
     ends_s: float | None = None
     text: str = ""
-    """What the notification says."""
+    """The text of the notification."""
     also: list[str] = field(default_factory=list)
     """Other alarms that fired meanwhile."""
     wrong: list[str] = field(default_factory=list)

@@ -35,7 +35,7 @@ from tests.e2e.services_on_history import SETTLED_S_MAX, World
 HOUSEHOLDS = 100
 DAYS = 24
 BACKUP_DAY = 8
-"""The day of the replay in whose morning the backup is made."""
+"""The day of the replay that begins with the backup."""
 
 NUMBERS_MAX = 1_000
 """Assessments that a customer has had before the restore, at most."""
@@ -159,7 +159,7 @@ async def test_a_database_of_before_catches_up_exactly_once(
 
 
 async def _lose_kafka(world: World) -> None:
-    """Replace Kafka by an empty one, and do what the doctor says."""
+    """Replace Kafka by an empty one, and follow the doctor."""
     world.services.stop(*NAMES)
     broker = world.stack.kafka
     broker.ours.stop()
@@ -285,7 +285,7 @@ async def test_live_services_go_on_but_for_the_partition_whose_records_are_gone(
         await _send(world, "early", 0.0)
         await _until(world, wanted)
         assert not _lag(_doctor(world), "fail")
-        # Whose first and only events are gone is known from before alone.
+        # Customers with no events but those that are gone are known from before alone.
         late = _names("late")
         places = partitions_of([name.encode() for name in late], topics.ACTIVITY.partitions)
         forgotten = {name for name, number in zip(late, places, strict=True) if number == 0}
@@ -295,7 +295,7 @@ async def test_live_services_go_on_but_for_the_partition_whose_records_are_gone(
 
 
 async def _numbered_anew(world: World) -> set[str]:
-    """Return the customers of whom alerts has an assessment that was made after the restore."""
+    """Return the customers with an assessment in alerts that was made after the restore."""
     connection = await asyncpg.connect(world.database_url)
     try:
         rows = await connection.fetch(

@@ -83,7 +83,7 @@ class Installation:
         )
 
     async def make_topics(self, *others: Topic) -> None:
-        """Create every topic as the contract says, but for those named otherwise in `others`."""
+        """Create every topic as the contract has it, but for those named otherwise in `others`."""
         given = {topic.name: topic for topic in others}
         wanted = [given.get(t.name, t) for t in topics.ALL]
         own = tuple(replace(topic, name=self.topic(topic)) for topic in wanted)

@@ -109,7 +109,7 @@ def test_nothing_is_found_where_all_is_well(healthy: Installation) -> None:
 
 
 def test_an_unreachable_broker_hides_nothing_else(healthy: Installation) -> None:
-    """What needs the broker is not checked and says so; all else is."""
+    """What needs the broker is reported as not checked; all else is checked."""
     healthy.settings["KAFKA_BOOTSTRAP_SERVERS"] = f"127.0.0.1:{free_port()}"
     status, findings, _ = healthy.examine()
     assert status == 2
@@ -123,7 +123,7 @@ def test_an_unreachable_broker_hides_nothing_else(healthy: Installation) -> None
 
 
 def test_an_unreachable_database_hides_nothing_else(healthy: Installation) -> None:
-    """What needs PostgreSQL is not checked and says so; the password is not shown."""
+    """What needs PostgreSQL is reported as not checked; the password is not shown."""
     healthy.database_url = f"postgresql://somebody:{PASSWORD}@127.0.0.1:{free_port()}/x"
     status, findings, printed = healthy.examine()
     assert status == 2

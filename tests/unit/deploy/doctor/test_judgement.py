@@ -77,7 +77,7 @@ def test_database(facts: DatabaseFacts, level: Level, word: str) -> None:
 
 @pytest.mark.parametrize(("fetch", "level"), [(None, 1), (11, 1), (13, 0), (17, 0), (99, 0)])
 def test_broker(fetch: int | None, level: int) -> None:
-    """A broker that is too old, or does not say, is a warning."""
+    """A broker that is too old, or of unknown age, is a warning."""
     assert _only(judge_broker(BrokerFacts("b:9092", 3, fetch)))[0] == level
 
 
@@ -216,7 +216,7 @@ def test_a_replica_that_was_not_asked(hosts: list[str], asked: int, found: list[
 
 
 def test_models_of_processes() -> None:
-    """Every process must serve the promoted model; closed metrics say nothing."""
+    """Every process must serve the promoted model; closed metrics show nothing."""
     facts = ModelFacts("m-1", "/srv", None, remote=False, hosts=["a"], processes=[])
     served = replace(facts, processes=[replace(READY, model="m-1")])
     assert _only(judge_model(served))[0] is Level.OK
@@ -240,7 +240,7 @@ def test_clocks(ahead: float, exact: float) -> None:
 
 @given(st.lists(st.sampled_from([ok("a", "x"), warn("b", "y", "do"), fail("c", "z", "do")])))
 def test_the_exit_status_is_the_worst_finding(findings: list[Finding]) -> None:
-    """0 without any finding; JSON says the same."""
+    """0 without any finding; JSON has the same."""
     levels = [each.level for each in findings]
     assert worst(findings) == max(levels, default=0)
     plain = json.loads(as_json(findings))
