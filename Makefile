@@ -143,6 +143,10 @@ dashboards-check: $(READY) $(JARS) ## The dashboards: types, drift, our rules, e
 		else echo "no npm here: the dashboards are not checked against Grafana's types" >&2; fi
 	$(PY) -m tests.dashboards
 
+.PHONY: upgrade-check
+upgrade-check: $(READY) $(JARS) ## The release before, replaced while it runs, and back, on real servers (2 min)
+	$(PY) -m tests.upgrade
+
 # Packages that nothing else needs, so apart from everything: 26 MB of types, 500 MB that draw.
 TYPES := deploy/grafana/types
 RENDER := deploy/grafana/render
