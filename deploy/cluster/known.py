@@ -4,6 +4,7 @@ from services.alerts.settings import AlertsSettings
 from services.ingest.settings import IngestSettings
 from services.scoring.settings import ScoringSettings
 from shared.kafka.settings import KafkaSettings
+from shared.observability.otlp import TracingSettings
 from shared.postgres.settings import PostgresSettings
 from shared.runtime.settings import Settings
 
@@ -16,9 +17,9 @@ SERVICES: dict[str, type[Settings]] = {
 
 
 def variables(service: str) -> set[str]:
-    """Return the names that a service reads, its connections included."""
+    """Return the names that a service reads, its connections and traces included."""
     found = {SECRETS_DIR}
-    for settings in (SERVICES[service], KafkaSettings, PostgresSettings):
+    for settings in (SERVICES[service], KafkaSettings, PostgresSettings, TracingSettings):
         prefix = settings.model_config.get("env_prefix", "")
         for name, field in settings.model_fields.items():
             alias = field.validation_alias
