@@ -17,7 +17,7 @@ SERVICES: dict[str, type[Settings]] = {
 
 
 def variables(service: str) -> set[str]:
-    """Return the names that a service reads, its connections included."""
+    """Return the names that a service reads, its connections and traces included."""
     found = {SECRETS_DIR}
     for settings in (SERVICES[service], KafkaSettings, PostgresSettings, TracingSettings):
         prefix = settings.model_config.get("env_prefix", "")
