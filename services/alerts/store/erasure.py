@@ -27,6 +27,18 @@ DELETED: Final = tuple(
 """Every other table with rows of customers: a new table is erased without being listed here."""
 
 
+_OF_CONTACT: Final = (
+    "alerts.customer c WHERE c.customer_id = $1 AND c.contact AND t.customer_id = c.part_of "
+    "AND t.came_with = $1"
+)
+_WITH_ACCOUNT: Final = (
+    f"DELETE FROM alerts.purchase t USING {_OF_CONTACT}",  # noqa: S608 (our own words)
+    f"UPDATE alerts.task t SET came_with = NULL, note = NULL FROM {_OF_CONTACT}",  # noqa: S608
+    f"UPDATE alerts.trial t SET came_with = NULL FROM {_OF_CONTACT}",  # noqa: S608
+)
+"""What a contact left with the account, which did not ask to be forgotten."""
+
+
 class Erasure:
     """Statements on all rows of one customer, who must be locked."""
 
@@ -42,6 +54,8 @@ class Erasure:
     async def forget(self, work: UnitOfWork, customer_id: str) -> dict[str, int]:
         """Delete or rename everything but what is still to be sent; return the rows by table."""
         rows = {}
+        for statement in _WITH_ACCOUNT:
+            await work.driver.execute(statement, customer_id)
         for table in DELETED:
             rows[table] = await _run(
                 work,

@@ -9,6 +9,16 @@ from shared.postgres.statements import row_count
 WHY = "the customer was erased"
 
 
+def texts_of(customer_id: str) -> tuple[bytes, bytes]:
+    """Returns the id as a text of JSON, as it is and with escapes.
+
+    >>> texts_of("customer-7")
+    (b'"customer-7"', b'"customer-7"')
+    """
+    plain, escaped = json.dumps(customer_id, ensure_ascii=False), json.dumps(customer_id)
+    return plain.encode(), escaped.encode()
+
+
 class DeadLetterErasure:
     """Statements on `ingest.dead_letter`."""
 
@@ -17,6 +27,7 @@ class DeadLetterErasure:
 
         The reason may quote the content, and goes too. Reads all dead letters: they are few.
         """
+        plain, escaped = texts_of(customer_id)
         await work.driver.execute("SET LOCAL statement_timeout = 0")
         status = await work.driver.execute(
             """
@@ -30,10 +41,10 @@ class DeadLetterErasure:
                     OR position($6::bytea IN value) > 0)
             """,
             customer_id.encode(),
-            json.dumps(customer_id, ensure_ascii=False).encode(),
+            plain,
             now,
             WHY,
             by,
-            json.dumps(customer_id).encode(),
+            escaped,
         )
         return row_count(status)
