@@ -120,7 +120,10 @@ class Services:
             return dict(zip(NAMES, threads.map(one, NAMES), strict=True))
 
     def command(self, name: str, *arguments: str) -> str:
-        """Run an operator command of a service and return what it prints."""
+        """Run an operator command of a service and return what it prints.
+
+        What it logs goes to `logs/commands.log`.
+        """
         shown = f"python -m services.{name} {' '.join(arguments)}"
         try:
             done = subprocess.run(
@@ -135,6 +138,9 @@ class Services:
             )
         except subprocess.TimeoutExpired as late:
             raise DemoError(f"`{shown}` took longer than {COMMAND_S_MAX:.0f} s") from late
+        self.logs.mkdir(parents=True, exist_ok=True)
+        with (self.logs / "commands.log").open("a") as log:
+            log.write(done.stderr)
         if done.returncode:
             raise DemoError(f"`{shown}` failed:\n{done.stdout}{done.stderr}")
         return done.stdout

@@ -58,6 +58,7 @@ class EraseCustomers:
         self, work: UnitOfWork, request: ErasureSeen, now: datetime
     ) -> list[TaskChange]:
         customer = request.customer_id
+        seen = await self.rows.knows(work, customer)
         known = await self.customers.lock(work, [customer])
         decisions = BatchDecisions()
         for task in known[customer].state.open:
@@ -66,6 +67,8 @@ class EraseCustomers:
         # The treatments are not published: scoring deletes the customer's too.
         changes, _ = await self.recorder.write(work, decisions, now)
         found = await self.rows.forget(work, customer)
+        if not seen:
+            found["customer"] = 0  # the row that locking made
         await self.erasures.add_rows(work, request.request_id, found)
         log.info("customer erased", request=request.request_id, rows=sum(found.values()))
         return changes

@@ -42,6 +42,13 @@ _WITH_ACCOUNT: Final = (
 class Erasure:
     """Statements on all rows of one customer, who must be locked."""
 
+    async def knows(self, work: UnitOfWork, customer_id: str) -> bool:
+        """Return whether this id was ever seen; asked before it is locked, which makes a row."""
+        found: bool = await work.driver.fetchval(
+            "SELECT EXISTS (SELECT FROM alerts.customer WHERE customer_id = $1)", customer_id
+        )
+        return found
+
     async def forget_names(self, work: UnitOfWork, customer_id: str) -> None:
         """Delete names, notes and reasons from the tasks, before their end is sent."""
         await work.driver.execute(
