@@ -185,6 +185,7 @@ async def test_an_export_has_the_rows_of_all_ids(engine: AsyncEngine) -> None:
         assert await ids("mo-web") == {"mo-web"}
 
 
+@pytest.mark.erasure
 async def test_a_contact_is_given_and_takes_along_only_its_own(engine: AsyncEngine) -> None:
     """In an export and in an erasure: the account and its other contacts are others."""
     async with AlertsHarness(engine) as bench:

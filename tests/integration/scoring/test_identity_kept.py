@@ -134,6 +134,7 @@ async def test_a_repeated_profile_is_both_ids(engine: AsyncEngine) -> None:
     assert all(b'"name":"Mo"' in profile for profile in found.values())
 
 
+@pytest.mark.erasure
 async def test_erasing_one_id_erases_all(engine: AsyncEngine) -> None:
     """Of a customer with several ids nothing is left, and the others' services are asked too."""
     c = Cluster(engine)
@@ -152,6 +153,7 @@ async def test_erasing_one_id_erases_all(engine: AsyncEngine) -> None:
         assert await table(engine, name) == [], name
 
 
+@pytest.mark.erasure
 async def test_erasing_a_contact_leaves_the_account(engine: AsyncEngine) -> None:
     """The account and its other contacts did not ask; of the contact nothing is left there."""
     c = Cluster(engine)
