@@ -1,6 +1,7 @@
 """Several horizons for every kind of model: coherent, with the main one's number unchanged."""
 
 import json
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -17,8 +18,13 @@ X = panel().x
 DAYS = (3, 14, 30, 90)
 
 
-@pytest.mark.parametrize("model", [RuleModel(14), POOLED, trained()[0]], ids=lambda m: m.method)
-def test_the_probability_never_rises_with_the_horizon(model: Predictor) -> None:
+@pytest.mark.parametrize(
+    "make",
+    [lambda: RuleModel(14), lambda: POOLED, lambda: trained()[0]],
+    ids=["rule", "prior", "model"],
+)
+def test_the_probability_never_rises_with_the_horizon(make: Callable[[], Predictor]) -> None:
+    model = make()
     p = model.predict(X)
     over = model.over(X, p, DAYS)
     assert over.shape == (len(X), len(DAYS))

@@ -1,5 +1,8 @@
 """The probability that the present silence reaches the lapse length, for every kind of model."""
 
+from collections.abc import Callable
+from functools import cache
+
 import msgspec
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from services.scoring.core.risk.lapse import LapseClock, lapses
 from services.scoring.core.risk.odds import logit, sigmoid
 from services.scoring.core.risk.rhythm import Prior, churn_by_rhythm
 from services.scoring.model.blending import TREES_ALONE
-from services.scoring.model.churn_model import OtherHorizons, assemble
+from services.scoring.model.churn_model import ChurnModel, OtherHorizons, assemble
 from services.scoring.model.pooled_model import make
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.ports import Predictor
@@ -27,11 +30,29 @@ X = panel().x.copy()
 X[:, feature_index["gap_variation"]] = 1.0
 """Gaps at random: the rule has a k of its own for regular ones (`regularity`)."""
 RESTS = np.linspace(0.5, 60.0, len(X))
-MODEL = assemble(trained()[0].booster, TREES_ALONE, trained()[0].card)
-"""Real trees; other times than the horizon follow the rhythm, since nothing was fitted."""
 POOLED_PRIOR = Prior(ARTEFACT.r, ARTEFACT.alpha, ARTEFACT.a, ARTEFACT.b)
-ALL = pytest.mark.parametrize("by", [RuleModel(14), POOLED, MODEL], ids=lambda by: by.method)
+ALL = pytest.mark.parametrize("by", ["rule", "prior", "trees"], indirect=True)
 FORMULAS = pytest.mark.parametrize("by", [RuleModel(14), POOLED], ids=lambda by: by.method)
+
+
+@cache
+def trees() -> ChurnModel:
+    """Return real trees.
+
+    Other times than the horizon follow the rhythm, since nothing was fitted.
+    """
+    return assemble(trained()[0].booster, TREES_ALONE, trained()[0].card)
+
+
+@pytest.fixture
+def by(request: pytest.FixtureRequest) -> Predictor:
+    """Return the named predictor. The trees are trained when the first test needs them."""
+    made: dict[str, Callable[[], Predictor]] = {
+        "rule": lambda: RuleModel(14),
+        "prior": lambda: POOLED,
+        "trees": trees,
+    }
+    return made[request.param]()
 
 
 def lapse(by: Predictor, x: Floats, rest: Floats) -> Floats:
@@ -64,8 +85,8 @@ def test_the_pooled_prior_s_is_the_same_arithmetic_over_the_rest() -> None:
 def test_the_model_s_moves_the_odds_as_the_rhythm_does() -> None:
     """It goes from the horizon of 14 days to the rest, by the rule's MBG/NBD without a fit."""
     moved = logit(churn_by_rhythm(X, RESTS)) - logit(churn_by_rhythm(X, 14.0))
-    wanted = sigmoid(logit(MODEL.predict(X)) + moved)
-    np.testing.assert_allclose(lapse(MODEL, X, RESTS), wanted, atol=1e-9)
+    wanted = sigmoid(logit(trees().predict(X)) + moved)
+    np.testing.assert_allclose(lapse(trees(), X, RESTS), wanted, atol=1e-9)
 
 
 @ALL
@@ -128,14 +149,14 @@ FITTED = Bridge(intercept=0.4, slope=0.8, rhythm=1.1)
 
 
 def test_what_was_fitted_to_lapses_is_used_by_the_model() -> None:
-    model = assemble(MODEL.booster, TREES_ALONE, MODEL.card, OtherHorizons(lapse=FITTED))
+    model = assemble(trees().booster, TREES_ALONE, trees().card, OtherHorizons(lapse=FITTED))
     moved = logit(churn_by_rhythm(X, RESTS)) - logit(churn_by_rhythm(X, 14.0))
     wanted = sigmoid(0.4 + 0.8 * logit(model.predict(X)) + 1.1 * moved)
     np.testing.assert_allclose(lapse(model, X, RESTS), wanted, atol=1e-9)
     assert set(lapse(model, X, np.zeros(len(X))).tolist()) == {1.0}
     # The horizons of the score are not affected.
     p = model.predict(X)
-    np.testing.assert_array_equal(model.over(X, p, (7, 14, 30)), MODEL.over(X, p, (7, 14, 30)))
+    np.testing.assert_array_equal(model.over(X, p, (7, 14, 30)), trees().over(X, p, (7, 14, 30)))
 
 
 def test_what_was_fitted_to_lapses_is_used_by_the_pooled_prior() -> None:
