@@ -92,7 +92,7 @@ async def document(
 async def archive(
     rows: AsyncIterator[tuple[str, dict[str, Any]]], export: CustomerExport
 ) -> IO[bytes]:
-    """Write a ZIP with one CSV for each table, and a file that says what each column holds.
+    """Write a ZIP with one CSV for each table, and a file with the meaning of each column.
 
     Returns the file, at its beginning. UTF-8 with a mark, which spreadsheets recognise.
     """

@@ -75,7 +75,7 @@ class CustomerErasure:
     async def delete_events(self, now: datetime) -> int:
         """Delete the stored events of customers whose erasure is not done; return their number.
 
-        Those of a contact go from the account, whose state keeps their sum. Events recorded after
+        Those of a contact go from the account, which keeps their sum in its state. Events recorded after
         the erasure began are of a person who came back, and stay.
         """
         async with unit_of_work(self._engine) as work:

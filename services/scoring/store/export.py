@@ -86,7 +86,7 @@ def _band(place: int | None) -> str | None:
 
 
 def _state(packed: bytes, row: Row) -> Any:
-    """Returns what a state says; one of an older feature set as it is stored."""
+    """Returns the contents of a state; one of an older feature set as it is stored."""
     if row["feature_set"] != FEATURE_SET:
         return readable(packed)
     state = from_bytes([packed])
