@@ -82,6 +82,7 @@ class Services:
         self._first_base_s = first_base_s
         self._databases = databases or {}
         self.logs = data / "logs"
+        (self.logs / "commands.log").unlink(missing_ok=True)
         self._environment = {**DEFAULTS, **os.environ, **environment, "PYTHONPATH": str(ROOT)}
         self._ports: dict[str, int] = {}
         self._servers: dict[str, Server] = {}

@@ -75,8 +75,8 @@ class CustomerErasure:
     async def delete_events(self, now: datetime) -> int:
         """Delete the stored events of customers whose erasure is not done; return their number.
 
-        Those of a contact go from the account, which keeps their sum in its state. Events recorded after
-        the erasure began are of a person who came back, and stay.
+        Those of a contact go from the account, which keeps their sum in its state. Events recorded
+        after the erasure began are of a person who came back, and stay.
         """
         async with unit_of_work(self._engine) as work:
             # A scan of the whole history; it waits for no lock that a batch holds.

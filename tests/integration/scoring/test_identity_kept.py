@@ -177,7 +177,7 @@ async def test_erasing_a_contact_leaves_the_account(engine: AsyncEngine) -> None
             said = repr([DECODER.decode(row["payload"])] if name == "event" else row)
             assert "'li'" not in said, (name, said)
     assert await _purchases(engine) == {"acme": 3}, "what it did for the account stays counted"
-    # The worker of the account's partition remembers the contact; that of the contact's own forgets.
+    # The worker of the contact's partition forgets; that of the account's may remember.
     c.workers[home("li")].store.forget()  # type: ignore[attr-defined]
     c.buys("acme", 8)
     c.buys("li", 9)
