@@ -24,6 +24,7 @@ READY := $(VENV)/ready-$(call digest,$(REQUIREMENTS))
 CONSUMERS := .venv-consumers/ready-$(call digest,requirements/consumers.txt tests/consumers/package-lock.json tests/consumers/tryton_base.py)
 DATASETS := .local/datasets/lifetimes/__init__.py
 CHECKS := .local/checks/ready-$(call digest,requirements/deploy-checks.txt)
+APISERVER := .local/kube-apiserver-$(call digest,deploy/cluster/kube-apiserver/go.mod)
 JARS := .local/jars-$(call digest,deploy/local/kafka/pom.xml)$(BROKER)
 
 .PHONY: help
@@ -137,13 +138,24 @@ alarms-check: $(READY) $(JARS) ## The alarm rules, and real faults under a real 
 	$(PY) -m tests.alarms $(if $(ONLY),--only "$(ONLY)")
 
 .PHONY: dashboards-check
-dashboards-check: $(READY) $(JARS) ## The dashboards: drift, our rules, every query on real services (90 s)
+dashboards-check: $(READY) $(JARS) ## The dashboards: types, drift, our rules, every query on real services (90 s)
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory dashboards-types; \
+		else echo "no npm here: the dashboards are not checked against Grafana's types" >&2; fi
 	$(PY) -m tests.dashboards
 
-# 500 MB of packages that nothing else needs, so apart from everything.
+.PHONY: upgrade-check
+upgrade-check: $(READY) $(JARS) ## The release before, replaced while it runs, and back, on real servers (2 min)
+	$(PY) -m tests.upgrade
+
+# Packages that nothing else needs, so apart from everything: 26 MB of types, 500 MB that draw.
+TYPES := deploy/grafana/types
 RENDER := deploy/grafana/render
-$(RENDER)/node_modules/.package-lock.json: $(RENDER)/package-lock.json
-	npm ci --ignore-scripts --silent --no-audit --no-fund --prefix $(RENDER)
+%/node_modules/.package-lock.json: %/package-lock.json
+	npm ci --ignore-scripts --silent --no-audit --no-fund --prefix $*
+
+.PHONY: dashboards-types
+dashboards-types: $(TYPES)/node_modules/.package-lock.json ## The dashboards against Grafana's own types (needs npm; 10 s)
+	node $(TYPES)/check.mjs
 
 .PHONY: dashboards-png
 dashboards-png: $(READY) $(JARS) $(RENDER)/node_modules/.package-lock.json ## Draw the dashboards with Grafana's components (needs npm, chromium; 4 min)
@@ -179,14 +191,26 @@ $(CHECKS): requirements/deploy-checks.txt | $(READY)
 images: $(READY) ## Build the images (TARGETS= BASE=), as root without Docker (docs/deployment.md)
 	$(PY) -m deploy.images build $(if $(BASE),--base $(BASE)) $(TARGETS)
 
-.PHONY: images-check
-images-check: $(READY) $(JARS) $(CHECKS) ## Build the services' images and run them on the local stack (4 min)
+.PHONY: manifests-check
+manifests-check: $(READY) $(CHECKS) ## Containerfile, Compose file and manifests: linters, schemas, our rules (15 s)
 	.local/checks/bin/hadolint deploy/images/Containerfile
+	$(PY) -m deploy.cluster validate
+
+.PHONY: images-check
+images-check: $(READY) $(JARS) ## Build the services' images and run them on the local stack (3 min)
 	$(PY) -m deploy.images check $(if $(BASE),--base $(BASE))
 
 .PHONY: cluster-check
-cluster-check: $(READY) $(JARS) $(CHECKS) ## Compose file and Kubernetes manifests: validated, and run by Podman (1 min)
-	$(PY) -m deploy.cluster check
+cluster-check: manifests-check $(JARS) ## All of manifests-check; Compose file and manifests run by Podman (2 min)
+	$(PY) -m deploy.cluster run
+
+.PHONY: apiserver-check
+apiserver-check: $(READY) $(APISERVER) ## The manifests before a real API server (needs Go, kubectl, etcd; 15 s, the first time 7 min)
+	$(PY) -m deploy.cluster apiserver $(APISERVER)
+
+$(APISERVER): deploy/cluster/kube-apiserver/go.mod deploy/cluster/kube-apiserver/go.sum
+	@mkdir -p .local
+	cd deploy/cluster/kube-apiserver && nice go build -trimpath -ldflags='-s -w' -o $(abspath $@) k8s.io/kubernetes/cmd/kube-apiserver
 
 .PHONY: check
 check: $(READY) ## Format, lint, types, import rules, drift of the generated files

@@ -3,16 +3,21 @@
     python -m deploy.asyncapi          writes shared/contracts/asyncapi/topics.json
     python -m deploy.asyncapi --check  fails when it is not what would be written
 
+Either fails when the document does not fit the official schema of AsyncAPI 3.0 (`deploy/specs`).
+
 It holds each topic with its partitions and retention, its messages with key and headers, and which
 service reads or writes it. Topics and types are the source; the file is never edited.
 """
 
+import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
+from jsonschema import Draft7Validator  # type: ignore[import-untyped] # ships no types
+from jsonschema.exceptions import best_match  # type: ignore[import-untyped] # likewise
 
 from deploy import generated
 from deploy.schemas import raw_event
@@ -22,7 +27,11 @@ from shared.runtime.version import VERSION
 
 FOLDER = generated.CONTRACTS / "asyncapi"
 FILE: Final = "topics.json"
+OFFICIAL: Final = Path(__file__).with_name("specs") / "asyncapi-3.0.0.json"
 KAFKA_BINDING: Final = "0.5.0"
+
+FAULT_CHARS_MAX: Final = 120
+"""Length of a fault's text: the end of the schema's own, which may begin with a whole object."""
 
 STRUCTURED: Final = headers.CLOUDEVENTS_JSON
 JSON: Final = "application/json"
@@ -71,7 +80,10 @@ class Channel(NamedTuple):
         return _camel(self.topic.name.removeprefix("ebbwatch.").split("-"))
 
 
-TRACE: Final = {headers.TRACEPARENT: "W3C trace context of what caused it"}
+TRACE: Final = {
+    headers.TRACEPARENT: "W3C trace context of what caused it, where that is known",
+    headers.TRACESTATE: "What the senders' tracing systems add to it",
+}
 CUSTOMER: Final = "customer id, UTF-8"
 RAW_HEADERS: Final = TRACE | {
     headers.CONTENT_TYPE: f"`{STRUCTURED}` in structured mode",
@@ -166,7 +178,10 @@ CHANNELS: Final = (
         "The newest assessment of each customer. Repeated or older: a `revision` that is not above "
         "the last one seen.",
         (
-            Sent("riskAssessed", "An assessment that is news", CUSTOMER, risk.RiskAssessed),
+            Sent(
+                "riskAssessed", "An assessment that is news", CUSTOMER, risk.RiskAssessed,
+                headers=TRACE,
+            ),
             Sent("riskEnded", "Tombstone: there is no assessment now", CUSTOMER, headers=ERASED),
         ),
         ("scoring",),
@@ -178,7 +193,7 @@ CHANNELS: Final = (
         (
             Sent(
                 "treatmentRecorded", "One fact about a task or a customer held out", CUSTOMER,
-                treatment.TreatmentRecorded,
+                treatment.TreatmentRecorded, headers=TRACE,
             ),
         ),
         ("alerts",),
@@ -189,7 +204,10 @@ CHANNELS: Final = (
         "Changes of customers' classifications. Repeated: a `sequence` that is not above the last "
         "one seen; merges have 0 and may be repeated without effect.",
         (
-            Sent("customerChanged", "A change of a customer", CUSTOMER, changes.CustomerChanged),
+            Sent(
+                "customerChanged", "A change of a customer", CUSTOMER, changes.CustomerChanged,
+                headers=TRACE,
+            ),
             Sent(
                 "changesEnded", "Tombstone: nothing older of the customer follows", CUSTOMER,
                 headers=ERASED, required=(headers.ERASURE_REQUEST, headers.ERASURE_AT),
@@ -319,8 +337,19 @@ def generate() -> dict[str, str]:
     return {FILE: generated.text_of(document())}
 
 
+def faults(found: Mapping[str, Any]) -> Iterator[str]:
+    """Yields where a document does not fit the official schema of AsyncAPI 3.0, and why."""
+    official = Draft7Validator(json.loads(OFFICIAL.read_text("utf-8")))
+    for error in official.iter_errors(found):
+        closest = best_match([error])
+        yield f"{closest.json_path}: {closest.message[-FAULT_CHARS_MAX:]}"
+
+
 def main(argv: list[str] | None = None, folder: Path = FOLDER) -> int:
-    """Writes or checks; exit status 1 on drift."""
+    """Writes or checks; exit status 1 on drift, or when it is no AsyncAPI 3.0."""
+    if wrong := list(faults(document())):
+        print("\n".join(("this is no AsyncAPI 3.0:", *wrong)), file=sys.stderr)
+        return 1
     return generated.command("deploy.asyncapi", __doc__, generate, folder, argv)
 
 

@@ -56,6 +56,8 @@ of a deleted endpoint go. Beside these there are `python_*` and `process_*` of t
 - **"database-wide: take max, not sum"**: every process of the service reports the same number.
 - **A histogram** `x` has the series `x_bucket`, `x_sum` and `x_count`; edges lie on the promises
   (0.3 s usually, 1 s at worst from an event to its task).
+- **A bucket may have an exemplar** in OpenMetrics: the trace id of its newest value in a sampled
+  trace ([tracing.md](tracing.md)). Prometheus keeps them with `--enable-feature=exemplar-storage`.
 """
 
 

@@ -1,4 +1,4 @@
-"""Command line of the manifests: `python -m deploy.cluster check [--static]`.
+"""Command line of the manifests: `python -m deploy.cluster validate|run|apiserver`.
 
 Exit status: 0 done, 1 failed (with the reason), 2 wrong usage.
 """
@@ -6,8 +6,9 @@ Exit status: 0 done, 1 failed (with the reason), 2 wrong usage.
 import argparse
 import sys
 import time
+from pathlib import Path
 
-from deploy.cluster import play, rendered
+from deploy.cluster import apiserver, play, rendered, started
 from deploy.images import build, tools
 from deploy.local.process import StackError
 
@@ -16,32 +17,48 @@ def main() -> int:
     """Parses and runs a command."""
     parser = argparse.ArgumentParser(prog="python -m deploy.cluster", description=__doc__)
     actions = parser.add_subparsers(required=True, metavar="COMMAND")
-    checking = actions.add_parser("check", help="validate Compose file and manifests, and run them")
-    checking.add_argument("--static", action="store_true", help="validate, and run nothing")
+    for work, text in ((validate, "validate Compose file and manifests"), (run, "run them here")):
+        actions.add_parser(work.__name__, help=text).set_defaults(work=work)
+    asking = actions.add_parser("apiserver", help="ask a real API server, without a cluster")
+    asking.add_argument("binary", type=Path, help="kube-apiserver")
+    asking.set_defaults(work=ask)
     given = parser.parse_args()
     try:
-        check(static=given.static)
+        given.work(given)
     except (tools.ImagesError, StackError) as trouble:
         print(f"cluster: {trouble}", file=sys.stderr)
         return 1
     return 0
 
 
-def check(*, static: bool) -> None:
-    """Validates the Compose file and every overlay, then runs the small one."""
+def validate(_: argparse.Namespace) -> None:
+    """Validates the Compose file and every overlay."""
     print(f"compose.yaml: {rendered.check_compose()} services")
     for name in rendered.OVERLAYS:
         count = rendered.check_overlay(name, tools.HOME)
         print(f"overlay {name}: {count} documents, {' and '.join(rendered.VERSIONS)}")
-    if static:
-        return
+
+
+def run(_: argparse.Namespace) -> None:
+    """Runs the Compose file's own services and the small overlay."""
     tools.require()
     began = time.monotonic()
-    build.build(build.SERVING, build.base())
+    build.ensure(build.SERVING)
     print(f"images: {time.monotonic() - began:.0f} s", flush=True)
+    began = time.monotonic()
+    started.run(rendered.composed())
+    print(f"Compose file's own services ran here: {time.monotonic() - began:.0f} s", flush=True)
     began = time.monotonic()
     play.run(rendered.overlay("small"))
     print(f"overlay small ran here: {time.monotonic() - began:.0f} s")
+
+
+def ask(given: argparse.Namespace) -> None:
+    """Has an API server judge both overlays."""
+    # Kinds of others it would know from their own definitions, which are not here.
+    overlays = {name: rendered.with_schema(rendered.overlay(name)) for name in rendered.OVERLAYS}
+    with apiserver.running(given.binary.absolute(), tools.HOME / "apiserver") as server:
+        apiserver.check(server, overlays)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def run(documents: Sequence[rules.Document]) -> None:
             volumes = rules.of_kind(documents, "PersistentVolumeClaim")
             (job,) = rules.of_kind(documents, "Job")
             with _played(folder / "migrate.yaml", [settings, _pod_of_job(job)]):
-                _ended("migrate-alerts")
+                ended("migrate-alerts")
             pods = [_fitted(each) for each in rules.of_kind(documents, "Deployment")]
             with _played(folder / "services.yaml", [settings, *volumes, *pods]):
                 _see(documents, ports, crm)
@@ -66,7 +66,7 @@ def _see(documents: Sequence[rules.Document], ports: Mapping[str, int], crm: str
     print(f"  orders in, signed task out: {live.see_a_task(ports['ingest'], token, crm):.1f} s")
     for service in ports:
         output(f"podman stop --time {GRACE_S} {_container(service)}")
-        _ended(_container(service))
+        ended(_container(service))
     print("  SIGTERM, exit status 0")
 
 
@@ -81,7 +81,7 @@ def _answers(address: str) -> bool:
         return False
 
 
-def _ended(container: str) -> None:
+def ended(container: str) -> None:
     """Waits for a container's end; raises ImagesError unless its exit status is 0."""
     seen: dict[str, Any] = {}
 

@@ -33,6 +33,11 @@ def overlay(name: str) -> list[rules.Document]:
     return [each for each in yaml.safe_load_all(text) if each]
 
 
+def with_schema(documents: list[rules.Document]) -> list[rules.Document]:
+    """Returns the documents of kinds that Kubernetes itself defines."""
+    return [each for each in documents if each["kind"] not in WITHOUT_SCHEMA]
+
+
 def check_overlay(name: str, folder: Path) -> int:
     """Checks an overlay by the schemas and by our rules; returns its number of documents.
 
@@ -41,8 +46,7 @@ def check_overlay(name: str, folder: Path) -> int:
     documents = overlay(name)
     file = folder / f"{name}.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
-    known = [each for each in documents if each["kind"] not in WITHOUT_SCHEMA]
-    file.write_text(yaml.safe_dump_all(known, allow_unicode=True))
+    file.write_text(yaml.safe_dump_all(with_schema(documents), allow_unicode=True))
     for version in VERSIONS:
         validate(file, version)
     if found := rules.faults(documents):
@@ -52,8 +56,8 @@ def check_overlay(name: str, folder: Path) -> int:
 
 def validate(file: Path, version: str) -> None:
     """Raises ImagesError with what the schemas of a release of Kubernetes refuse in a file."""
-    tool = _tool("kubernetes-validate")
-    shown = output(f"{tool} --strict -k {version} {file}", environ=os.environ)
+    validator = tool("kubernetes-validate")
+    shown = output(f"{validator} --strict -k {version} {file}", environ=os.environ)
     if wrong := re.findall(r"^(?:ERROR|WARN).*", shown, re.MULTILINE):
         raise ImagesError("\n".join(wrong))
 
@@ -63,8 +67,10 @@ def composed() -> dict[str, Any]:
     lines = [line for line in EXAMPLE.read_text().splitlines() if line and line[0] != "#"]
     example = dict(line.split("=", 1) for line in lines)
     environ = {**os.environ, **{name: value or "example" for name, value in example.items()}}
-    tool = _tool("podman-compose")
-    text = output(f"{tool} -f deploy/compose.yaml --profile commands config", environ=environ)
+    program = tool("podman-compose")
+    # Dry, so that it needs no Podman.
+    command = f"{program} --dry-run -f deploy/compose.yaml --profile commands config"
+    text = output(command, environ=environ)
     found: dict[str, Any] = yaml.safe_load(text)
     return found
 
@@ -77,8 +83,9 @@ def check_compose() -> int:
     return len(found["services"])
 
 
-def _tool(name: str) -> Path:
+def tool(name: str) -> Path:
+    """Returns the path of a pinned tool; raises ImagesError where it is not installed."""
     path = CHECKS / name
     if not path.exists():
-        raise ImagesError(f"{name} is not here: `make cluster-check` installs it")
+        raise ImagesError(f"{name} is not here: `make manifests-check` installs it")
     return path

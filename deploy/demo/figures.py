@@ -78,6 +78,8 @@ class Received(msgspec.Struct, frozen=True):
     webhook_id: str
     received_ms: int
     message: WebhookMessage
+    traceparent: str | None = None
+    """Trace context that came with it."""
 
 
 RECEIVED = msgspec.json.Decoder(list[Received])

@@ -75,15 +75,18 @@ class Services:
         clock: Literal["replay", "live"] = "replay",
         first_base_s: float = 1.0,  # a year passes in a minute: it is not waited for
         databases: Mapping[str, DatabaseUrls] | None = None,
+        root: Path = ROOT,
     ) -> None:
-        """`databases`: by service, where each has roles of its own."""
+        """`databases`: by service, where each has roles of its own. `root`: the working copy that
+        runs, which may be one of another release."""
         self._data = data
         self._clock = clock
         self._first_base_s = first_base_s
         self._databases = databases or {}
         self.logs = data / "logs"
         (self.logs / "commands.log").unlink(missing_ok=True)
-        self._environment = {**DEFAULTS, **os.environ, **environment, "PYTHONPATH": str(ROOT)}
+        self._root = root
+        self._environment = {**DEFAULTS, **os.environ, **environment, "PYTHONPATH": str(root)}
         self._ports: dict[str, int] = {}
         self._servers: dict[str, Server] = {}
 
@@ -97,6 +100,18 @@ class Services:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+
+    def beside(self, data: Path, root: Path) -> "Services":
+        """Return services of another working copy with the same settings, and ports of their own.
+
+        Both may run at the same time. The sample CRM stays with these, once `start` was called.
+        """
+        other = Services(
+            data, self._environment, clock=self._clock, databases=self._databases, root=root
+        )
+        other._ports = {name: free_port() for name in NAMES}
+        other._environment |= other._port_settings()
+        return other
 
     def url(self, name: str) -> str:
         """Return a service's HTTP address, once `start` was called."""
@@ -121,16 +136,20 @@ class Services:
             return dict(zip(NAMES, threads.map(one, NAMES), strict=True))
 
     def command(self, name: str, *arguments: str) -> str:
-        """Run an operator command of a service and return what it prints.
+        """Run an operator command of a service and return what it prints."""
+        return self.module(f"services.{name}", *arguments, of=name)
+
+    def module(self, module: str, *arguments: str, of: str = "") -> str:
+        """Run any module as `python -m` does, with the settings of the service `of`.
 
         What it logs goes to `logs/commands.log`.
         """
-        shown = f"python -m services.{name} {' '.join(arguments)}"
+        shown = f"python -m {module} {' '.join(arguments)}"
         try:
             done = subprocess.run(
-                [sys.executable, "-m", f"services.{name}", *arguments],
-                cwd=ROOT,
-                env=self._environment_of(name, *arguments),
+                [sys.executable, "-m", module, *arguments],
+                cwd=self._root,
+                env=self._environment_of(of, *arguments),
                 capture_output=True,
                 text=True,
                 check=False,
@@ -239,13 +258,17 @@ class Services:
         """End a service as a crash would (SIGKILL); `start` brings it back."""
         self._servers.pop(name).kill()
 
-    def stop(self, *names: str) -> None:
-        """Stop these, or everything that runs, and wait until it has ended; safe to repeat."""
-        servers = [self._servers[name] for name in names or self._servers]
+    def stop(self, *names: str) -> dict[str, int | None]:
+        """Stop these, or everything that runs, and wait until it has ended; safe to repeat.
+
+        Returns their exit statuses.
+        """
+        servers = [self._servers.pop(name) for name in names or tuple(self._servers)]
         for server in servers:
             server.release()
         for server in servers:
             server.stop()
+        return {server.name: server.returncode for server in servers}
 
     def variables(self) -> dict[str, str]:
         """Return the environment of the services, once `start` was called."""
@@ -263,18 +286,19 @@ class Services:
         url = urls.owner if arguments[:1] == ("migrate",) else urls.runtime
         return self._environment | {"DATABASE_URL": url}
 
+    def _port_settings(self) -> dict[str, str]:
+        return {f"EBBWATCH_{name.upper()}_PORT": str(self._ports[name]) for name in NAMES}
+
     def _configure(self) -> None:
         """Choose ports, as late as possible: a free port is free only for a while."""
         self._ports = {name: free_port() for name in (*NAMES, CRM)}
         secret = "whsec_" + b64encode(secrets.token_bytes(32)).decode()
         endpoint = {"id": CRM, "url": f"{self.url(CRM)}/webhooks", "secrets": [secret]}
         self._environment |= {
-            "EBBWATCH_INGEST_PORT": str(self._ports["ingest"]),
-            "EBBWATCH_SCORING_PORT": str(self._ports["scoring"]),
+            **self._port_settings(),
             "EBBWATCH_SCORING_CLOCK": self._clock,
             "EBBWATCH_SCORING_VALUE_FIRST_S": str(self._first_base_s),
             "EBBWATCH_SCORING_MODEL_STORE": str(self._data.absolute() / "models"),
-            "EBBWATCH_ALERTS_PORT": str(self._ports["alerts"]),
             "EBBWATCH_ALERTS_CLOCK": self._clock,
             "EBBWATCH_ALERTS_ENDPOINTS": json.dumps([endpoint]),
             "EBBWATCH_ALERTS_DELIVERY_ALLOWED_NETWORKS": "127.0.0.0/8",

@@ -26,6 +26,7 @@ from deploy.doctor.process_judgement import (
     judge_clock,
     judge_model,
     judge_processes,
+    judge_unasked,
 )
 
 BOTH: Final = (BROKER, DATABASE)
@@ -150,7 +151,7 @@ class Checks:
         hosts = await database_facts.hosts(c.postgres, c.scoring.activity_topic)
         processes = [one for one in await self._processes() if one.service == "scoring"]
         facts = await process_facts.model(c.scoring.model_store, promoted, hosts, processes)
-        return judge_model(facts)
+        return judge_model(facts) + judge_unasked(hosts, len(c.services["scoring"]))
 
     async def _endpoints(self) -> list[Finding]:
         rows = await database_facts.endpoints(self.configured.postgres)

@@ -19,7 +19,7 @@ from shared.contracts import topics
 from shared.contracts.topics import Topic
 from shared.kafka.settings import KafkaSettings
 from shared.postgres.settings import PostgresSettings
-from shared.runtime.settings import HttpSettings, Settings
+from shared.runtime.settings import HttpSettings, Settings, problems
 
 S = TypeVar("S", bound=Settings)
 
@@ -91,10 +91,10 @@ def _read(kind: type[S], findings: list[Finding]) -> S:
     try:
         return kind()
     except ValidationError as wrong:
-        for problem in wrong.errors(include_input=False, include_url=False):
-            place = ".".join(str(part) for part in problem["loc"])
-            what = f"{kind.__name__} cannot be read: {place}: {problem['msg']}"
-            findings.append(fail("settings", what, "set it right in the services' environment"))
+        findings += [
+            fail("settings", problem, "set it right in the services' environment")
+            for problem in problems(wrong)
+        ]
         # Without an address of a database there is none that can be reached.
         values: dict[str, Any] = {"url": SecretStr("")} if kind is PostgresSettings else {}
         return cast("S", kind.model_construct(**values))

@@ -43,9 +43,9 @@ async def examined(first: Sequence[Check], others: Sequence[Check]) -> list[Find
         if not answered
     }
     rest = await asyncio.gather(*(_if_possible(check, gone) for check in others))
-    return [each for _, findings in begun for each in findings] + [
-        each for findings in rest for each in findings
-    ]
+    found = [findings for _, findings in begun] + list(rest)
+    # Once: a check that is made for each service has the same reason not to be made.
+    return list(dict.fromkeys(each for findings in found for each in findings))
 
 
 async def _if_possible(check: Check, gone: set[str]) -> list[Finding]:

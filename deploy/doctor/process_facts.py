@@ -13,6 +13,7 @@ from deploy.doctor.process_judgement import ModelFacts, ProcessFacts
 from services.scoring.model.store import ArtefactStore
 from shared.http.app import METRICS, SERVICE
 from shared.kernel.errors import Invalid, Transient
+from shared.runtime.version import UNKNOWN
 
 ANSWER_S: Final = 5.0
 """How long one answer may take: readiness answers within 3 s."""
@@ -81,7 +82,12 @@ def _with_metrics(facts: ProcessFacts, text: str) -> ProcessFacts:
         facts,
         metrics=any(line.startswith("ebbwatch_") for line in text.splitlines()),
         model=named.get("ebbwatch_scoring_model_info", {}).get("version"),
-        build=" ".join(build[name] for name in ("version", "revision") if build.get(name)) or None,
+        build=" ".join(
+            build[name]
+            for name in ("version", "revision")
+            if build.get(name, UNKNOWN) not in {"", UNKNOWN}
+        )
+        or None,
     )
 
 

@@ -38,12 +38,25 @@ class ProcessFacts:
 def judge_processes(found: Sequence[ProcessFacts]) -> list[Finding]:
     """Judges who answers at the services' addresses, and whether they are ready."""
     findings = [each for one in found for each in _process(one)]
-    builds = {one.build for one in found if one.build is not None}
-    if len(builds) > 1:
-        each = ", ".join(f"{one.service} {one.build}" for one in found if one.build)
-        do = "finish the upgrade: restart the processes of the older release"
-        findings.append(warn("services", f"the processes are of different builds: {each}", do))
+    by_build: dict[str, list[str]] = {}
+    for one in found:
+        if one.build is not None:
+            by_build.setdefault(one.build, []).append(f"{one.service} at {one.url}")
+    if len(by_build) > 1:
+        each = "; ".join(f"{build}: {', '.join(of)}" for build, of in sorted(by_build.items()))
+        do = "finish the upgrade (docs/upgrading.md): restart the processes of the older build"
+        findings.append(warn("services", f"the processes are of different builds. {each}", do))
     return findings
+
+
+def judge_unasked(hosts: Sequence[str], asked: int) -> list[Finding]:
+    """Judges whether every replica of scoring was asked; `hosts`: those that read for it."""
+    if len(hosts) <= asked:
+        return []
+    many = "1 process was" if asked == 1 else f"{asked} processes were"
+    what = f"scoring runs on {len(hosts)} hosts ({', '.join(hosts)}), and {many} asked"
+    do = "name every replica, of all services: --service scoring=http://HOST:PORT"
+    return [warn("services", what, do)]
 
 
 def _process(one: ProcessFacts) -> list[Finding]:

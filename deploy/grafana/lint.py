@@ -6,6 +6,7 @@ services declare, takes rates of counters only and of all of them, over windows 
 scrape interval, and never sums what all processes report alike.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -33,10 +34,6 @@ FOREIGN: Final = {
 """Metrics of Prometheus and of its Python client, with their labels."""
 UNFILTERED: Final = frozenset({"ALERTS"})
 """An alarm need not have a job, or an instance."""
-SHARED: Final = frozenset(
-    {"ebbwatch_alerts_undelivered", "ebbwatch_alerts_undelivered_oldest_seconds"}
-)
-"""Database-wide as well, although their help texts do not say so."""
 TEXTS: Final = frozenset({"text", "row"})
 """Types of panels that show no numbers."""
 WORRY: Final = ("Worry", "worry", "bove none")
@@ -52,7 +49,7 @@ class Known:
             name: frozenset(labels) | EVERYWHERE for name, labels in FOREIGN.items()
         }
         self.counters = {name for name in FOREIGN if name.endswith("_total")}
-        self.shared = set(SHARED)
+        self.shared = set[str]()
         for each in declared:
             if each.kind == "histogram":
                 names = {f"{each.name}_{end}" for end in ("bucket", "sum", "count")}
@@ -181,6 +178,19 @@ def parsed(expr: str) -> promql.Expr:
 def selectors(expr: str) -> list[promql.VectorSelector]:
     """Return the selectors of a query. Raises ValueError where it does not parse."""
     return [selector for selector, _ in _selectors(parsed(expr), _Place())]
+
+
+def aggregated(expr: str, known: Known) -> Iterator[tuple[str, str]]:
+    """Yield the nearest aggregation around each known series that a query selects, and its name.
+
+    The aggregation is empty where there is none. Raises ValueError where it does not parse.
+    """
+    for selector, place in _selectors(parsed(expr), _Place()):
+        of_name = [each for each in selector.matchers.matchers if each.name == "__name__"]
+        pattern = of_name[0].value if of_name else re.escape(selector.name or "")
+        yield from (
+            (place.aggregation, name) for name in known.labels if re.fullmatch(pattern, name)
+        )
 
 
 def _selectors(tree: Any, around: _Place) -> Iterator[tuple[promql.VectorSelector, _Place]]:

@@ -1,13 +1,14 @@
-"""Command line of the images: `python -m deploy.images build|check`.
+"""Command line of the images: `python -m deploy.images build|check|probe`.
 
-Exit status: 0 done, 1 failed (with the reason), 2 wrong usage.
+Exit status: 0 done, 1 failed (with the reason), 2 wrong usage; `probe` returns 3 where this machine
+cannot run containers.
 """
 
 import argparse
 import sys
 import time
 
-from deploy.images import build, check, tools
+from deploy.images import build, check, probe, tools
 from deploy.local.process import StackError
 
 
@@ -24,20 +25,24 @@ def main() -> int:
     checking = actions.add_parser("check", help="build the services' images and run them")
     checking.add_argument("--base", help="image to build on (default: one of Debian's packages)")
     checking.set_defaults(work=make_and_run, targets=list(build.SERVING))
+    probing = actions.add_parser("probe", help="find out whether containers can run here")
+    probing.set_defaults(work=find_out, targets=[], failed=probe.CANNOT)
+    parser.set_defaults(failed=1)
     given = parser.parse_args()
     if unknown := set(given.targets) - set(build.SIZES_MAX):
         parser.error(f"no target {', '.join(sorted(unknown))}: {', '.join(build.SIZES_MAX)}")
     try:
-        tools.require()
         given.work(given)
     except (tools.ImagesError, StackError) as trouble:
         print(f"images: {trouble}", file=sys.stderr)
-        return 1
+        failed: int = given.failed
+        return failed
     return 0
 
 
 def make(given: argparse.Namespace) -> None:
     """Builds the targets (all if none is given) and prints their sizes."""
+    tools.require()
     began = time.monotonic()
     base = given.base or build.base()
     print(f"base: {base}, {time.monotonic() - began:.0f} s", flush=True)
@@ -54,6 +59,12 @@ def make_and_run(given: argparse.Namespace) -> None:
     began = time.monotonic()
     check.run()
     print(f"images run as they should: {time.monotonic() - began:.0f} s")
+
+
+def find_out(_: argparse.Namespace) -> None:
+    """Tries to run a container."""
+    probe.probe()
+    print("containers run here")
 
 
 if __name__ == "__main__":

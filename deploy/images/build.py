@@ -15,6 +15,8 @@ from deploy.images.tools import HOME, ImagesError, output
 from deploy.local.stack import ROOT
 
 CONTAINERFILE = "deploy/images/Containerfile"
+SHARED = "builder"
+"""The stage that all others need, built before them so that it is built once."""
 SERVING = ("ingest", "scoring", "alerts")
 JOBS = ("import", "training")
 MEGABYTE = 1_000_000
@@ -29,6 +31,8 @@ WITHOUT = ("man", "doc", "locale", "info")
 PARALLEL = 2
 """Images built at once: more need more than the two cores that the check is made for."""
 
+CHANGED = "-changed"
+"""Ends the revision of a working copy that differs from its commit."""
 CACHED_HOURS = 168
 """Age of layers that no image has any more, in hours, after which they are removed: a week."""
 
@@ -60,7 +64,20 @@ def image(target: str) -> str:
 def revision() -> str:
     """Returns the commit that is built, with `-changed` where the working copy differs from it."""
     commit = output("git rev-parse HEAD").strip()
-    return f"{commit}-changed" if output("git status --porcelain").strip() else commit
+    return commit + CHANGED if output("git status --porcelain").strip() else commit
+
+
+def ensure(targets: Sequence[str]) -> None:
+    """Builds those of the images that this commit does not have yet, on the default base."""
+    absent = [target for target in targets if _is_to_build(target)]
+    if absent:
+        build(absent, base())
+
+
+def _is_to_build(target: str) -> bool:
+    label = '{{index .Labels "org.opencontainers.image.revision"}}'
+    built = output("podman image inspect --format", label, image(target), may_fail=True).strip()
+    return built != revision() or built.endswith(CHANGED)
 
 
 def build(targets: Sequence[str], on: str) -> None:
@@ -75,10 +92,10 @@ def build(targets: Sequence[str], on: str) -> None:
         def one(target: str) -> None:
             output(f"{common} --target {target} --tag {image(target)}", *secrets, ".")
 
-        one_first, *others = targets  # makes the stages that all share
-        one(one_first)
+        one(SHARED)
+        longest_first = sorted(targets, key=lambda target: -SIZES_MAX[target])
         with ThreadPoolExecutor(PARALLEL) as pool:
-            list(pool.map(one, others))
+            list(pool.map(one, longest_first))
     output(f"podman image prune --force --filter until={CACHED_HOURS}h")
 
 

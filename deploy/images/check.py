@@ -30,6 +30,7 @@ LOCKED = (
     "--network host --read-only --cap-drop all --security-opt no-new-privileges "
     f"--memory {MEMORY} --pids-limit 512 --tmpfs /tmp:size=64m"
 )
+STORE_FOLDER = "/var/lib/ebbwatch/models"
 STORE = "--tmpfs /var/lib/ebbwatch:size=64m,mode=1777"
 """Scoring's folder of models, which its user may write."""
 

@@ -13,7 +13,7 @@ from deploy.local.stack import ROOT
 
 HOME = ROOT / ".local" / "images"
 """Folder of the base, the settings and all images; `make clean` removes it."""
-NEEDED = ("mmdebstrap", "buildah", "podman", "runc")
+NEEDED = ("mmdebstrap", "buildah", "podman", "runc", "catatonit")
 PACKAGES = "mmdebstrap buildah podman runc uidmap catatonit"
 """Debian's packages that bring them, and what `podman kube play` needs."""
 

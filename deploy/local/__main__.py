@@ -25,6 +25,7 @@ from deploy.local.stack import DATA, DESCRIPTION, KAFKA_CACHE, LOCK, ROOT, Local
 from deploy.local.waiting import LOOPBACK, until
 from shared.kafka.settings import KafkaSettings
 
+ADDRESSES = ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL")
 STOP_S_MAX = 60.0
 """Longest wait for a stack to stop, in seconds: three services drain, then two servers end."""
 WATCH_S = 0.5
@@ -156,8 +157,13 @@ def show(environment: dict[str, str], kind: str) -> None:
 
 def doctor(given: argparse.Namespace) -> int:
     """Examines what the environment names; without any address in it, the stack on this data."""
-    if not {"DATABASE_URL", "KAFKA_BOOTSTRAP_SERVERS", "EBBWATCH_SECRETS_DIR"} & os.environ.keys():
-        found = described(given.data)
+    if not {*ADDRESSES, "EBBWATCH_SECRETS_DIR"} & os.environ.keys():
+        try:
+            found = described(given.data)
+        except StackError as nothing:
+            print(f"doctor: {nothing}", file=sys.stderr)
+            print(f"Another installation: set {' and '.join(ADDRESSES)}", file=sys.stderr)
+            return 2  # 1 would mean that there are warnings only
         found.pop("broker")
         os.environ.update(found | services.development(given.data, os.environ))
     # Imports the services, which takes a second that the other commands need not wait.

@@ -45,7 +45,9 @@ class Inbox:
     duplicates: int = 0
     signature_failures: int = 0
 
-    def take(self, webhook_id: str, message: Any, received_ms: int) -> bool:
+    def take(
+        self, webhook_id: str, message: Any, received_ms: int, traceparent: str | None
+    ) -> bool:
         """Keep a verified message; False when it is a repetition."""
         if webhook_id in self.messages:
             self.duplicates += 1
@@ -55,6 +57,7 @@ class Inbox:
             "webhook_id": webhook_id,
             "received_ms": received_ms,
             "message": message,
+            "traceparent": traceparent,
         }
         if len(self.messages) > MESSAGES_MAX:
             self.messages.popitem(last=False)
@@ -76,7 +79,9 @@ def create_app(secret: SecretStr, clock: Clock) -> FastAPI:
             # The package raises a plain ValueError for a signature that it cannot parse.
             inbox.signature_failures += 1
             raise HTTPException(401, "the signature does not fit this message") from error
-        inbox.take(request.headers["webhook-id"], message, int(clock.now().timestamp() * 1000))
+        received_ms = int(clock.now().timestamp() * 1000)
+        trace = request.headers.get("traceparent")
+        inbox.take(request.headers["webhook-id"], message, received_ms, trace)
 
     @app.get("/stats")
     async def stats() -> dict[str, int]:

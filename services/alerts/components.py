@@ -33,16 +33,14 @@ from services.alerts.delivery.store.endpoints import Endpoints
 from services.alerts.handlers.apply_task_action import ApplyTaskAction
 from services.alerts.handlers.decide_messages import DecideMessages
 from services.alerts.handlers.dry_run_policy import DryRunPolicy
-from services.alerts.handlers.erase_customers import EraseCustomers, EraseMessages
+from services.alerts.handlers.erase_customers import EraseMessages
 from services.alerts.handlers.give_verdict import GiveVerdict
 from services.alerts.handlers.handle_activity import HandleActivity
 from services.alerts.handlers.handle_assessments import HandleAssessments
 from services.alerts.handlers.handle_segment_entries import HandleSegmentEntries
-from services.alerts.handlers.heed_wishes import HeedWishes
 from services.alerts.handlers.measure_effect import MeasureEffect
 from services.alerts.handlers.measure_warnings import MeasureWarnings
-from services.alerts.handlers.merge_customers import MergeCustomers
-from services.alerts.handlers.record_task_changes import RecordTaskChanges
+from services.alerts.handlers.record_task_changes import Announcer, RecordTaskChanges
 from services.alerts.handlers.send_customer_messages import SendCustomerMessages
 from services.alerts.handlers.take_message_result import TakeMessageResult
 from services.alerts.handlers.update_gauges import observe_aside, observe_kept, observe_realised
@@ -54,30 +52,18 @@ from services.alerts.inbound.http.endpoints import Managing
 from services.alerts.inbound.risk import RiskDecoder
 from services.alerts.reports.effect_page import effect_page
 from services.alerts.settings import LEASE_MARGIN_S, AlertsSettings
-from services.alerts.store.assessments import Assessments
 from services.alerts.store.business_clock import BusinessClock
-from services.alerts.store.consents import Consents
-from services.alerts.store.customer_messages import CustomerMessages
-from services.alerts.store.customers import Customers
-from services.alerts.store.due_tasks import TaskLog
-from services.alerts.store.effects import Effects
-from services.alerts.store.erasure import Erasure
-from services.alerts.store.feedback import Feedback
+from services.alerts.store.of_every_service import OUTBOX
 from services.alerts.store.policies import Policies
-from services.alerts.store.schedules import Schedules
 from services.alerts.store.tables import SCHEMA, api_token
-from services.alerts.store.tasks import Tasks
-from services.alerts.store.trials import Trials
 from services.alerts.store.uplift_fits import UpliftFits
 from shared.http.access import Tokens
 from shared.kafka.producer import Producer
 from shared.kafka.relay import Relay
 from shared.kafka.settings import KafkaSettings
 from shared.kafka.transaction import BatchTransactions
-from shared.postgres.erasures import Erasures
 from shared.postgres.housekeeping import Housekeeping, TimeTable
 from shared.postgres.ledger import Ledger
-from shared.postgres.outbox import Outbox
 from shared.postgres.suspects import Suspects
 from shared.runtime.clock import SystemClock
 from shared.runtime.health import Health
@@ -94,46 +80,26 @@ class Alerts:
         self.clock = SystemClock()
         self.health = Health(self.clock)
         self.business_clock = BusinessClock(self.clock, replay=settings.clock == "replay")
-        self.ledger, self.outbox = Ledger(engine, SCHEMA), Outbox(SCHEMA)
-        self.customers, self.tasks, self.deliveries = Customers(), Tasks(), Deliveries()
-        self.rules, self.trials, self.fits = Policies(), Trials(), UpliftFits()
-        self.erasures = Erasures(SCHEMA)
+        self.ledger = Ledger(engine, SCHEMA)
+        self.rules, self.fits = Policies(), UpliftFits()
         self.vault = Encryption([aes_key(k.get_secret_value()) for k in settings.secret_keys])
         fixed = {endpoint.id: endpoint.secrets for endpoint in settings.endpoints}
         self.endpoints = Endpoints(self.vault, fixed)
-        self.recorder = RecordTaskChanges(
-            self.tasks,
-            self.trials,
-            self.deliveries,
-            self.endpoints,
-            TaskLog(),
-            settings.treatment_topic,
-        )
-        self.deliveries_queued, self.treatments_queued, self.poll_requested = (
-            asyncio.Event(),
-            asyncio.Event(),
-            asyncio.Event(),
-        )
+        self.recorder = RecordTaskChanges(self.endpoints, settings.treatment_topic)
+        self.announcer, self.poll_requested = Announcer(self.clock), asyncio.Event()
+        self.deliveries_queued = self.announcer.deliveries_queued
         self.isolation = ItemIsolation(Suspects(engine, SCHEMA), self.clock, observe_aside)
         self.owner_rows, self.polls = OwnerRows(engine), PollRows(engine)
-        self.consents, self.messages = Consents(), CustomerMessages()
         self.customer_messages = SendCustomerMessages(
             engine=engine,
-            decide=DecideMessages(
-                messages=self.messages,
-                consents=self.consents,
-                customers=self.customers,
-                tasks=self.tasks,
-                rules=self.rules,
-            ),
-            log=TaskLog(),
+            decide=DecideMessages(rules=self.rules),
             business_clock=self.business_clock,
             clock=self.clock,
             isolation=self.isolation,
             deliveries_queued=self.deliveries_queued,
         )
         self.relays = {
-            name: Relay(engine, self.outbox, Producer(kafka, f"alerts-{name}"))
+            name: Relay(engine, OUTBOX, Producer(kafka, f"alerts-{name}"))
             for name in ("risk", "activity", "changes", "verdicts")
         }
 
@@ -142,7 +108,7 @@ class Alerts:
         return BatchTransactions(
             engine=self.engine,
             ledger=self.ledger,
-            outbox=self.outbox,
+            outbox=OUTBOX,
             relay=self.relays[name],
             timed=metrics.SERVICE.timed,
         )
@@ -151,10 +117,7 @@ class Alerts:
         """Return the handler of the risk topic."""
         return HandleAssessments(
             decode=RiskDecoder(self.settings.dead_letter_topic),
-            customers=self.customers,
             rules=self.rules,
-            assessments=Assessments(),
-            erasures=self.erasures,
             recorder=self.recorder,
             transactions=self.transactions("risk"),
             clock=self.clock,
@@ -166,18 +129,7 @@ class Alerts:
         """Return the handler of the activity topic."""
         return HandleActivity(
             decode=ActivityDecoder(self.settings.dead_letter_topic),
-            customers=self.customers,
-            trials=self.trials,
-            consents=self.consents,
-            feedback=Feedback(),
             recorder=self.recorder,
-            heed=HeedWishes(recorder=self.recorder),
-            erase=EraseCustomers(
-                customers=self.customers,
-                rows=Erasure(),
-                recorder=self.recorder,
-                erasures=self.erasures,
-            ),
             transactions=self.transactions("activity"),
             clock=self.clock,
             deliveries_queued=self.deliveries_queued,
@@ -188,12 +140,8 @@ class Alerts:
         """Return the handler of the changes topic."""
         return HandleSegmentEntries(
             decode=ChangesDecoder(self.settings.dead_letter_topic),
-            customers=self.customers,
-            rows=Schedules(),
             rules=self.rules,
-            erasures=self.erasures,
             recorder=self.recorder,
-            merge=MergeCustomers(customers=self.customers, recorder=self.recorder),
             transactions=self.transactions("changes"),
             clock=self.clock,
             deliveries_queued=self.deliveries_queued,
@@ -203,31 +151,21 @@ class Alerts:
         """Return the handler of owners' verdicts."""
         return GiveVerdict(
             engine=self.engine,
-            customers=self.customers,
-            tasks=self.tasks,
-            log=TaskLog(),
             recorder=self.recorder,
-            outbox=self.outbox,
             business_clock=self.business_clock,
             clock=self.clock,
-            deliveries_queued=self.deliveries_queued,
-            treatments_queued=self.treatments_queued,
+            announcer=self.announcer,
         )
 
     def act(self) -> ApplyTaskAction:
         """Return the handler of owners' other actions."""
         return ApplyTaskAction(
             engine=self.engine,
-            customers=self.customers,
-            tasks=self.tasks,
-            log=TaskLog(),
             rules=self.rules,
             recorder=self.recorder,
-            outbox=self.outbox,
             business_clock=self.business_clock,
             clock=self.clock,
-            deliveries_queued=self.deliveries_queued,
-            treatments_queued=self.treatments_queued,
+            announcer=self.announcer,
         )
 
     def parts(self) -> Parts:
@@ -238,8 +176,8 @@ class Alerts:
             give_verdict=self.give_verdict(),
             act=self.act(),
             rules=self.rules,
-            try_policy=DryRunPolicy(engine=self.engine, assessments=Assessments()),
-            measure_effect=MeasureEffect(engine=self.engine, effects=Effects(), rules=self.rules),
+            try_policy=DryRunPolicy(engine=self.engine),
+            measure_effect=MeasureEffect(engine=self.engine, rules=self.rules),
             effect_page=effect_page,
             business_clock=self.business_clock,
             clock=self.clock,
@@ -250,8 +188,7 @@ class Alerts:
         return MeasureWarnings(
             engine=self.engine,
             rules=self.rules,
-            trials=self.trials,
-            stored=DryRunPolicy(engine=self.engine, assessments=Assessments()),
+            stored=DryRunPolicy(engine=self.engine),
             business_clock=self.business_clock,
             observe=observe_realised,
         )
@@ -282,11 +219,7 @@ class Alerts:
         """Return the dependencies of the callback route of webhooks."""
         take_result = TakeMessageResult(
             engine=self.engine,
-            messages=self.messages,
-            consents=self.consents,
-            customers=self.customers,
-            log=TaskLog(),
-            heed=HeedWishes(recorder=self.recorder),
+            recorder=self.recorder,
             deliveries_queued=self.deliveries_queued,
             business_clock=self.business_clock,
             clock=self.clock,
@@ -297,9 +230,7 @@ class Alerts:
 
     def erase_messages(self) -> EraseMessages:
         """Return the loop that deletes erased customers' messages."""
-        return EraseMessages(
-            engine=self.engine, rows=Erasure(), erasures=self.erasures, clock=self.clock
-        )
+        return EraseMessages(engine=self.engine, clock=self.clock)
 
     def housekeeping(self) -> Housekeeping:
         """Return the housekeeping that partitions the log of attempts by days."""
@@ -340,7 +271,6 @@ class Alerts:
         """Return the dependencies of the routes for CRMs' callbacks."""
         take_click = HandleCardClick(
             engine=self.engine,
-            tasks=self.tasks,
             owners=self.owner_rows,
             callbacks=CallbackRows(self.engine),
             give_verdict=self.give_verdict(),
@@ -360,7 +290,7 @@ class Alerts:
         """Return the loop of the delivery sender."""
         return DeliverySender(
             self.engine,
-            deliveries=self.deliveries,
+            deliveries=Deliveries(),
             endpoints=self.endpoints,
             connectors=Guarded(connectors, self.customer_messages.check_again),
             sending=SenderBounds(

@@ -28,6 +28,7 @@ from services.alerts.inbound.policy_file import read_policy
 from services.alerts.settings import AlertsSettings
 from services.alerts.store.due_tasks import OpenTasks
 from services.alerts.store.export import export_of
+from services.alerts.store.of_every_service import ERASURES
 from services.alerts.store.tables import SCHEMA
 from services.alerts.timers import tend
 from shared.contracts import topics
@@ -97,7 +98,7 @@ def _application(
     managing = alerts.managing(admin, connectors)
     add_endpoints(app, parts.tokens, managing)
     add_connectors(app, alerts.engine, parts.tokens, alerts.endpoints, managing.check_remote)
-    add_erasure_routes(app, alerts.engine, alerts.erasures, parts.tokens, (topics.TREATMENT,))
+    add_erasure_routes(app, alerts.engine, ERASURES, parts.tokens, (topics.TREATMENT,))
     add_audit_routes(app, audit, parts.tokens)
     add_me_route(app, parts.tokens, partial(owners_now, alerts.engine))
     add_token_routes(app, parts.tokens, SCHEMA, alerts.clock)
@@ -161,7 +162,7 @@ async def _run(
         "deliver": alerts.deliver(connectors),
         "looks": alerts.poll_changes(connectors),
         "verdicts": PublishVerdicts(
-            alerts.relays["verdicts"].recover, alerts.treatments_queued, health
+            alerts.relays["verdicts"].recover, alerts.announcer.treatments_queued, health
         ),
         "tend": tend(alerts),
         "forget": Purge(

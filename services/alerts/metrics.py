@@ -87,11 +87,15 @@ DELIVERIES_QUARANTINED = Counter(
     "Deliveries given up because process after process ended while it sent them: alert on it",
     ["endpoint"],
 )
-UNDELIVERED_OLDEST_S = Gauge(
+UNDELIVERED_OLDEST_S = ScrapeGauge(
     "ebbwatch_alerts_undelivered_oldest_seconds",
-    "Age of the oldest delivery that has not succeeded and is not given up (0: none)",
+    "Age of the oldest delivery that has not succeeded and is not given up; 0 while there is none "
+    f"({SHARED_BY_ALL})",
 )
-UNDELIVERED = Gauge("ebbwatch_alerts_undelivered", "Deliveries not yet succeeded or given up")
+UNDELIVERED_OLDEST_S.read = lambda: [((), 0.0)]
+UNDELIVERED = Gauge(
+    "ebbwatch_alerts_undelivered", f"Deliveries not yet succeeded or given up ({SHARED_BY_ALL})"
+)
 LOG_PARTITIONS = Gauge(
     "ebbwatch_alerts_log_partitions", "Partitions of a table kept by time", ["table"]
 )

@@ -18,8 +18,6 @@ from shared.contracts.treatment import LeavingCause, Verdict
 from shared.postgres.ledger import TopicPartition
 from shared.postgres.outbox import Message
 
-Seen = TypeVar("Seen")
-
 TICK = "tick"
 """Key in the progress of an activity partition: its newest tick, Unix seconds UTC."""
 
@@ -85,6 +83,11 @@ class AssessmentSeen(msgspec.Struct, frozen=True, gc=False):
     value: bytes
     """The message as received."""
 
+    @property
+    def customer_id(self) -> str:
+        """The customer that it is about."""
+        return self.message.customer_id
+
 
 @dataclass(frozen=True, slots=True)
 class ClassificationChanged:
@@ -92,6 +95,11 @@ class ClassificationChanged:
 
     tp: TopicPartition
     change: CustomerChanged
+
+    @property
+    def customer_id(self) -> str:
+        """The customer that it is about."""
+        return self.change.customer_id
 
 
 class PurchaseSeen(msgspec.Struct, frozen=True, gc=False):
@@ -157,6 +165,9 @@ class ErasureSeen:
     request_id: str
     at: datetime
     """When it was requested."""
+
+
+Seen = TypeVar("Seen", AssessmentSeen, ClassificationChanged)
 
 
 @dataclass(frozen=True, slots=True)

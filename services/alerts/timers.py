@@ -8,13 +8,10 @@ from services.alerts.handlers.learn_effects import LearnEffects
 from services.alerts.handlers.measure_effect import MeasureOutcomes
 from services.alerts.handlers.raise_scheduled_tasks import RaiseScheduledTasks
 from services.alerts.handlers.run_task_timers import RunTaskTimers
-from services.alerts.store.assessments import Assessments
-from services.alerts.store.customer_messages import forget_messages
-from services.alerts.store.due_tasks import DueTasks, TaskLog
-from services.alerts.store.effects import Effects
-from services.alerts.store.feedback import forget_feedback
-from services.alerts.store.schedules import Schedules
+from services.alerts.store.rows import forget
+from services.alerts.store.tables import customer_message, feedback
 from services.alerts.store.tasks import forget_tasks
+from shared.postgres.engine import unit_of_work
 
 ROWS_MAX = 500
 """Old rows deleted in one transaction; an iteration every 5 s deletes more than ever arrive."""
@@ -24,18 +21,12 @@ def tend(alerts: Alerts) -> RunTaskTimers:
     """Return the loop of the timers: due tasks, outcomes, scheduled tasks, customer messages."""
     return RunTaskTimers(
         engine=alerts.engine,
-        customers=alerts.customers,
-        tasks=alerts.tasks,
-        due=DueTasks(),
-        log=TaskLog(),
         rules=alerts.rules,
         recorder=alerts.recorder,
-        outbox=alerts.outbox,
         business_clock=alerts.business_clock,
         clock=alerts.clock,
         health=alerts.health,
-        deliveries_queued=alerts.deliveries_queued,
-        treatments_queued=alerts.treatments_queued,
+        announcer=alerts.announcer,
         isolation=alerts.isolation,
         more={
             "outcomes": _isolated(alerts, "outcomes", _measure_outcomes(alerts)),
@@ -59,7 +50,6 @@ def _isolated(
 def _learn_effects(alerts: Alerts) -> LearnEffects:
     return LearnEffects(
         engine=alerts.engine,
-        effects=Effects(),
         fits=alerts.fits,
         rules=alerts.rules,
         clock=alerts.clock,
@@ -70,22 +60,23 @@ def _learn_effects(alerts: Alerts) -> LearnEffects:
 def _measure_outcomes(alerts: Alerts) -> MeasureOutcomes:
     return MeasureOutcomes(
         engine=alerts.engine,
-        trials=alerts.trials,
-        effects=Effects(),
         rules=alerts.rules,
-        assessments=Assessments(),
         late=timedelta(days=alerts.settings.late_days),
         keep=timedelta(days=alerts.settings.keep_days),
     )
 
 
 def _forget(alerts: Alerts) -> Callable[[datetime], Awaitable[object]]:
-    days = alerts.settings
+    settings = alerts.settings
 
     async def step(now: datetime) -> None:
-        await forget_feedback(alerts.engine, now - timedelta(days=days.feedback_days), ROWS_MAX)
-        await forget_messages(alerts.engine, now - timedelta(days=days.message_days), ROWS_MAX)
-        await forget_tasks(alerts.engine, now - timedelta(days=days.task_days), ROWS_MAX)
+        for time, days in (
+            (feedback.c.at, settings.feedback_days),
+            (customer_message.c.caused_at, settings.message_days),
+        ):
+            async with unit_of_work(alerts.engine) as work:
+                await forget(work, time, now - timedelta(days=days), ROWS_MAX)
+        await forget_tasks(alerts.engine, now - timedelta(days=settings.task_days), ROWS_MAX)
 
     return step
 
@@ -93,12 +84,9 @@ def _forget(alerts: Alerts) -> Callable[[datetime], Awaitable[object]]:
 def _take_care(alerts: Alerts) -> RaiseScheduledTasks:
     return RaiseScheduledTasks(
         engine=alerts.engine,
-        customers=alerts.customers,
-        rows=Schedules(),
         rules=alerts.rules,
         recorder=alerts.recorder,
-        outbox=alerts.outbox,
         clock=alerts.clock,
         isolation=alerts.isolation,
-        ring=alerts.act().ring,
+        announcer=alerts.announcer,
     )

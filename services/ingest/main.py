@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import socket
-from functools import partial
 
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -38,7 +37,6 @@ from services.ingest.ports import Topics
 from services.ingest.settings import IngestSettings
 from services.ingest.store.answers import StoredAnswers
 from services.ingest.store.dead_letters import DeadLetters
-from services.ingest.store.erasure import DeadLetterErasure
 from services.ingest.store.export import export_of
 from services.ingest.store.mappings import Mappings
 from services.ingest.store.source_clocks import SourceClockDays
@@ -63,7 +61,7 @@ from shared.kafka.worker import work
 from shared.kernel.errors import Invalid
 from shared.observability.collectors import begin
 from shared.postgres.audit import Audit, AuditRetention
-from shared.postgres.engine import create_engine, unit_of_work
+from shared.postgres.engine import create_engine
 from shared.postgres.erasures import Erasures
 from shared.postgres.ledger import Ledger
 from shared.postgres.settings import PostgresSettings
@@ -152,7 +150,7 @@ def _parts(
     """Builds what the HTTP routes need; all of them send together."""
     send, raw_topic = SendTogether(outlet), settings.raw_topics[0]
     return Parts(
-        PublishEvents(send, raw_topic, rates, clock, settings.unknown_fields, keep),
+        PublishEvents(send, raw_topic, rates, clock, keep, settings.unknown_fields),
         PublishMapped(send, raw_topic, rates, clock, keep, metrics.http_records),
         sources.usable,
         sources.signed,
@@ -193,10 +191,9 @@ def _dead_letters(
     tokens: Tokens,
 ) -> service.Loop:
     """Adds the routes of dead letters; builds the loop that deletes settled contents."""
-    letters, transaction = DeadLetters(engine), partial(unit_of_work, engine)
-    replay = ReplayDeadLetters(transaction, letters, outlet, clock, settings.raw_topics[0])
-    discard = DiscardDeadLetters(transaction, letters, clock)
-    add_dead_letters(app, letters, replay, discard, tokens)
+    letters = DeadLetters(engine)
+    replay = ReplayDeadLetters(letters, outlet, clock, settings.raw_topics[0])
+    add_dead_letters(app, letters, replay, DiscardDeadLetters(letters, clock), tokens)
     return DropContents(letters, clock, settings.dead_letter_content_days).watch
 
 
@@ -214,14 +211,12 @@ def _add_erasures(
         engine=engine,
         outlet=outlet,
         activity_topic=settings.activity_topic,
-        letters=DeadLetterErasure(),
         erasures=erasures,
         clock=clock,
     )
     add_erasures(app, request_erasure, tokens)
     add_erasure_routes(app, engine, erasures, tokens, (RAW, ACTIVITY, DEAD_LETTER))
-    letters = DeadLetterErasure()
-    return FinishErasures(engine=engine, letters=letters, erasures=erasures, clock=clock).watch
+    return FinishErasures(engine=engine, erasures=erasures, clock=clock).watch
 
 
 def _accept(

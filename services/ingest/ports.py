@@ -1,6 +1,7 @@
 """The interfaces that ingest's handlers need."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
@@ -130,6 +131,10 @@ class Settlement:
 
 class DeadLetterIndex(Protocol):
     """The stored dead letters."""
+
+    def transaction(self) -> AbstractAsyncContextManager[UnitOfWork]:
+        """Begin a unit of work."""
+        ...
 
     async def add(
         self, work: UnitOfWork, letters: Sequence[ReadLetter], recorded_at: datetime

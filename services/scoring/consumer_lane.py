@@ -175,7 +175,7 @@ def _link(
 ) -> LinkCustomers:
     return LinkCustomers(
         transactions=transactions,
-        tables=IdentityTables(),
+        tables=IdentityTables,
         refuse=decode.dead_letter,
         clock=clock,
         risk_topic=settings.risk_topic,

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -11,11 +12,9 @@ from numpy.typing import NDArray
 
 from services.scoring.core.features.columns import Columns
 from services.scoring.core.features.contracts import Labels
-from services.scoring.core.features.state import empty
 from services.scoring.core.imports import under_way
-from services.scoring.core.risk.bands import NO_BAND
-from services.scoring.core.value.classify import NO_SEGMENTS, NONE
-from services.scoring.core.value.compare import ClassificationColumns, ClassificationRows
+from services.scoring.core.value.classify import Before
+from services.scoring.core.value.compare import ClassificationRows
 from shared.contracts.changes import CustomerChanged
 from shared.contracts.events import Identity, Profile
 from shared.contracts.risk import Method
@@ -169,25 +168,6 @@ class LoadedRows(Columns):
     grouped: Flags
     """Whether other ids are part of this customer (docs/identity.md)."""
 
-    @classmethod
-    def nothing(cls, n: int) -> "LoadedRows":
-        """Returns the columns of customers without stored rows."""
-        return cls(
-            state=empty(n),
-            known=np.zeros(n, np.bool_),
-            revision=np.zeros(n, np.int64),
-            probability=np.full(n, np.nan),
-            band=np.full(n, NO_BAND, np.int8),
-            model_version=np.full(n, None, np.object_),
-            published_at=np.full(n, np.nan),
-            published_probability=np.full(n, np.nan),
-            published_band=np.full(n, NO_BAND, np.int8),
-            published_signs=np.zeros(n, np.int16),
-            due_at=np.full(n, np.nan),
-            look_at=np.full(n, np.nan),
-            grouped=np.zeros(n, np.bool_),
-        )
-
 
 @dataclass(slots=True)
 class NewAssessments(Columns):
@@ -214,16 +194,6 @@ class NewAssessments(Columns):
     horizons: NDArray[np.object_]
     """bytes: P(no purchase) over each horizon (`core.risk.horizons.pack`)."""
 
-    @classmethod
-    def none(cls) -> "NewAssessments":
-        """Returns no assessments."""
-        whole, real, code = np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.int8)
-        bits = np.zeros(0, np.int16)
-        flag, text = np.zeros(0, np.bool_), np.zeros(0, object)
-        return cls(
-            whole, whole, real, real, code, real, np.zeros((0, 0)), bits, real, flag, text, text
-        )
-
 
 @dataclass(slots=True)
 class AssessedRows(Columns):
@@ -231,11 +201,6 @@ class AssessedRows(Columns):
 
     probability: Floats
     band: Codes
-
-    @classmethod
-    def none(cls) -> "AssessedRows":
-        """Returns no results."""
-        return cls(np.zeros(0), np.zeros(0, np.int8))
 
 
 @dataclass(slots=True)
@@ -261,7 +226,7 @@ class BatchEffects:
     messages: list[Message]
     moves: list[Move]
     recorded_at: datetime
-    assessed: AssessedRows = field(default_factory=AssessedRows.none)
+    assessed: AssessedRows = field(default_factory=partial(AssessedRows.nothing, 0))
     own_states: Mapping[str, bytes] = field(default_factory=dict)
     """New states of what came with each id alone, of customers with several ids."""
     repeated: EventRows = field(default_factory=EventRows)
@@ -289,13 +254,12 @@ class PublishedAssessment:
 
 
 @dataclass(slots=True)
-class LoadedClassification(ClassificationColumns):
+class LoadedClassification(Before):
     """Stored classifications of some customers, in their order; times are NaN where none is stored.
 
-    With them come the grade override, the announced absence and the profile."""
+    With them come the grade that a person has set, whether it has expired or not, the announced
+    absence and the profile."""
 
-    override: Codes
-    """Grade set by a person."""
     override_until: Floats
     """End of that grade."""
     away_from: Floats
@@ -304,30 +268,6 @@ class LoadedClassification(ClassificationColumns):
     """End of the announced absence."""
     profile: NDArray[np.object_]
     """tuple[datetime, str, Profile]: time of the change, event id, profile; or None."""
-
-    @classmethod
-    def nothing(cls, n: int) -> "LoadedClassification":
-        """Returns the columns of customers without stored rows."""
-        unset, never, zero = np.full(n, NONE, np.int8), np.full(n, np.nan), np.zeros(n, np.int64)
-        return cls(
-            at=never,
-            sequence=zero,
-            grade=unset,
-            tier=unset.copy(),
-            behaviour=unset.copy(),
-            lifecycle=unset.copy(),
-            lifecycle_since=never.copy(),
-            segments=np.full(n, NO_SEGMENTS, np.object_),
-            rules_revision=zero.copy(),
-            policy_version=zero.copy(),
-            worth=never.copy(),
-            overridden=np.zeros(n, np.bool_),
-            override=unset.copy(),
-            override_until=never.copy(),
-            away_from=never.copy(),
-            away_until=never.copy(),
-            profile=np.full(n, None, np.object_),
-        )
 
 
 class ClassificationStore(Protocol):

@@ -26,8 +26,8 @@ TEXT_CHARS_MAX: Final = 2_000
 """Characters of a field's path or of a reason: they may quote the sender's content."""
 
 
-class Refused(Protocol):
-    """The input of a dead letter: a consumed record."""
+class ConsumedRecord(Protocol):
+    """The fields that we read of a consumed Kafka record; `timestamp`: Unix milliseconds."""
 
     @property
     def topic(self) -> str: ...
@@ -78,7 +78,7 @@ class DeadLetter:
     """Unix ms at which the record arrived, by its topic; None: not known."""
 
     @classmethod
-    def of(cls, record: Refused, stage: str, field: str, reason: str) -> Self:
+    def of(cls, record: ConsumedRecord, stage: str, field: str, reason: str) -> Self:
         """Return the dead letter of a consumed record, cut to what can be sent; the reason notes a
         cut."""
         key, value = record.key, record.value

@@ -212,6 +212,11 @@ class Profile(msgspec.Struct, kw_only=True, omit_defaults=True):
     attributes: Annotated[dict[ShortText, ShortText], Meta(max_length=100)] = {}
     """Demographics or anything else that segments may use."""
 
+    @property
+    def owner_id(self) -> str | None:
+        """Id of the account owner; None: there is none."""
+        return None if self.owner is None else self.owner.id
+
 
 def id_fault(text: str) -> str | None:
     """Returns why a text is too long for an id, in bytes; None where it is not.

@@ -9,6 +9,7 @@ CONTENT_TYPE = "content-type"
 CLOUDEVENTS_JSON = "application/cloudevents+json"
 CLOUDEVENTS_PREFIX = "ce_"
 TRACEPARENT = "traceparent"
+TRACESTATE = "tracestate"
 
 BACKFILL = "ebbwatch-backfill"
 """Names the import that a raw record belongs to. Such a record builds state and never

@@ -13,10 +13,10 @@ Dated = tuple[datetime, str, Profile]
 
 
 def merged(profiles: Iterable[Dated]) -> Dated:
-    """Returns the profile of a customer whose ids have these; there is at least one.
+    """Returns the one profile of a customer with several ids; there is at least one.
 
     A field that the last writer leaves out is the one before's. A consent that one of them refuses
-    is refused, and a customer whom one id says not to contact is not contacted.
+    is refused, and the customer is not contacted where one of them is not to be.
     """
     ordered = sorted(profiles, key=lambda each: each[:2])
     at, event_id, result = ordered[-1]

@@ -150,8 +150,7 @@ def _parsed(text: pl.Series, decimal: Decimal | None) -> pl.Series:
     plain = text.str.contains(_PLAIN).fill_null(value=False)
     if decimal == "comma":
         plain &= ~text.str.contains(".", literal=True)
-    found = text.zip_with(plain, pl.Series([None], dtype=pl.String).new_from_index(0, len(text)))
-    number = found.cast(pl.Float64, strict=False)
+    number = text.set(~plain, None).cast(pl.Float64, strict=False)
     gaps = (text.is_not_null() & ~plain).arg_true()
     if not len(gaps):
         return number

@@ -116,7 +116,7 @@ class _Chinese(_Fits):
         self._all = self._common = self._plain = 0
 
     def see(self, block: bytes) -> None:
-        # Signs of money that GB 2312 lacks: one in each row says nothing against Chinese.
+        # Signs of money that GB 2312 lacks: one in each row does not rule out Chinese.
         text = self.decoded(block).replace("¥", "").replace("£", "")
         if not text.isascii():
             self._all += len(text) - len(text.encode("ascii", "ignore"))

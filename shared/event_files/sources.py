@@ -25,7 +25,7 @@ from shared.event_files.text import (
     delimiter_of,
     head_end,
 )
-from shared.kernel.errors import Invalid
+from shared.kernel.errors import UNREADABLE, Invalid
 
 ROW: Final = " row"
 """Column with the row's number in the file, from 1; the header and empty lines at the end are not
@@ -177,7 +177,7 @@ def _no_object(block: bytes, before: int) -> str:
     for at, line in enumerate(block.splitlines(), before + 1):
         try:
             msgspec.json.decode(line or b"{}", type=dict)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except UNREADABLE as error:
             mend = "" if at > 1 else "; write each record on one line, as jq -c does"
             return f"line {at} is no JSON object ({error}){mend}"
     return ""

@@ -173,9 +173,8 @@ def _serial(text: pl.Series) -> pl.Series:
     number = text.str.strip_chars().cast(pl.Float64, strict=False)
     seconds = (number * 86_400).round() - EXCEL_EPOCH_DAYS * 86_400
     within = number.is_between(*EXCEL).fill_null(value=False)
-    return (seconds.cast(pl.Int64, strict=False) * 1_000_000).cast(pl.Datetime("us")).zip_with(
-        within, pl.Series([None], dtype=pl.Datetime("us")).new_from_index(0, len(text))
-    )  # fmt: skip
+    micros = seconds.cast(pl.Int64, strict=False) * 1_000_000
+    return micros.set(~within, None).cast(pl.Datetime("us"))
 
 
 def _zoned(given: pl.Series) -> pl.Series:
@@ -280,17 +279,10 @@ def _joined(parts: pl.DataFrame) -> pl.Series:
         & (pl.col("hour") < 24) & (pl.col("minute") < 60) & (pl.col("second") < 60)
         & ~pl.col("far")
     )  # fmt: skip
-    # Days since 1970 by the civil calendar, as `datetime` counts them (Hinnant 2013).
-    y = pl.when(month <= 2).then(year - 1).otherwise(year)
-    of_era = y % 400
-    of_year = (153 * ((month + 9) % 12) + 2) // 5 + day - 1
-    days = (y // 400) * 146_097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719_468
-    seconds = (
-        days * 86_400 + pl.col("hour") * 3_600 + (pl.col("minute") - pl.col("offset")) * 60
-        + pl.col("second")
-    )  # fmt: skip
-    instant = (seconds * 1_000_000 + pl.col("micros")).cast(pl.Datetime("us"))
-    return parts.select(at=pl.when(right).then(instant))["at"]
+    # Polars raises for a day that does not exist, but not where the year is null.
+    known = pl.when(right).then(year)
+    local = pl.datetime(known, month, day, "hour", "minute", "second", "micros")
+    return parts.select(at=local - pl.duration(minutes="offset"))["at"]
 
 
 def _unnamed(text: pl.Series) -> pl.Series:

@@ -35,7 +35,7 @@ from shared.kernel.errors import Invalid
 from shared.kernel.text import kept
 from shared.postgres.audit import State
 from shared.postgres.engine import UnitOfWork, unit_of_work
-from shared.postgres.statements import select
+from shared.postgres.statements import change, select
 from shared.runtime.clock import Clock
 
 PREFIX = "ebw_"
@@ -162,9 +162,9 @@ class Tokens:
             old = (await work.connection.execute(query)).mappings().one_or_none()
             if old is None:
                 return None
-            change = t.update().where(t.c.id == token_id)
             last = self._clock.now() + overlap
-            await work.connection.execute(change.values(expires_at=last))
+            ended = t.update().where(t.c.id == token_id).values(expires_at=last)
+            await work.connection.execute(ended)
             same = {name: old[name] for name in ("name", "scopes", "owner_ids", "is_person")}
             return await self._insert(work, **same, expires_at=ends)
 
@@ -179,7 +179,7 @@ class Tokens:
         return token
 
     async def signing_secret(self, token: str) -> str | None:
-        """Return the secret that signs for whom a valid token acts; None: it may not."""
+        """Return the secret by which a valid token names a person; None: it may not."""
         async with unit_of_work(self._engine) as work:
             found = await self._find(work, token)
         return None if found is None else _secret(token, found)
@@ -193,10 +193,8 @@ class Tokens:
     async def revoke(self, token_id: int) -> bool:
         """Revoke a token now; False when there is no such token or it was already revoked."""
         t = self._table
-        change = t.update().where(t.c.id == token_id, t.c.revoked_at.is_(None))
-        async with unit_of_work(self._engine) as work:
-            done = await work.connection.execute(change.values(revoked_at=self._clock.now()))
-        return done.rowcount == 1
+        valid = t.update().where(t.c.id == token_id, t.c.revoked_at.is_(None))
+        return await change(self._engine, valid.values(revoked_at=self._clock.now())) == 1
 
     async def holder_of(self, token: str, claim: str | None = None) -> Holder | None:
         """Return the holder of a valid token; None otherwise.
@@ -228,8 +226,8 @@ class Tokens:
     async def _note_use(self, work: UnitOfWork, token_id: int, last: datetime | None) -> None:
         now = self._clock.now()
         if last is None or now - last >= USE_NOTED:
-            change = self._table.update().where(self._table.c.id == token_id)
-            await work.connection.execute(change.values(last_used_at=now))
+            used = self._table.update().where(self._table.c.id == token_id)
+            await work.connection.execute(used.values(last_used_at=now))
 
     def _valid(self) -> list[sa.ColumnElement[bool]]:
         t = self._table

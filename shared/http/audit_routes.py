@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from shared.contracts.events import ID_LENGTH_MAX
 from shared.http.access import NAME_CHARS_MAX, Tokens, require
 from shared.http.fields import Instant
-from shared.http.paging import Cursor, Limit, decoded, encoded, serial
+from shared.http.paging import Cursor, Limit, decoded, page_of, serial
 from shared.postgres.audit import Audit, Wanted
 
 ACTION_CHARS_MAX = 200
@@ -74,9 +74,7 @@ def add_audit_routes(app: FastAPI, audit: Audit, tokens: Tokens) -> None:
             until=until,
             before_id=None if cursor is None else serial(decoded(cursor)),
         )
-        found = await audit.find(wanted, limit + 1)
-        rest, found = len(found) > limit, found[:limit]
-        return AuditPage(
-            items=[EntryView.model_validate(entry) for entry in found],
-            next=encoded(str(found[-1].id) if rest else None),
-        )
+        rows = await audit.find(wanted, limit + 1)
+        found, more = page_of(rows, limit, lambda entry: entry.id)
+        items = [EntryView.model_validate(entry) for entry in found]
+        return AuditPage(items=items, next=more)

@@ -19,7 +19,7 @@ from shared.http.declared import UNDECLARED, declared
 from shared.http.holder import Holder
 from shared.http.problems import problem
 from shared.http.route_of import route_of
-from shared.kernel.errors import Transient
+from shared.kernel.errors import UNREADABLE, Transient
 from shared.kernel.text import unkeepable
 from shared.postgres.audit import Change
 from shared.runtime.clock import Clock
@@ -112,7 +112,7 @@ def _content(body: bytes | None) -> Any:
         return f"({len(body):,} bytes)"
     try:
         return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return f"({len(body):,} bytes, no JSON)"
 
 

@@ -24,7 +24,7 @@ from shared.http.inflating import Inflating, TooLarge
 from shared.http.on_behalf import UNAUTHORIZED, NotBelieved, claim_of
 from shared.http.problems import problem
 from shared.kernel.errors import Invalid, Transient
-from shared.kernel.text import unkeepable
+from shared.kernel.text import kept
 
 REQUESTS_MAX: Final = 256
 """Requests in progress at once, probes aside: PostgreSQL serves some ten of them at a time, and a
@@ -63,12 +63,9 @@ class Guard(Protocol):
     async def holder_of(self, token: str, claim: str | None = None) -> Holder | None: ...
 
 
-class Audited(Protocol):
-    """Serves a request with an audit entry around it, where it may change something."""
-
-    async def __call__(
-        self, scope: Scope, receive: Receive, send: Send, serve: ASGIApp, body: bytes | None
-    ) -> None: ...
+Audited = Callable[[Scope, Receive, Send, ASGIApp, bytes | None], Awaitable[None]]
+"""Serves a request, by the application and with the body that are given, with an audit entry around
+it where it may change something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +102,7 @@ class Limits:
     clients of other systems send their key."""
     bodies: Mapping[str, BodyRule] = field(default_factory=dict)
     """Exceptions from the default body rule, by path."""
-    audit: "Audited | None" = None
+    audit: Audited | None = None
     """None: nothing is audited (tests of single routes)."""
 
     def body(self, path: str) -> tuple[str, BodyRule]:
@@ -174,6 +171,8 @@ class Borders:
                 await self._limits.audit(scope, receive, send, self._app, body)
         except _Refused as refused:
             await refused.answer(scope, receive, send)
+        except Invalid as wrong:
+            await problem(422, "Invalid input", str(wrong))(scope, receive, send)
         finally:
             self._requests -= 1
             self._requests_at[at] -= 1
@@ -193,8 +192,6 @@ class Borders:
             holder = await guard.holder_of(token, claim_of(Headers(scope=scope)))
         except Transient:
             raise _Refused(_busy("try again shortly")) from None
-        except Invalid as wrong:
-            raise _Refused(_invalid(wrong.field, wrong.reason)) from None
         except NotBelieved as refused:
             raise _Refused(_not_believed(refused)) from None
         if holder is None:
@@ -230,8 +227,6 @@ class Borders:
                 raise _Refused(_slow(rule)) from None
             if isinstance(error, TooLarge):
                 raise _Refused(problem(413, "Request refused", str(error))) from None
-            if isinstance(error, Invalid):
-                raise _Refused(_invalid(error.field, error.reason)) from None
             raise
         return bytes(body)
 
@@ -312,28 +307,19 @@ def _has_two_lengths(scope: Scope) -> bool:
 
 
 def _check_target(scope: Scope) -> None:
-    """Refuse a path or a query with text that cannot be stored or is not UTF-8."""
+    """Raise Invalid for a path or a query with text that cannot be stored or is not UTF-8."""
     raw = scope.get("raw_path") or scope["path"].encode()
     try:
-        _refuse("path", unquote_to_bytes(raw).decode())
+        kept("path", unquote_to_bytes(raw).decode())
         query = scope.get("query_string", b"").decode("ascii")
         pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=100)
     except UnicodeDecodeError:
-        raise _Refused(_invalid("path or query", "not UTF-8, written with %")) from None
+        raise Invalid("path or query", "not UTF-8, written with %") from None
     except ValueError:
-        raise _Refused(_invalid("query", "more than 100 parameters")) from None
+        raise Invalid("query", "more than 100 parameters") from None
     for name, value in pairs:
-        _refuse("query", name)
-        _refuse(f"query.{name}", value)
-
-
-def _refuse(place: str, text: str) -> None:
-    if (why := unkeepable(text)) is not None:
-        raise _Refused(_invalid(place, why))
-
-
-def _invalid(place: str, why: str) -> Response:
-    return problem(422, "Invalid input", f"{place}: {why}")
+        kept("query", name)
+        kept(f"query.{name}", value)
 
 
 def _check_head(headers: Headers, rule: BodyRule) -> bool:
@@ -362,8 +348,6 @@ def _check_json(headers: Headers, body: bytes) -> None:
     except TooDeep:
         detail = f"nested deeper than {DEPTH_MAX} levels"
         raise _Refused(problem(413, "Request refused", f"body: {detail}")) from None
-    except Invalid as wrong:
-        raise _Refused(_invalid(wrong.field, wrong.reason)) from None
 
 
 def _with_headers(send: Send) -> Send:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import orjson
 
 from shared.kernel.errors import Invalid
-from shared.kernel.text import unkeepable
+from shared.kernel.text import kept
 
 DEPTH_MAX: Final = 32
 """Levels of a body's nesting: a policy has 6, a mapping of a connector 8."""
@@ -42,7 +42,7 @@ def look_at(body: bytes) -> None:
     while waiting:
         path, value, depth = waiting.pop()
         if isinstance(value, str):
-            _check(path, value)
+            kept(path or "body", value)
         elif isinstance(value, float) and not isfinite(value):
             raise Invalid(path or "body", "not a finite number")
         elif isinstance(value, _TooLong):
@@ -61,7 +61,7 @@ def _inner(path: str, value: Any, depth: int) -> list[tuple[str, Any, int]]:
         found = []
         for key, inner in value.items():
             here = f"{path}.{_shown(key)}".lstrip(".")
-            _check(here, key)
+            kept(here or "body", key)
             found.append((here, inner, depth))
     found.reverse()
     return found
@@ -107,11 +107,6 @@ def _whole(digits: str) -> Any:
 
 def _no_number(word: str) -> Any:
     raise ValueError(f"{word} is no number of JSON")
-
-
-def _check(path: str, text: str) -> None:
-    if (why := unkeepable(text)) is not None:
-        raise Invalid(path or "body", why)
 
 
 def _shown(key: str) -> str:

@@ -23,7 +23,7 @@ _GZIP: Final = zlib.MAX_WBITS | 16
 
 
 class TooLarge(Exception):  # noqa: N818 (a kind of input, as `Invalid`)
-    """A body is larger than its bounds once it is decompressed; the text says which bound."""
+    """A body is larger than its bounds once it is decompressed; the text names the bound."""
 
 
 class Inflating:

@@ -1,4 +1,4 @@
-"""HTTP API that says who one is, and what one may."""
+"""HTTP API that shows who one is, and what one may."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime

@@ -1,16 +1,18 @@
 """Paging of lists: page sizes, and cursors that a client sends back unchanged."""
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from math import isfinite
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Query
 
 from shared.kernel.errors import Invalid
 from shared.kernel.text import unkeepable
 from shared.kernel.times import in_utc
+
+T = TypeVar("T")
 
 PAGE_MAX = 200
 """Rows of one page: about 300 kB."""
@@ -33,6 +35,20 @@ Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
 def encoded(key: str | None) -> str | None:
     """Returns the cursor after the row with `key`; None: there is no next page."""
     return None if key is None else base64.urlsafe_b64encode(key.encode()).decode()
+
+
+def page_of(
+    rows: Sequence[T], limit: int, key: Callable[[T], object]
+) -> tuple[Sequence[T], str | None]:
+    """Returns the rows of a page, and the cursor after it; None: there is no next page.
+
+    `rows`: read with one more than the page may have. `key`: what the next page begins after.
+
+    >>> page_of([3, 5, 8], 2, lambda row: row)
+    ([3, 5], 'NQ==')
+    """
+    page = rows[:limit]
+    return page, encoded(str(key(page[-1]))) if len(rows) > limit else None
 
 
 def decoded(cursor: str) -> str:
@@ -61,18 +77,16 @@ def of_cursor(cursor: str, *kinds: Callable[[str], Any]) -> list[Any]:
     return [*(kind(word) for kind, word in zip(kinds, words, strict=False)), words[-1]]
 
 
-def whole(text: str) -> int:
+def whole(text: str, digits_max: int = WHOLE_DIGITS_MAX) -> int:
     """Parses a number from 0 that fits 32 bits, in digits; Invalid for other text."""
-    if not text.isascii() or not text.isdigit() or len(text) > WHOLE_DIGITS_MAX:
+    if not text.isascii() or not text.isdigit() or len(text) > digits_max:
         raise invalid_cursor()
     return int(text)
 
 
 def serial(text: str) -> int:
     """Parses a number from 0 that fits 64 bits, in digits; Invalid for other text."""
-    if not text.isascii() or not text.isdigit() or len(text) > SERIAL_DIGITS_MAX:
-        raise invalid_cursor()
-    return int(text)
+    return whole(text, SERIAL_DIGITS_MAX)
 
 
 def number(text: str) -> float:

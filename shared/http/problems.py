@@ -38,7 +38,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Invalid)
     async def _invalid(_: Request, error: Invalid) -> Response:
-        return problem(422, "Invalid input", f"{error.field}: {error.reason}")
+        return problem(422, "Invalid input", str(error))
 
     @app.exception_handler(Transient)
     async def _transient(_: Request, error: Transient) -> Response:

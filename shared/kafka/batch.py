@@ -2,23 +2,12 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import Protocol
 
+from shared.contracts import dead_letter
 from shared.postgres.ledger import Claim, Fingerprint, Move
 from shared.postgres.ledger import TopicPartition as Tp
 
-
-class ConsumedRecord(Protocol):
-    """The fields that we read of a consumed Kafka record."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    """Unix milliseconds."""
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes | None], ...]
+ConsumedRecord = dead_letter.ConsumedRecord
 
 
 def fingerprint(record: ConsumedRecord) -> Fingerprint:

@@ -6,7 +6,7 @@ a record that causes it repeatedly is set aside (`quarantine`).
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 
 import structlog
 
@@ -14,7 +14,8 @@ from shared.kafka.batch import Batch
 from shared.kafka.fenced import FencedConsumer
 from shared.kafka.quarantine import Handle, Quarantine
 from shared.kernel.errors import Transient
-from shared.postgres.ledger import Fenced
+from shared.observability import tracing
+from shared.postgres.ledger import Fenced, Move
 from shared.runtime.backoff import Backoff
 from shared.runtime.health import Health
 from shared.runtime.service import Stop
@@ -40,7 +41,7 @@ async def work(
                 if batch is None or not batch.claims:
                     continue
                 try:
-                    moves = await quarantine(batch, handle)
+                    moves = await quarantine(batch, traced(handle))
                 except Fenced as fenced:
                     log.warning("fenced", lost=sorted(fenced.lost))
                     await quarantine.survived()
@@ -57,6 +58,21 @@ async def work(
     finally:
         health.ended(name)
         await consumer.close()
+
+
+def traced(handle: Handle) -> Handle:
+    """Returns a handler that does the same, within a span of the batch."""
+
+    async def handled(batch: Batch) -> Sequence[Move]:
+        records = [record for found in batch.records.values() for record in found]
+        topic = next((tp[0] for tp in batch.records or batch.claims), "")
+        with tracing.processing(topic, records) as span:
+            moves = await handle(batch)
+            if records or moves:
+                span.end()
+        return moves
+
+    return handled
 
 
 async def _read(consumer: FencedConsumer) -> Batch:

@@ -11,8 +11,11 @@ import numpy as np
 from prometheus_client import REGISTRY, Counter
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
 
 from shared.kernel.arrays import Floats
+from shared.observability.exemplars import exemplar
+from shared.runtime.clock import SystemClock
 
 Labels = tuple[str, ...]
 Read = Callable[[], Iterable[tuple[Labels, float]]]
@@ -48,19 +51,33 @@ class BatchHistogram(Collector):
         self._edges = np.array(buckets, np.float64)
         self._counts = np.zeros(len(self._edges) + 1, np.int64)
         self._sum = 0.0
+        self._exemplars: dict[int, Exemplar] = {}
+        """The newest traced value of each bucket, by the bucket's number."""
+        self._clock = SystemClock()
         REGISTRY.register(self)
 
     def observe(self, values: Sequence[float] | Floats) -> None:
-        """Counts all values."""
+        """Counts all values, as a part of the current trace if there is one."""
         ordered = np.sort(np.asarray(values, np.float64))
         below = np.searchsorted(ordered, self._edges, "right")
         self._counts = self._counts + np.diff(below, prepend=0, append=len(ordered))
         self._sum += float(ordered.sum())
+        if labels := exemplar():
+            at_s = self._clock.now().timestamp()
+            buckets = np.searchsorted(self._edges, ordered).tolist()
+            # Values ascend, so that the greatest of each bucket is its exemplar.
+            for bucket, value in dict(zip(buckets, ordered.tolist(), strict=True)).items():
+                self._exemplars[bucket] = Exemplar(labels, value, at_s)
 
     def collect(self) -> Iterable[Metric]:
         """Returns the histogram for a scrape."""
         names = [*map(str, self._edges.tolist()), "+Inf"]
-        buckets = list(zip(names, self._counts.cumsum().tolist(), strict=True))
+        counts = self._counts.cumsum().tolist()
+        traced = self._exemplars
+        buckets: list[tuple[str, float] | tuple[str, float, Exemplar]] = [
+            (name, count, traced[bucket]) if bucket in traced else (name, count)
+            for bucket, (name, count) in enumerate(zip(names, counts, strict=True))
+        ]
         yield HistogramMetricFamily(self.name, self.documentation, buckets, self._sum)
 
 

@@ -1,4 +1,7 @@
-"""Structured logs: one JSON object a line on standard error, context variables included.
+"""Structured logs on standard error: one JSON object a line, on a terminal a readable line.
+
+Context variables are included (within a batch: topic, partition, offset), and the trace that is
+current.
 
 No secret is logged: settings hold secrets as `SecretStr`, and messages carry ids and counts. A line
 break in a text is escaped, so that no text makes a line of its own.
@@ -10,6 +13,9 @@ import sys
 from typing import Final
 
 import structlog
+from opentelemetry.trace import get_current_span
+
+from shared.runtime.terminal import visible
 
 VALUES: Final = re.compile(
     r"(?s)(\bDETAIL: |invalid input for query argument \$\d+: |invalid input syntax for type "
@@ -23,9 +29,10 @@ MARKS: Final = ("DETAIL: ", "query argument", "input syntax for", "out of range:
 
 
 def configure_logging(service: str, level: str = "INFO") -> None:
-    """Routes structlog and the standard library through one JSON renderer."""
+    """Routes structlog and the standard library through one renderer."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        with_trace,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -43,7 +50,7 @@ def configure_logging(service: str, level: str = "INFO") -> None:
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
                 without_values,
-                structlog.processors.JSONRenderer(),
+                *_renderer(sys.stderr.isatty()),
             ],
         )
     )
@@ -54,6 +61,33 @@ def configure_logging(service: str, level: str = "INFO") -> None:
     for noisy in ("aiokafka", "httpx", "httpcore", "uvicorn", "alembic"):
         logging.getLogger(noisy).setLevel(max(logging.getLevelName(level), logging.WARNING))
     structlog.contextvars.bind_contextvars(service=service)
+
+
+def _renderer(terminal: bool) -> list[structlog.typing.Processor]:  # noqa: FBT001 (private)
+    if not terminal:
+        return [structlog.processors.JSONRenderer()]
+    return [on_one_line, structlog.dev.ConsoleRenderer(pad_level=False)]
+
+
+def on_one_line(
+    _: object, __: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Escapes control characters for a terminal, and indents tracebacks: no text is a line."""
+    for name, value in event.items():
+        if name == "exception":
+            event[name] = "\n".join(f"  {visible(line)}" for line in str(value).splitlines())
+        elif isinstance(value, str):
+            event[name] = visible(value).replace("\n", "\\n")
+    return event
+
+
+def with_trace(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Adds the ids of the trace and the span that are current."""
+    context = get_current_span().get_span_context()
+    if context.is_valid:
+        event["trace_id"] = f"{context.trace_id:032x}"
+        event["span_id"] = f"{context.span_id:016x}"
+    return event
 
 
 def without_values(

@@ -131,6 +131,15 @@ class State:
         return None if text is None or unkeepable(text) is not None else text
 
 
+def partition_state(schema: str) -> State:
+    """Returns what a command about the partitions of one number concerns, of a service."""
+    return State(
+        f"SELECT topic, partition, next_offset, status, epoch FROM {schema}.partition "  # noqa: S608 (our own names)
+        "WHERE partition::text = $1 ORDER BY topic",
+        ("partition",),
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """A change that is about to be made."""

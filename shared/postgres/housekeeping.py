@@ -118,41 +118,35 @@ def periods_to_keep(
     return found
 
 
+@dataclass(frozen=True, slots=True)
 class Housekeeping:
     """Maintains the tables of one service; `observe` is called with the state of each."""
 
-    def __init__(
-        self,
-        engine: AsyncEngine,
-        clock: Clock,
-        tables: Sequence[TimeTable],
-        observe: Callable[[Kept], None],
-    ) -> None:
-        self._engine = engine
-        self._clock = clock
-        self._tables = tables
-        self._observe = observe
+    engine: AsyncEngine
+    clock: Clock
+    tables: Sequence[TimeTable]
+    observe: Callable[[Kept], None]
 
     async def once(self) -> None:
         """Maintain every table now; Transient where a lock is not free."""
-        for table in self._tables:
-            self._observe(await self._keep(table))
+        for table in self.tables:
+            self.observe(await self._keep(table))
 
     async def watch(self, stop: Stop) -> None:
         """Maintain the tables now, and repeatedly until stopped."""
         await repeat(self.once, stop, "housekeeping", EVERY_S, at_once=True, retry_s=RETRY_S)
 
     async def _keep(self, table: TimeTable) -> Kept:
-        now = self._clock.now()
+        now = self.clock.now()
         dropped = 0
-        async with unit_of_work(self._engine) as work:
+        async with unit_of_work(self.engine) as work:
             if await _lock_taken(work, table):
                 await _make(work.driver, table, now)
         # Separate from making: dropping needs the whole table's lock, and may have to wait.
-        async with unit_of_work(self._engine) as work:
+        async with unit_of_work(self.engine) as work:
             if await _lock_taken(work, table):
                 dropped = await _drop(work.driver, table, now)
-        async with unit_of_work(self._engine) as work:
+        async with unit_of_work(self.engine) as work:
             ends = await _ends(work.driver, table)
             waiting = await work.driver.fetchval(f"SELECT EXISTS (SELECT FROM {table.rest})")  # noqa: S608
         until = max(ends.values(), default=None)
@@ -186,24 +180,20 @@ async def _ends(driver: Driver, table: TimeTable) -> dict[str, datetime]:
 
 
 async def _make(driver: Driver, table: TimeTable, now: datetime) -> None:
-    """Makes partitions from the oldest row of the rest to some ahead, and moves the rest's rows."""
-    have = set((await _ends(driver, table)).values())
-    oldest = await driver.fetchval(f"SELECT min({table.key}) FROM {table.rest}")  # noqa: S608
-    for start, end in periods_to_keep(oldest or now, now, table.period):
-        if end not in have:
-            await _make_one(driver, table, start, end)
+    """Makes partitions from the oldest row of the rest to some ahead, and moves the rest's rows.
 
-
-async def _make_one(driver: Driver, table: TimeTable, start: datetime, end: datetime) -> None:
-    """Fills a partition and then attaches it: CREATE ... PARTITION OF would block every reader.
-
+    A partition is filled and then attached: CREATE ... PARTITION OF would block every reader.
     Writers wait meanwhile, before they have chosen a partition: one that has chosen the rest, and
     waited for its lock, would fail when the rest gives up that range.
     """
+    have = set((await _ends(driver, table)).values())
+    oldest = await driver.fetchval(f"SELECT min({table.key}) FROM {table.rest}")  # noqa: S608
     schema, _, parent = table.name.partition(".")
     make = f"SELECT {schema}.make_partition($1, $2, $3, $4)"
-    await driver.execute(make, parent, table.key, start, end)
-    log.info("partition made", table=table.name, start=f"{start:%F}")
+    for start, end in periods_to_keep(oldest or now, now, table.period):
+        if end not in have:
+            await driver.execute(make, parent, table.key, start, end)
+            log.info("partition made", table=table.name, start=f"{start:%F}")
 
 
 async def _drop(driver: Driver, table: TimeTable, now: datetime) -> int:

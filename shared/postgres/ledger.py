@@ -9,7 +9,7 @@ commit.
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import asyncpg
@@ -75,10 +75,8 @@ class Move:
 
     def done(self) -> Claim:
         """Return the claim as it is once the transaction is committed."""
-        return Claim(
-            topic=self.claim.topic,
-            partition=self.claim.partition,
-            epoch=self.claim.epoch,
+        return replace(
+            self.claim,
             next_offset=self.next_offset,
             fingerprint=self.fingerprint,
             progress=self.progress,
@@ -153,8 +151,7 @@ class Ledger:
                SET epoch = p.epoch + 1, worker = excluded.worker, claimed_at = now()
             RETURNING *
             """,  # noqa: S608 (the schema is a constant of the service)
-            tp[0],
-            tp[1],
+            *tp,
             worker,
         )
         if row is None:
@@ -295,8 +292,7 @@ class Ledger:
             self._engine,
             f"UPDATE {self._schema}.partition SET status = 'stopped', status_reason = $4 "  # noqa: S608
             "WHERE topic = $1 AND partition = $2 AND epoch = $3",
-            claim.topic,
-            claim.partition,
+            *claim.tp,
             claim.epoch,
             reason,
         )
@@ -323,8 +319,7 @@ class Ledger:
                        fingerprint_digest = NULL, status = 'running', status_reason = NULL
                  WHERE topic = $1 AND partition = $2 RETURNING partition
                 """,  # noqa: S608
-                tp[0],
-                tp[1],
+                *tp,
                 next_offset,
             )
             await self.unfinished.forget(work, tp)

@@ -14,6 +14,7 @@ import msgspec
 import sqlalchemy as sa
 
 from shared.contracts.dead_letter import Headers
+from shared.observability.tracing import trace_for
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.ledger import TopicPartition
 
@@ -77,11 +78,12 @@ class Outbox:
     async def add(self, work: UnitOfWork, messages: Sequence[Message]) -> list[Pending]:
         """Insert messages; returns the parcels so that they can be sent after the commit.
 
-        The order of messages is kept within each cause.
+        The order of messages is kept within each cause. A message without headers gets the trace
+        context of what caused it.
         """
         if not messages:
             return []
-        parcels = list(_parcels(messages))
+        parcels = list(_parcels([_traced(message) for message in messages]))
         rows = await work.driver.fetch(
             f"""
             INSERT INTO {self._schema}.outbox (cause_topic, cause_partition, messages)
@@ -135,6 +137,12 @@ def pack(messages: Sequence[Message]) -> bytes:
 def unpack(cause: TopicPartition, packed: bytes) -> list[Message]:
     """Decodes the messages of a stored parcel."""
     return [Message(cause, *found) for found in _DECODER.decode(packed)]
+
+
+def _traced(message: Message) -> Message:
+    if message.headers or not (trace := trace_for(message.key)):
+        return message
+    return Message(message.cause, message.topic, message.key, message.value, trace)
 
 
 def _parcels(messages: Sequence[Message]) -> Iterator[list[Message]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 import structlog
@@ -23,6 +23,7 @@ from shared.http.access import Tokens, describe, states_of
 from shared.http.scopes import ON_BEHALF, SCOPES
 from shared.kernel.errors import Invalid, Transient
 from shared.observability.logging import configure_logging
+from shared.observability.otlp import TracingSettings, exporting
 from shared.postgres import roles
 from shared.postgres.audit import State
 from shared.postgres.engine import create_engine
@@ -33,9 +34,15 @@ from shared.runtime.arguments import count, days, look_at, serial
 from shared.runtime.audited_command import audited, is_audited, path_of
 from shared.runtime.clock import SystemClock
 from shared.runtime.interrupts import INTERRUPTED, STATUS
+from shared.runtime.settings import problems
 from shared.runtime.terminal import visible_output
 
 log = structlog.get_logger(__name__)
+
+ADDRESSES: Final = """\
+Set it in the environment, or in a file of that name in the folder EBBWATCH_SECRETS_DIR (README.md).
+Those of a local stack that runs: eval "$(python -m deploy.local status)"
+"""
 
 Command = Callable[[argparse.Namespace], Coroutine[Any, Any, int]]
 Action = Callable[[argparse.Namespace, AsyncEngine], Awaitable[int]]
@@ -77,7 +84,7 @@ def main(
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="run the service until SIGTERM")
-    run.set_defaults(command=lambda _: spec.run())
+    run.set_defaults(command=lambda _: _run(spec))
     _add_migrate_command(spec, commands)
     _add_token_commands(spec, commands)
     _add_database_command(spec, commands)
@@ -107,9 +114,9 @@ def _carried_out(spec: ServiceSpec, path: str, args: argparse.Namespace) -> int:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(work)
     except ValidationError as error:
-        for problem in error.errors():
-            place = ".".join(str(part) for part in problem["loc"])
-            print(f"setting {place}: {problem['msg']}", file=sys.stderr)
+        for problem in problems(error):
+            print(f"setting {problem}", file=sys.stderr)
+        print(ADDRESSES, end="", file=sys.stderr)
         return 1
     except (Invalid, Transient, OSError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
@@ -128,6 +135,11 @@ def _carried_out(spec: ServiceSpec, path: str, args: argparse.Namespace) -> int:
         return 1
 
 
+async def _run(spec: ServiceSpec) -> int:
+    with exporting(spec.name, TracingSettings()):
+        return await spec.run()
+
+
 def on_database(spec: ServiceSpec, action: Action) -> Command:
     """Returns the command that runs an action with an engine, which is disposed of afterwards."""
 
@@ -139,6 +151,20 @@ def on_database(spec: ServiceSpec, action: Action) -> Command:
             await engine.dispose()
 
     return command
+
+
+def group(commands: Any, name: str, text: str) -> Any:
+    """Adds a command that has actions; returns what they are added to."""
+    return commands.add_parser(name, help=text).add_subparsers(required=True, metavar="ACTION")
+
+
+def add_command(
+    spec: ServiceSpec, commands: Any, name: str, action: Action, text: str
+) -> argparse.ArgumentParser:
+    """Adds a command, or an action of one, that runs with an engine; returns its parser."""
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text)
+    parser.set_defaults(command=on_database(spec, action))
+    return parser
 
 
 def _add_migrate_command(spec: ServiceSpec, commands: Any) -> None:

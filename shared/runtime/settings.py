@@ -6,9 +6,10 @@ log, a trace or an error.
 """
 
 import os
+from collections.abc import Iterator
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -22,6 +23,27 @@ class Settings(BaseSettings):
         secrets_dir=os.environ.get("EBBWATCH_SECRETS_DIR"),
         hide_input_in_errors=True,
     )
+
+
+def problems(error: ValidationError) -> Iterator[str]:
+    """Yield what is wrong with settings, each with its environment variable; never a value."""
+    prefixes = {kind.__name__: kind.model_config.get("env_prefix", "") for kind in _kinds(Settings)}
+    for problem in error.errors(include_input=False, include_url=False):
+        if not problem["loc"]:  # of several together, which the text names
+            yield f"{error.title}: {problem['msg']}"
+            continue
+        name, *rest = map(str, problem["loc"])
+        # In capitals it is a variable's whole name already, without the prefix of its kind.
+        variable = name if name.isupper() else f"{prefixes.get(error.title, '')}{name}".upper()
+        place = ".".join((variable, *rest))
+        missing = problem["type"] == "missing"
+        yield f"{place} is not set" if missing else f"{place}: {problem['msg']}"
+
+
+def _kinds(kind: type[Settings]) -> Iterator[type[Settings]]:
+    for each in kind.__subclasses__():
+        yield each
+        yield from _kinds(each)
 
 
 ReportingCurrency = Annotated[

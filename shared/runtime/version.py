@@ -9,7 +9,10 @@ VERSION: Final = "0.1.0"
 REVISION_VARIABLE: Final = "EBBWATCH_REVISION"
 """Environment variable that names the revision of the source; a build of an image sets it."""
 
+UNKNOWN: Final = "unknown"
+"""The revision where no build has set it."""
+
 
 def revision() -> str:
-    """Returns the revision of the source; `unknown` where no build has set it."""
-    return os.environ.get(REVISION_VARIABLE, "") or "unknown"
+    """Returns the revision of the source, or `UNKNOWN`."""
+    return os.environ.get(REVISION_VARIABLE, "") or UNKNOWN

@@ -6,9 +6,9 @@ First `promtool check config`, `promtool check rules`, `promtool test rules` and
 check-config`. Then the real services run on the local stack, scraped by a Prometheus with the
 shipped rules and an Alertmanager, and each fault is played once. A table shows the seconds from the
 fault to the notification of its alarm, and from the end of the fault until Alertmanager no longer
-has the alarm. Every time in the rules and in Alertmanager's settings is divided by 60 for this run:
-the expressions are the same. Exit status 1 if an alarm did not come, did not end, or a wrong one
-came.
+has the alarm; the watchdog has to come all the time. Every time in the rules and in Alertmanager's
+settings is divided by 60 for this run: the expressions are the same. Exit status 1 if an alarm did
+not come, did not end, or a wrong one came.
 """
 
 import argparse
@@ -37,6 +37,9 @@ ENDS_S_MAX: Final = 90.0
 after 30 s, a killed consumer's partitions are assigned anew after 10 s."""
 CALM_S: Final = 5.0
 """How long no alarm fires before the first fault."""
+WATCHDOG: Final = "EbbwatchWatchdog"
+WATCHDOG_S_MAX: Final = 15.0
+"""Longest time between two notifications of the watchdog, in seconds: of four it needs one."""
 LOOK_S: Final = 0.2
 
 
@@ -98,13 +101,20 @@ class Trial:
         deadline, quiet_since = time.monotonic() + FIRES_S_MAX, time.monotonic()
         while time.monotonic() < deadline:
             up = await asyncio.to_thread(self._seen.value, 'sum(up{job=~"ebbwatch-.+"})')
-            firing = [each["labels"] for each in await asyncio.to_thread(self._seen.firing)]
-            if up != len(NAMES) or firing:
+            firing = await asyncio.to_thread(self._firing)
+            if up != len(NAMES) or firing != {WATCHDOG}:
                 quiet_since = time.monotonic()
             elif time.monotonic() - quiet_since > CALM_S:
                 return []
             await asyncio.sleep(LOOK_S)
-        return [f"before any fault: {labels}" for labels in firing] or ["is not scraped"]
+        return [f"{up} services are scraped, and before any fault these fire: {sorted(firing)}"]
+
+    def watched(self) -> list[str]:
+        """Return what is wrong with the watchdog: it has to come again and again."""
+        since_s = time.monotonic() - WATCHDOG_S_MAX
+        if any(each.name == WATCHDOG and each.at_s > since_s for each in self._seen.notices):
+            return []
+        return [f"the watchdog has not come for {WATCHDOG_S_MAX:.0f} s"]
 
     async def play(self, fault: Fault) -> Outcome:
         """Play one fault until its alarm has ended."""
@@ -165,13 +175,15 @@ async def live(chosen: Sequence[Fault], show: Callable[[str], None]) -> list[Out
     async with fed_world(DATA / "alarms") as world:
         with monitoring(DATA / "alarms" / "monitoring", targets(world)) as seen:
             trial = Trial(world, seen)
-            if wrong := await trial.calm():
+            if wrong := await trial.calm() or trial.watched():
                 return [Outcome("none", "none", wrong=wrong)]
             for fault in chosen:
                 outcomes.append(await trial.play(fault))
                 show(outcomes[-1].line())
             if chosen and await trial.noticed(chosen[0], firing=False) is None:
                 outcomes[0].wrong.append("no notification of its end")
+            if chosen:
+                outcomes[-1].wrong += trial.watched()
     return outcomes
 
 

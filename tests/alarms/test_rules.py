@@ -15,7 +15,7 @@ from tests.alarms.monitoring import missing
 from tests.consumers import running
 
 ALARMS: Final = {rule.name: rule for rule in rules.alarms()}
-SEVERITIES: Final = {"page", "ticket"}
+SEVERITIES: Final = {"page", "ticket", "watchdog"}
 OF_NODE_EXPORTER: Final = {
     f"node_filesystem_{which}_bytes": {"instance", "mountpoint", "fstype", "device"}
     for which in ("avail", "size")
@@ -134,6 +134,30 @@ def test_the_rules_use_metrics_and_labels_that_there_are() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_no_rule_adds_up_what_every_process_reports_alike() -> None:
+    """The number of a database, from three processes, would be three times as large."""
+    known = lint.known()
+    wrong = [
+        f"{rule.name}: {name}"
+        for rule in rules.rules()
+        for aggregation, name in lint.aggregated(COMMENT.sub("", rule.expr), known)
+        if name in known.shared and aggregation not in {"max", "min"}
+    ]
+    assert not wrong
+
+
+def test_a_sum_of_what_every_process_reports_alike_is_found() -> None:
+    known = lint.known()
+    names = "{__name__=~'ebbwatch_(ingest|alerts)_lag_records'}"
+    expr = f"sum(ebbwatch_alerts_undelivered) > max by (job) ({names})"
+    assert set(lint.aggregated(expr, known)) == {
+        ("sum", "ebbwatch_alerts_undelivered"),
+        ("max", "ebbwatch_ingest_lag_records"),
+        ("max", "ebbwatch_alerts_lag_records"),
+    }
+    assert "ebbwatch_alerts_undelivered" in known.shared
+
+
 def test_a_wrong_name_and_a_wrong_label_are_found() -> None:
     metrics = {"ebbwatch_x_total": {"job", "field"}, "ebbwatch_y_total": {"job"}}
     expr = 'sum by (job) (rate({__name__=~"ebbwatch_.+_total",field="a"}[5m])) > 1 # ebbwatch_z'
@@ -175,6 +199,6 @@ def test_an_age_that_is_waited_for_is_marked(name: str) -> None:
 
 def test_every_alarm_is_in_the_overview() -> None:
     page = (ROOT / "docs/alarms.md").read_text()
-    assert re.findall(r"^\| `(Ebbwatch\w+)` \| (page|ticket) \|", page, re.MULTILINE) == [
+    assert re.findall(r"^\| `(Ebbwatch\w+)` \| (page|ticket|watchdog) \|", page, re.MULTILINE) == [
         (name, alarm.labels["severity"]) for name, alarm in ALARMS.items()
     ]

@@ -29,6 +29,7 @@ from tests.benchmark import (
     streams,
     sweep,
     tasks,
+    traced,
     training,
 )
 
@@ -45,6 +46,7 @@ SECTIONS: dict[str, Callable[[], Mapping[str, Any]]] = {
     "ingest": lambda: common.run(streams.ingest),
     "scoring": lambda: common.run(scoring_batches.scoring),
     "identity": lambda: common.run(identity.identity),
+    "tracing": lambda: common.run(traced.tracing),
     "sweep": lambda: common.run(sweep.sweep),
     "end_to_end": path.run,
     "growth": lambda: common.run(growth.growth),

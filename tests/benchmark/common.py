@@ -31,6 +31,7 @@ from services.scoring.store.customer_cache import CachingClassifications, Cachin
 from services.scoring.store.identity import IdentityTables
 from shared.contracts import topics
 from shared.contracts.activity import ENCODER, Activity, ActivityData
+from shared.contracts.dead_letter import Headers
 from shared.contracts.events import PURCHASE
 from shared.contracts.topics import Topic
 from shared.kafka.producer import Producer, Record
@@ -47,6 +48,7 @@ from shared.postgres.suspects import Suspects
 from shared.runtime.clock import SystemClock
 from shared.runtime.gc_tuning import spare_collector
 from shared.runtime.isolation import ItemIsolation
+from tests.fakes.scoring_worker import keep_all, leave_none_out
 
 SCALE = float(os.environ.get("EBBWATCH_BENCH_SCALE", "1"))
 """Multiplies the number of events: 0.1 gives a first idea in a tenth of the time."""
@@ -105,11 +107,16 @@ async def make_topics(kafka: KafkaSettings, section: str) -> Sequence[Topic]:
     return made
 
 
-async def preload(producer: Producer, topic: str, messages: Iterable[tuple[bytes, bytes]]) -> None:
-    """Writes (key, value) pairs, some thousands at a time."""
+async def preload(
+    producer: Producer,
+    topic: str,
+    messages: Iterable[tuple[bytes, bytes]],
+    headers: Callable[[int], Headers] = lambda _: (),
+) -> None:
+    """Writes (key, value) pairs, some thousands at a time; `headers`: by number, from 0."""
     waiting: list[Record] = []
-    for key, value in messages:
-        waiting.append(Record(topic, key, value))
+    for number, (key, value) in enumerate(messages):
+        waiting.append(Record(topic, key, value, headers(number)))
         if len(waiting) == BATCH:
             await producer.send(waiting)
             waiting = []
@@ -203,12 +210,16 @@ def _link(
 ) -> LinkCustomers:
     return LinkCustomers(
         transactions=BatchTransactions(engine=engine, ledger=ledger, outbox=outbox, relay=relay),
-        tables=IdentityTables(),
+        tables=IdentityTables,
         refuse=decode.dead_letter,
         clock=SystemClock(),
         risk_topic=topic,
         changes_topic=topic,
     )
+
+
+async def _nothing() -> None:
+    pass
 
 
 @asynccontextmanager
@@ -234,9 +245,6 @@ async def scoring(
     relays = [Relay(engine, outbox, Producer(stack.kafka.settings, "bench")) for _ in range(lanes)]
     careful = ItemIsolation(Suspects(engine, SPEC.schema), SystemClock(), lambda _: None)
 
-    async def nothing() -> None:
-        pass
-
     def lane(relay: Relay) -> MicroBatch:
         tables = make(engine, ledger, outbox)
         standings: ClassificationStore = ClassificationTable()
@@ -261,8 +269,10 @@ async def scoring(
             sweep_interval_s=sweep_interval_s,
             observe=lambda *_: None,
             isolation=careful,
-            blameless=nothing,
+            blameless=_nothing,
             link=_link(engine, ledger, outbox, relay, decode, risk),
+            without_erased=keep_all,
+            leave_out=leave_none_out,
         )
 
     try:

@@ -21,9 +21,11 @@ from services.scoring.settings import ScoringSettings
 from services.scoring.store.batch import BatchStore
 from services.scoring.store.customer_cache import CachingStore
 from shared.contracts import topics
+from shared.contracts.dead_letter import Headers
 from shared.kafka.batch import Batch
 from shared.kafka.fenced import FencedConsumer
 from shared.kafka.producer import Producer
+from shared.kafka.worker import traced
 from shared.kernel.arrays import Ints
 from shared.postgres.engine import Driver, UnitOfWork
 from shared.postgres.ledger import Ledger
@@ -130,8 +132,8 @@ async def scoring(stack: LocalStack) -> Figures:
     """
     run = Run(common.scaled(CUSTOMERS), common.scaled(EVENTS))
     _, activity, risk, _ = await common.make_topics(stack.kafka.settings, "scoring")
-    await _preload(stack, activity.name, run.draws(common.uniform(run.events, run.customers)))
-    first, known = await _drain(stack, activity.name, risk.name, run)
+    await preload(stack, activity.name, run.draws(common.uniform(run.events, run.customers)))
+    first, known = await drain(stack, activity.name, risk.name, run)
     transactions, warm = await _record(stack, activity.name, risk.name, run)
     first_s, known_s = await _repeat(stack, transactions, warm, activity.name)
     figures = known.figures("events", run.events)
@@ -144,8 +146,8 @@ async def scoring(stack: LocalStack) -> Figures:
     figures["first"]["ratio"] = first_s / first.seconds
 
     _, skewed, risk, _ = await common.make_topics(stack.kafka.settings, "scoring-zipf")
-    await _preload(stack, skewed.name, run.draws(common.zipf(run.events, run.customers)))
-    _, known = await _drain(stack, skewed.name, risk.name, run)
+    await preload(stack, skewed.name, run.draws(common.zipf(run.events, run.customers)))
+    _, known = await drain(stack, skewed.name, risk.name, run)
     figures["zipf"] = known.figures("events", run.events)
     return {**figures, "customers": run.customers, "ceiling": ceiling}
 
@@ -162,19 +164,26 @@ class Run:
         return np.concatenate([np.arange(self.customers), drawn])
 
 
-async def _preload(stack: LocalStack, topic: str, customers: Ints) -> None:
+async def preload(
+    stack: LocalStack,
+    topic: str,
+    customers: Ints,
+    headers: Callable[[int], Headers] = lambda _: (),
+) -> None:
+    """Writes an event of each of these customers."""
     producer = Producer(stack.kafka.settings, "bench")
-    await common.preload(producer, topic, common.activity(customers))
+    await common.preload(producer, topic, common.activity(customers), headers)
     await producer.close()
 
 
-async def _drain(
+async def drain(
     stack: LocalStack,
     topic: str,
     risk: str,
     run: Run,
     store: Any = None,
     warm: Callable[[], None] = lambda: None,
+    group: str = "",
 ) -> tuple[Meter, Meter]:
     """Scores everything in the topic with its own group: the first events, and the others.
 
@@ -188,7 +197,7 @@ async def _drain(
                 settings=stack.kafka.settings,
                 ledger=worker.ledger,
                 topics=(topic,),
-                group=f"{topic}-{'record' if store else 'measure'}",
+                group=f"{topic}-{group or ('record' if store else 'measure')}",
                 worker=f"bench/{n}",
                 batch_records_max=BATCH,
             )
@@ -200,9 +209,10 @@ async def _drain(
 
         async def work(consumer: FencedConsumer, turn: MicroBatch, batch: Batch | None) -> None:
             nonlocal done
+            handle = traced(turn)
             while done < run.customers + run.events:
                 batch = batch or await consumer.poll()
-                consumer.moved(batch, await turn(batch))
+                consumer.moved(batch, await handle(batch))
                 before, done = done, done + sum(map(len, batch.records.values()))
                 batch = None
                 if before < run.customers <= done:
@@ -245,7 +255,7 @@ async def _record(
         kept.append(RecordingStore(*parts))
         return CachingStore(kept[0], run.customers)
 
-    await _drain(stack, topic, risk, run, remember, lambda: warm.append(len(kept[0].transactions)))
+    await drain(stack, topic, risk, run, remember, lambda: warm.append(len(kept[0].transactions)))
     return kept[0].transactions, warm[0]
 
 

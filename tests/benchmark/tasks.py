@@ -16,7 +16,8 @@ from services.alerts.commands.running import SPEC
 from services.alerts.components import Alerts
 from services.alerts.inbound.policy_file import read_policy
 from services.alerts.settings import POLICY_FILE, AlertsSettings, EndpointSettings
-from services.alerts.store.tasks import QueueFilter, Tasks
+from services.alerts.store import tasks as task_store
+from services.alerts.store.tasks import QueueFilter
 from shared.contracts import risk, topics
 from shared.contracts.risk import Lapse, Reason, RiskAssessed, Sign
 from shared.kafka.producer import Producer, Record
@@ -162,7 +163,7 @@ async def _list(engine: AsyncEngine, owner: int) -> float:
     """Returns seconds for an owner's top 50, decoded."""
     began = time.perf_counter()
     async with unit_of_work(engine) as work:
-        found = await Tasks().queue(work, QueueFilter("owner", f"owner-{owner}", NOW), None, 50)
+        found = await task_store.queue(work, QueueFilter("owner", f"owner-{owner}", NOW), None, 50)
     took = time.perf_counter() - began
     assert len(found) == 50
     return took

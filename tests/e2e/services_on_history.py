@@ -28,7 +28,7 @@ from deploy.demo.replayer import Replayer, days
 from deploy.demo.run import TASK_CHANGES, Crm
 from deploy.demo.services import CRM, NAMES, DatabaseUrls, Services
 from deploy.local import topics
-from deploy.local.stack import LocalStack
+from deploy.local.stack import ROOT, LocalStack
 from services.scoring.core.features import state
 from shared.kafka.producer import Producer
 from shared.postgres.roles import OWNER, RUNTIME, script
@@ -89,14 +89,17 @@ class World:
         *,
         clock: Literal["replay", "live"] = "replay",
         own_roles: bool = False,
+        root: Path = ROOT,
     ) -> AsyncIterator[Self]:
         """Start everything and wait until it is ready; on exit everything has ended.
 
-        `own_roles`: each service runs with rights on its own rows only.
+        `own_roles`: each service runs with rights on its own rows only. `root`: the working copy
+        that runs, on topics and tables of its own making.
         """
         with LocalStack(folder, wipe=True, environ=environ) as stack:
             kafka = stack.kafka.settings
-            await topics.create(kafka)
+            if root == ROOT:
+                await topics.create(kafka)
             databases = await database_roles(stack.database_url) if own_roles else {}
             with Services(
                 folder,
@@ -104,7 +107,10 @@ class World:
                 clock=clock,
                 first_base_s=FIRST_BASE_S,
                 databases=databases,
+                root=root,
             ) as services:
+                if root != ROOT:
+                    services.module("deploy.local", "topics")
                 services.prepare()
                 if own_roles:
                     await database_roles(stack.database_url)

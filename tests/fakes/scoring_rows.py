@@ -82,7 +82,7 @@ def written(
         timer=np.full(len(partition), np.nan),
         states=from_bytes([packed for _, _, packed in states]) if states else empty(0),
         due_at=due_at,
-        assessments=_columns(assessments, row) if assessments else NewAssessments.none(),
+        assessments=_columns(assessments, row) if assessments else NewAssessments.nothing(0),
         predictor=predictor,
         messages=[*messages],
         moves=[*moves],

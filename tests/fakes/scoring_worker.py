@@ -13,14 +13,13 @@ import msgspec
 
 from services.scoring.core.value.classify import Valuation
 from services.scoring.handlers.assess_customers import Assessor
+from services.scoring.handlers.batch import BatchCustomers, LeftOut
 from services.scoring.handlers.classify_customers import ClassificationTables
 from services.scoring.handlers.micro_batch import (
     LeaveOut,
     Link,
     MicroBatch,
     WithoutErased,
-    keep_all,
-    nobody,
 )
 from services.scoring.inbound.activity import ActivityDecoder
 from services.scoring.model.rule_model import RuleModel
@@ -35,6 +34,7 @@ from shared.contracts.changes import CustomerChanged
 from shared.contracts.risk import RiskAssessed
 from shared.kafka.batch import Batch
 from shared.kafka.transaction import Sender
+from shared.postgres.engine import UnitOfWork
 from shared.postgres.ledger import Claim, Move
 from shared.postgres.ledger import TopicPartition as Tp
 from shared.postgres.outbox import Message
@@ -72,6 +72,16 @@ async def _no_statements(_: Batch, __: EventRows, ___: set[str]) -> None:
     raise AssertionError("this worker decides on no statements about ids")
 
 
+async def leave_none_out(_: UnitOfWork, __: BatchCustomers) -> LeftOut:
+    """Leaves no customer out."""
+    return LeftOut()
+
+
+async def keep_all(_: UnitOfWork, events: EventRows) -> EventRows:
+    """Returns all events: no customer was erased."""
+    return events
+
+
 @dataclass(slots=True)
 class ScoringWorker:
     """One worker's handler; `claims` are what it believes to own."""
@@ -93,7 +103,7 @@ class ScoringWorker:
     link: Link | None = None
     """Decides on statements about ids; without it a test must send none."""
     without_erased: WithoutErased = keep_all
-    leave_out: LeaveOut = nobody
+    leave_out: LeaveOut = leave_none_out
     handle: Callable[..., Awaitable[Sequence[Move]]] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -14,6 +14,7 @@ from services.alerts.core.policy import Policy
 from services.alerts.inbound.policy_file import read_policy
 from services.alerts.settings import POLICY_FILE
 from services.scoring.core.features.events import DAY_S
+from services.scoring.core.risk import rhythm
 from services.scoring.core.risk.rhythm import assessable
 from services.scoring.model import pooled_model
 from services.scoring.model.pooled_model import PooledArtefact
@@ -117,7 +118,7 @@ def pooled(history: EventTable) -> Predictor:
             a=prior.a,
             b=prior.b,
             customers=len(x),
-            repeats=int(pooled_model.columns(x)[0].sum()),
+            repeats=int(rhythm.history(x)[0].sum()),
             labels_end=datetime.fromtimestamp(begin, UTC).isoformat(),
             data_fingerprint=history.fingerprint(begin),
         )

@@ -12,7 +12,6 @@ import pytest
 
 from deploy.backtest.walk import Walked, setup_of, walk
 from services.alerts.core.wording.catalogue import sentence
-from services.ingest.core.accept import accept
 from services.ingest.core.rates import RateTable
 from services.scoring.core.features.decode import columns_of, kind_of
 from services.scoring.core.features.events import DAY_S, Kind
@@ -25,6 +24,7 @@ from tests.field.lives import BEGIN, END, Happened, Life
 from tests.field.planted import SILENT_SHARE, Customer, lapse_days
 from tests.field.runner import HORIZON_DAYS, default_policy
 from tests.field.table import cloud_events, moment, second, table
+from tests.unit.ingest.events import accept
 from tests.unit.scoring.core.strategies import assert_states_equal
 
 SEED: Final = 11

@@ -48,7 +48,6 @@ from services.alerts.inbound.activity import ActivityDecoder as AlertsActivityDe
 from services.alerts.inbound.changes import ChangesDecoder
 from services.alerts.inbound.risk import RiskDecoder
 from services.ingest.core import segment
-from services.ingest.core.accept import accept
 from services.ingest.core.bodies import EVENTS_MAX, Form, binary_mode, split
 from services.ingest.core.http_sources import read_sources
 from services.ingest.core.mapping.apply import Context, map_value
@@ -69,6 +68,7 @@ from tests.fuzz.mutation import mutated
 from tests.unit.alerts.connectors.notices import closed, task
 from tests.unit.alerts.inbound.test_decoders import Fetched
 from tests.unit.alerts.samples import assessed
+from tests.unit.ingest.events import accept
 from tests.unit.ingest.mapping.corpus import Corpus, corpora
 
 NOW: Final = datetime(2026, 3, 1, tzinfo=UTC)

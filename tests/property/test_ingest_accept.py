@@ -11,7 +11,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.ingest.core import ordinary
-from services.ingest.core.accept import accept
 from services.ingest.core.dead_letters import read
 from services.ingest.core.rates import RateTable
 from services.ingest.core.times import AHEAD_LIMIT, AHEAD_MAX, TIME_MIN
@@ -19,7 +18,7 @@ from shared.contracts import events as types
 from shared.contracts.activity import DECODER, ENCODER, Activity
 from shared.contracts.dead_letter import DeadLetter, Headers, Origin
 from shared.kernel.errors import Invalid
-from tests.unit.ingest.events import ARRIVED_MS, encoded, event
+from tests.unit.ingest.events import ARRIVED_MS, accept, encoded, event
 
 RATES = RateTable.parse("USD", "currency,from,rate\nEUR,1990-01-01,1.25\n")
 ARRIVED = datetime.fromtimestamp(ARRIVED_MS / 1000, UTC)

@@ -12,7 +12,8 @@ import pytest
 from services.scoring.core.features.events import Kind
 from services.scoring.core.monitoring.metrics import calibration_error, log_loss
 from services.scoring.core.risk import btyd
-from services.scoring.model.pooled_model import columns, fit_prior, no_purchase
+from services.scoring.core.risk.rhythm import history
+from services.scoring.model.pooled_model import fit_prior, no_purchase
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.training.data.event_table import EventTable, from_columns
 from services.scoring.training.data.panel import Panel, build_panel
@@ -48,7 +49,7 @@ def test_the_prior_is_calibrated_from_the_first_months_on(seed: int, number: flo
     p = no_purchase(fit_prior(rows.x), rows.x, HORIZON)
     assert calibration_error(rows.silent, p, bins=ECE_BINS) <= 0.05
     random = btyd.no_purchase_probability(
-        btyd.fit(*columns(rows.x), model="mbg"), *columns(rows.x), HORIZON
+        btyd.fit(*history(rows.x), model="mbg"), *history(rows.x), HORIZON
     )
     assert calibration_error(rows.silent, random, bins=ECE_BINS) > 0.15
     assert log_loss(rows.silent, p) < log_loss(rows.silent, random) - 0.15

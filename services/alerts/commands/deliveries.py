@@ -6,35 +6,35 @@ from typing import Any, get_args
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.commands.running import command
+from services.alerts.commands.running import add
 from services.alerts.delivery.store.delivery_log import DeliveryFilter, DeliveryLog, DeliveryStatus
 from shared.runtime.arguments import count, instant
 from shared.runtime.clock import SystemClock
+from shared.runtime.command_line import group
 
 
 def add_commands(commands: Any) -> None:
     """Add `deliveries list|resend|recover`."""
-    deliveries = commands.add_parser("deliveries", help="messages to endpoints")
-    actions = deliveries.add_subparsers(required=True, metavar="ACTION")
-    listing = actions.add_parser("list", help="deliveries, newest first; `--status failed`: dead")
+    actions = group(commands, "deliveries", "messages to endpoints")
+    listing = add(actions, "list", _list, "deliveries, newest first; `--status failed`: dead")
     listing.add_argument("--status", choices=get_args(DeliveryStatus))
     listing.add_argument("--endpoint")
     listing.add_argument("--limit", type=count, default=50)
-    listing.set_defaults(command=command(_list))
-    resend = actions.add_parser("resend", help="send one again, under the same id")
+    resend = add(actions, "resend", _resend, "send one again, under the same id")
     resend.add_argument("id")
-    resend.set_defaults(command=command(_resend))
-    recover = actions.add_parser("recover", help="send again all that failed since a time")
+    recover = add(actions, "recover", _recover, "send again all that failed since a time")
     recover.add_argument("endpoint")
     recover.add_argument(
         "--since", type=instant, required=True, help="ISO 8601, at most 14 days ago"
     )
-    recover.set_defaults(command=command(_recover))
 
 
 async def _list(args: argparse.Namespace, engine: AsyncEngine) -> int:
     chosen = DeliveryFilter(args.status, args.endpoint)
-    for row in await DeliveryLog(engine).page(chosen, None, args.limit):
+    rows = await DeliveryLog(engine).page(chosen, None, args.limit)
+    if not rows:
+        print("no delivery matches")
+    for row in rows:
         follows = f"next {row['next_at']:%F %T}Z" if row["status"] == "pending" else ""
         print(
             f"{row['id']}  {row['status']:<9}  {row['attempts']:>2} attempts  {row['kind']}  "

@@ -8,41 +8,36 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.commands.propose_holdout import add_propose_holdout
-from services.alerts.commands.running import business_clock, command
+from services.alerts.commands.running import add, business_clock
 from services.alerts.core.wording.effect import claim_text
 from services.alerts.handlers.measure_effect import MeasureEffect
 from services.alerts.reports.effect_page import effect_page
-from services.alerts.store.effects import Effects
 from services.alerts.store.policies import Policies
 from services.alerts.store.uplift_fits import UpliftFits
 from shared.postgres.engine import unit_of_work
 from shared.runtime.arguments import count, days
+from shared.runtime.command_line import group
 
 
 def add_commands(commands: Any) -> None:
     """Add `effect show|report|learned|withheld|propose-holdout`."""
-    effect = commands.add_parser("effect", help="whether the tasks keep customers")
-    actions = effect.add_subparsers(required=True, metavar="ACTION")
-    show = actions.add_parser("show", help="treated against held out, in a few lines")
+    actions = group(commands, "effect", "whether the tasks keep customers")
+    show = add(actions, "show", _show, "treated against held out, in a few lines")
     show.add_argument("--policy", help="default: the one in force")
-    show.set_defaults(command=command(_show))
-    report = actions.add_parser("report", help="write the report as one HTML file")
+    report = add(actions, "report", _report, "write the report as one HTML file")
     report.add_argument("file", type=Path)
     report.add_argument("--policy", help="default: the one in force")
     report.add_argument("--language", choices=("en", "zh-CN"), default="en")
-    report.set_defaults(command=command(_report))
-    learned = actions.add_parser("learned", help="what was learned about single customers, and why")
+    learned = add(actions, "learned", _learned, "what was learned about single customers, and why")
     learned.add_argument("--limit", type=count, default=10, help="of the newest fits")
-    learned.set_defaults(command=command(_learned))
-    withheld = actions.add_parser("withheld", help="tasks not raised: they clearly do not help")
+    withheld = add(actions, "withheld", _withheld, "tasks not raised: they clearly do not help")
     withheld.add_argument("--days", type=days, default=28, help="back from now")
     withheld.add_argument("--limit", type=count, default=50, help="tasks shown")
-    withheld.set_defaults(command=command(_withheld))
     add_propose_holdout(actions)
 
 
 def _measure(engine: AsyncEngine) -> MeasureEffect:
-    return MeasureEffect(engine=engine, effects=Effects(), rules=Policies())
+    return MeasureEffect(engine=engine, rules=Policies())
 
 
 async def _show(args: argparse.Namespace, engine: AsyncEngine) -> int:

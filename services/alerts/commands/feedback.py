@@ -7,23 +7,25 @@ from typing import Any, get_args
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.commands.running import command
+from services.alerts.commands.running import add
 from services.alerts.core.consent import refusal, spelled
 from services.alerts.core.customer_message import Status
-from services.alerts.store.consents import Consents
-from services.alerts.store.customer_messages import CustomerMessages, MessageFilter
-from services.alerts.store.feedback import Feedback, FeedbackFilter, State
+from services.alerts.store import consents as consent_store
+from services.alerts.store import customer_messages as message_store
+from services.alerts.store import feedback as feedback_store
+from services.alerts.store.customer_messages import MessageFilter
+from services.alerts.store.feedback import FeedbackFilter, State
 from shared.contracts.events import FeedbackKind
 from shared.postgres.engine import unit_of_work
 from shared.runtime.arguments import count, instant
 from shared.runtime.clock import SystemClock
+from shared.runtime.command_line import group
 
 
 def add_commands(commands: Any) -> None:
     """Add `feedback list|mark`, `messages list|unsubscriptions` and `wishes`."""
-    feedback = commands.add_parser("feedback", help="what customers say: suggestions, complaints")
-    actions = feedback.add_subparsers(required=True, metavar="ACTION")
-    listing = actions.add_parser("list", help="feedback, newest first")
+    actions = group(commands, "feedback", "suggestions, surveys and complaints of customers")
+    listing = add(actions, "list", _list, "feedback, newest first")
     listing.add_argument("--kind", choices=get_args(FeedbackKind))
     listing.add_argument("--state", choices=get_args(State))
     listing.add_argument("--customer", help="the customer's id")
@@ -31,26 +33,24 @@ def add_commands(commands: Any) -> None:
     listing.add_argument("--since", type=instant, help="ISO 8601, given at this time or later")
     listing.add_argument("--until", type=instant, help="ISO 8601, given before this time")
     listing.add_argument("--limit", type=count, default=50)
-    listing.set_defaults(command=command(_list))
-    mark = actions.add_parser("mark", help="note that one was read or answered")
+    mark = add(actions, "mark", _mark, "note that one was read or answered")
     mark.add_argument("id")
     mark.add_argument("state", choices=get_args(State))
-    mark.set_defaults(command=command(_mark))
-    messages = commands.add_parser("messages", help="messages that providers send to customers")
-    actions = messages.add_subparsers(required=True, metavar="ACTION")
-    listing = actions.add_parser("list", help="messages, newest first; `--status suppressed`: why")
+    actions = group(commands, "messages", "messages that providers send to customers")
+    listing = add(
+        actions, "list", _list_messages, "messages, newest first; `--status suppressed`: why"
+    )
     listing.add_argument("--status", choices=get_args(Status))
     listing.add_argument("--customer", help="the customer's id")
     listing.add_argument("--limit", type=count, default=50)
-    listing.set_defaults(command=command(_list_messages))
-    away = actions.add_parser("unsubscriptions", help="customers who want no more messages")
+    away = add(
+        actions, "unsubscriptions", _list_unsubscriptions, "customers who want no more messages"
+    )
     away.add_argument("--customer", help="the customer's id")
     away.add_argument("--limit", type=count, default=50)
-    away.set_defaults(command=command(_list_unsubscriptions))
-    wishes = commands.add_parser("wishes", help="what a customer allowed and refused, and when")
+    wishes = add(commands, "wishes", _list_wishes, "what a customer allowed and refused, and when")
     wishes.add_argument("customer", help="the customer's id")
     wishes.add_argument("--limit", type=count, default=50)
-    wishes.set_defaults(command=command(_list_wishes))
 
 
 async def _list(args: argparse.Namespace, engine: AsyncEngine) -> int:
@@ -58,7 +58,7 @@ async def _list(args: argparse.Namespace, engine: AsyncEngine) -> int:
         args.kind, args.state, args.customer, args.owner, args.since, args.until
     )
     async with unit_of_work(engine) as work:
-        found = await Feedback().page(work, chosen, None, args.limit)
+        found = await feedback_store.page(work, chosen, None, args.limit)
     for row in found:
         score = "" if row["score"] is None else f"  {row['score']:g} of 10"
         owner = row["owner_id"] or "(no owner)"
@@ -75,7 +75,7 @@ async def _list(args: argparse.Namespace, engine: AsyncEngine) -> int:
 async def _mark(args: argparse.Namespace, engine: AsyncEngine) -> int:
     async with unit_of_work(engine) as work:
         now = SystemClock().now()
-        found = await Feedback().mark(work, args.id, args.state, getpass.getuser(), now)
+        found = await feedback_store.mark(work, args.id, args.state, getpass.getuser(), now)
     if found is None:
         print(f"no feedback {args.id}; see `feedback list`", file=sys.stderr)
         return 1
@@ -86,7 +86,7 @@ async def _mark(args: argparse.Namespace, engine: AsyncEngine) -> int:
 async def _list_messages(args: argparse.Namespace, engine: AsyncEngine) -> int:
     async with unit_of_work(engine) as work:
         chosen = MessageFilter(args.status, args.customer)
-        found = await CustomerMessages().page(work, chosen, None, args.limit)
+        found = await message_store.page(work, chosen, None, args.limit)
     for row in found:
         follows = {
             "waiting": f"until {row['due_at']:%F %H:%M}Z",
@@ -104,7 +104,7 @@ async def _list_messages(args: argparse.Namespace, engine: AsyncEngine) -> int:
 
 async def _list_unsubscriptions(args: argparse.Namespace, engine: AsyncEngine) -> int:
     async with unit_of_work(engine) as work:
-        found = await Consents().page(work, args.customer, None, args.limit)
+        found = await consent_store.page(work, args.customer, None, args.limit)
     for row in found:
         back = row["subscribed_at"]
         returned = "" if back is None else f"  subscribed {back:%F %H:%M}Z"
@@ -119,8 +119,8 @@ async def _list_unsubscriptions(args: argparse.Namespace, engine: AsyncEngine) -
 
 async def _list_wishes(args: argparse.Namespace, engine: AsyncEngine) -> int:
     async with unit_of_work(engine) as work:
-        found = await Consents().history(work, args.customer, None, args.limit)
-        now = (await Consents().wishes(work, [args.customer]))[args.customer]
+        found = await consent_store.history(work, args.customer, None, args.limit)
+        now = (await consent_store.wishes(work, [args.customer]))[args.customer]
     for row in found:
         late = "  (late: a newer profile stood)" if row["late"] else ""
         about = {"*": "(all contact)"}.get(row["about"], row["about"])

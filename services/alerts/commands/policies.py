@@ -10,19 +10,19 @@ from typing import Any
 import yaml
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.commands.running import business_clock, command
+from services.alerts.commands.running import add, business_clock
 from services.alerts.commands.tune import add_tune
 from services.alerts.core.dry_run import DryRunResult
 from services.alerts.core.owner import OwnerRecord
 from services.alerts.core.policy_document import difference, plain
 from services.alerts.handlers.dry_run_policy import CUSTOMERS_MAX, DryRunPolicy
 from services.alerts.inbound.policy_file import read_policy
-from services.alerts.store.assessments import Assessments
 from services.alerts.store.policies import Policies
 from shared.kernel.zones import zone
 from shared.postgres.engine import unit_of_work
 from shared.runtime.arguments import count, days
 from shared.runtime.clock import SystemClock
+from shared.runtime.command_line import group
 
 LISTED = 200
 """Most rows that one command prints."""
@@ -30,28 +30,21 @@ LISTED = 200
 
 def add_commands(commands: Any) -> None:
     """Add `policies show|list|put|try|tune` and `owners list|put`."""
-    policies = commands.add_parser("policies", help="who is warned about, and what is asked for")
-    actions = policies.add_subparsers(required=True, metavar="ACTION")
-    show = actions.add_parser("show", help="the policy in force, as YAML")
-    show.set_defaults(command=command(_show))
-    listing = actions.add_parser("list", help="every version, with who changed what")
-    listing.set_defaults(command=command(_list))
-    put = actions.add_parser("put", help="store a new version from a YAML file")
+    actions = group(commands, "policies", "who is warned about, and what is asked for")
+    add(actions, "show", _show, "the policy in force, as YAML")
+    add(actions, "list", _list, "every version, with who changed what")
+    put = add(actions, "put", _put, "store a new version from a YAML file")
     put.add_argument("file", type=Path)
     put.add_argument("--note", help="why")
-    put.set_defaults(command=command(_put))
-    dry = actions.add_parser("try", help="what a YAML file would have raised; raises nothing")
+    dry = add(actions, "try", _try, "what a YAML file would have raised; raises nothing")
     dry.add_argument("file", type=Path)
     dry.add_argument("--days", type=days, default=90, help="of history")
     dry.add_argument("--customers", type=count, default=5_000, help=f"at most {CUSTOMERS_MAX:,}")
-    dry.set_defaults(command=command(_try))
     add_tune(actions)
 
-    owners = commands.add_parser("owners", help="capacity, time zone and manager of owners")
-    actions = owners.add_subparsers(required=True, metavar="ACTION")
-    listing = actions.add_parser("list", help="every owner on record")
-    listing.set_defaults(command=command(_list_owners))
-    put = actions.add_parser("put", help="store a record, in place of the one before")
+    actions = group(commands, "owners", "capacity, time zone and manager of owners")
+    add(actions, "list", _list_owners, "every owner on record")
+    put = add(actions, "put", _put_owner, "store a record, in place of the one before")
     put.add_argument("id")
     put.add_argument("--name")
     put.add_argument("--time-zone", help="IANA name")
@@ -60,7 +53,6 @@ def add_commands(commands: Any) -> None:
         "--manager", help="id of the person who is notified when the owner does not answer"
     )
     put.add_argument("--fallback", help="id of the owner who takes over")
-    put.set_defaults(command=command(_put_owner))
 
 
 async def _show(_: argparse.Namespace, engine: AsyncEngine) -> int:
@@ -98,7 +90,9 @@ async def _try(args: argparse.Namespace, engine: AsyncEngine) -> int:
     async with unit_of_work(engine) as work:
         _, current = await Policies().current(work)
         end = await business_clock().now(work)
-    dry = DryRunPolicy(engine=engine, assessments=Assessments())
+    dry = DryRunPolicy(
+        engine=engine,
+    )
     begin = end - timedelta(days=args.days)
     tried, ours = await dry([policy, current], begin, end, args.customers)
     print(f"{begin:%F} to {end:%F}, {tried.customers:,} customers")

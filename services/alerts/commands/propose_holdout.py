@@ -1,4 +1,4 @@
-"""Operator command that says how large a holdout for how long shows what the tasks do."""
+"""Operator command that states how large a holdout for how long shows what the tasks do."""
 
 import argparse
 import sys
@@ -7,12 +7,13 @@ from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.commands.running import business_clock, command
+from services.alerts.commands.running import add, business_clock
 from services.alerts.core.effect import ENOUGH
 from services.alerts.core.holdout_power import POWER, HoldoutPlan, plans, proposed
 from services.alerts.core.policy_document import Policy
 from services.alerts.core.uplift.fit import TRIALS_MIN
-from services.alerts.store.effects import Effects, FirstWarnings
+from services.alerts.store import effects as effect_store
+from services.alerts.store.effects import FirstWarnings
 from services.alerts.store.policies import Policies
 from shared.postgres.engine import unit_of_work
 from shared.runtime.arguments import days, number
@@ -30,8 +31,8 @@ WEEK_DAYS: Final = 7.0
 
 def add_propose_holdout(actions: Any) -> None:
     """Add `effect propose-holdout`."""
-    propose = actions.add_parser(
-        "propose-holdout", help="how large a holdout for how long gives an answer"
+    propose = add(
+        actions, "propose-holdout", _propose, "how large a holdout for how long gives an answer"
     )
     propose.add_argument(
         "--effect", type=number, default=EFFECT, help="to find: 0.05 is five more of a hundred"
@@ -46,7 +47,6 @@ def add_propose_holdout(actions: Any) -> None:
         type=number,
         help="share that buys again when left alone; default: as measured, or the hardest, 0.5",
     )
-    propose.set_defaults(command=command(_propose))
 
 
 async def _propose(args: argparse.Namespace, engine: AsyncEngine) -> int:
@@ -58,12 +58,12 @@ async def _propose(args: argparse.Namespace, engine: AsyncEngine) -> int:
         _, policy = await Policies().current(work)
         now = await business_clock().now(work)
         since = now - timedelta(days=args.days)
-        counted = await Effects().first_warnings(
+        counted = await effect_store.first_warnings(
             work, policy.name, since, policy.holdout.spare_grades
         )
     per_week = args.per_week
     if per_week is None:
-        # A week at least: a few hours say nothing about a week.
+        # A week at least: a few hours show nothing of a week.
         over = timedelta(days=WEEK_DAYS) if counted.earliest is None else now - counted.earliest
         per_week = counted.warned / max(over / timedelta(days=WEEK_DAYS), 1.0)
     if not per_week > 0:

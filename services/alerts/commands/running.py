@@ -16,7 +16,7 @@ from services.alerts.store.audited import COMMANDS
 from services.alerts.store.business_clock import BusinessClock
 from services.alerts.store.tables import SCHEMA, api_token
 from shared.runtime.clock import SystemClock
-from shared.runtime.command_line import ServiceSpec, on_database
+from shared.runtime.command_line import ServiceSpec, add_command
 
 SPEC = ServiceSpec(
     name="alerts",
@@ -27,8 +27,8 @@ SPEC = ServiceSpec(
     states=COMMANDS,
 )
 
-command = partial(on_database, SPEC)
-"""`command(action)`: the command that runs an action with an engine."""
+add = partial(add_command, SPEC)
+"""`add(commands, name, action, text)`: adds a command that runs with an engine."""
 
 
 def endpoint_admin(engine: AsyncEngine) -> EndpointAdmin:

@@ -7,16 +7,18 @@ from typing import Any, get_args
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.commands.running import business_clock, command
+from services.alerts.commands.running import add, business_clock
 from services.alerts.core.playbook import Queue
 from services.alerts.core.task import Task
 from services.alerts.core.wording.catalogue import sentence
 from services.alerts.core.wording.numbers import LANGUAGES
 from services.alerts.core.wording.tasks import in_full
-from services.alerts.store.due_tasks import TaskLog
-from services.alerts.store.tasks import QueueFilter, TaskFilter, Tasks
+from services.alerts.store import task_log
+from services.alerts.store import tasks as task_store
+from services.alerts.store.tasks import QueueFilter, TaskFilter
 from shared.postgres.engine import unit_of_work
 from shared.runtime.arguments import count
+from shared.runtime.command_line import group
 
 EVENTS_MAX = 200
 """Most events shown with a task: the newest."""
@@ -24,27 +26,23 @@ EVENTS_MAX = 200
 
 def add_commands(commands: Any) -> None:
     """Add `tasks list|queue|show`."""
-    tasks = commands.add_parser("tasks", help="retention tasks")
-    actions = tasks.add_subparsers(required=True, metavar="ACTION")
-    listing = actions.add_parser("list", help="tasks, newest first")
+    actions = group(commands, "tasks", "retention tasks")
+    listing = add(actions, "list", _list_tasks, "tasks, newest first")
     listing.add_argument("--status", choices=("open", "closed"))
     listing.add_argument("--owner", help="the owner's id")
     listing.add_argument("--limit", type=count, default=50)
-    listing.set_defaults(command=command(_list_tasks))
-    queue = actions.add_parser("queue", help="what is to be done, in order")
+    queue = add(actions, "queue", _queue, "what is to be done, in order")
     queue.add_argument("--queue", choices=get_args(Queue), default="owner")
     queue.add_argument("--owner", help="the owner's id")
     queue.add_argument("--limit", type=count, default=50)
-    queue.set_defaults(command=command(_queue))
-    show = actions.add_parser("show", help="one task as its owner reads it, with its history")
+    show = add(actions, "show", _show, "one task as its owner reads it, with its history")
     show.add_argument("id")
     show.add_argument("--language", choices=LANGUAGES, help="default: the task's own")
-    show.set_defaults(command=command(_show))
 
 
 async def _list_tasks(args: argparse.Namespace, engine: AsyncEngine) -> int:
     async with unit_of_work(engine) as work:
-        found = await Tasks().page(work, TaskFilter(args.status, args.owner), None, args.limit)
+        found = await task_store.page(work, TaskFilter(args.status, args.owner), None, args.limit)
     _print(found)
     return 0
 
@@ -52,15 +50,15 @@ async def _list_tasks(args: argparse.Namespace, engine: AsyncEngine) -> int:
 async def _queue(args: argparse.Namespace, engine: AsyncEngine) -> int:
     async with unit_of_work(engine) as work:
         chosen = QueueFilter(args.queue, args.owner, await business_clock().now(work))
-        found = await Tasks().queue(work, chosen, None, args.limit)
+        found = await task_store.queue(work, chosen, None, args.limit)
     _print(found)
     return 0
 
 
 async def _show(args: argparse.Namespace, engine: AsyncEngine) -> int:
     async with unit_of_work(engine) as work:
-        task = await Tasks().find(work, args.id)
-        events = await TaskLog().of(work, args.id, EVENTS_MAX)
+        task = await task_store.find(work, args.id)
+        events = await task_log.of(work, args.id, EVENTS_MAX)
     if task is None:
         print(f"no task {args.id}; see `tasks list`", file=sys.stderr)
         return 1

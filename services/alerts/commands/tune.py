@@ -9,11 +9,10 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.commands.running import business_clock, command
+from services.alerts.commands.running import add, business_clock
 from services.alerts.core.budget import BudgetHistory, tuned
 from services.alerts.core.policy_document import BudgetPoint, Policy
 from services.alerts.handlers.dry_run_policy import CUSTOMERS_MAX, DryRunPolicy
-from services.alerts.store.assessments import Assessments
 from services.alerts.store.policies import Policies
 from shared.postgres.engine import unit_of_work
 from shared.runtime.arguments import count, days, number
@@ -25,7 +24,7 @@ DAYS: int = 91
 
 def add_tune(actions: Any) -> None:
     """Add `policies tune`."""
-    tune = actions.add_parser("tune", help="the least expected value that leaves so many warnings")
+    tune = add(actions, "tune", _tune, "the least expected value that leaves so many warnings")
     wanted = tune.add_mutually_exclusive_group(required=True)
     wanted.add_argument(
         "--warnings-per-100",
@@ -39,7 +38,6 @@ def add_tune(actions: Any) -> None:
     tune.add_argument("--days", type=days, default=DAYS, help="of history")
     tune.add_argument("--customers", type=count, default=5_000, help=f"at most {CUSTOMERS_MAX:,}")
     tune.add_argument("--apply", action="store_true", help="store it as a new version")
-    tune.set_defaults(command=command(_tune))
 
 
 async def _tune(args: argparse.Namespace, engine: AsyncEngine) -> int:
@@ -47,7 +45,9 @@ async def _tune(args: argparse.Namespace, engine: AsyncEngine) -> int:
     async with unit_of_work(engine) as work:
         version, policy = await rules.current(work)
         end = await business_clock().now(work)
-    dry = DryRunPolicy(engine=engine, assessments=Assessments())
+    dry = DryRunPolicy(
+        engine=engine,
+    )
     found = await dry.warnings(policy, end - timedelta(days=args.days), end, args.customers)
     history = found.history(args.days)
     if not history.customers:

@@ -7,7 +7,7 @@ others wait for its result. A token is stored encrypted and never logged.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -92,20 +92,12 @@ class Access:
             got = await self._request()
             if isinstance(got, Answer):
                 # A token request changes nothing at the vendor: it may always be repeated.
-                return got if got.result == "endpoint_dead" else _later(got)
+                if got.result == "endpoint_dead":
+                    return got
+                why = got.error or "no access token"
+                return replace(got, result="retry", head="", error=why)
             value, seconds = got
             token = Token(value, self._clock.now(), begun + timedelta(seconds=seconds))
             return token
         finally:
             await self._store.end_lease(self._id, self._version, token)
-
-
-def _later(got: Answer) -> Answer:
-    return Answer(
-        "retry",
-        status=got.status,
-        duration_ms=got.duration_ms,
-        error=got.error or "no access token",
-        retry_after=got.retry_after,
-        throttled=got.throttled,
-    )

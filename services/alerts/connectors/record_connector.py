@@ -6,6 +6,7 @@ dialect makes the CRM's requests and reads its answers.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
@@ -185,7 +186,7 @@ class RecordConnector:
         """
         rows = self._dialect.read_found(reply)
         if isinstance(rows, Answer) and rows.result in {"ambiguous", "permanent"}:
-            return _as_retry(rows)
+            return replace(rows, result="retry")
         return rows
 
     async def ask(self, make: Callable[[str], Call], read: Callable[[Reply], T]) -> T | Answer:
@@ -198,15 +199,3 @@ class RecordConnector:
         except UnusableToken:
             return Answer("refresh_token", error="the stored access token cannot be used")
         return read(await send_call(self._http, self._dialect.address(), call))
-
-
-def _as_retry(got: Answer) -> Answer:
-    return Answer(
-        "retry",
-        status=got.status,
-        duration_ms=got.duration_ms,
-        head=got.head,
-        error=got.error,
-        retry_after=got.retry_after,
-        throttled=got.throttled,
-    )

@@ -52,8 +52,8 @@ def find(
     free = replace(policy, budget=Budget(), holdout=Holdout())
     for customer, messages in histories.items():
         profile = profiles.get(customer, Profile())
-        if profile.owner is not None:
-            found.owners.add(profile.owner.id)
+        if profile.owner_id is not None:
+            found.owners.add(profile.owner_id)
         found.customers += any(own_rhythm(each) and not is_gone(each) for each in messages)
         found.lapses += lapses_of(messages)
         if profile.do_not_contact:

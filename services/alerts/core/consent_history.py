@@ -29,7 +29,7 @@ class Statement:
     """A channel in lower case; `*`: any contact, or all channels; `profiling`: being assessed."""
     said: Said
     late: bool = False
-    """It was read after a newer profile, which stands."""
+    """It was read after a newer profile, which is valid."""
 
 
 def stated(before: Profile, after: Profile) -> Iterator[tuple[str, Said]]:

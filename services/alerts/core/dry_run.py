@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -22,6 +23,16 @@ from shared.contracts.risk import RiskAssessed
 
 CUSTOMERS_SHOWN: int = 50
 """Customers named in the result: those with most value at risk."""
+
+
+class AtRisk(NamedTuple):
+    """A task that would have been raised."""
+
+    value_at_risk: float
+    customer_id: str
+    at: datetime
+    """When the customer was assessed."""
+    cause: str
 
 
 @dataclass(slots=True)
@@ -46,8 +57,8 @@ class DryRunResult:
     """Tasks that can be judged: the rest of the customer's lapse length is over."""
     right: int = 0
     """Judged tasks of customers who bought nothing in that rest."""
-    most_at_risk: list[tuple[float, str, datetime, str]] = field(default_factory=list)
-    """(value at risk, customer, assessed at, cause), most valuable first."""
+    most_at_risk: list[AtRisk] = field(default_factory=list)
+    """Most valuable first."""
 
     @property
     def precision(self) -> float | None:
@@ -58,6 +69,16 @@ class DryRunResult:
     def precision_interval(self) -> Interval:
         """Interval of the precision (Wilson, 95 %)."""
         return wilson(self.right, self.judged)
+
+    @property
+    def precision_low(self) -> float:
+        """Low end of the interval."""
+        return self.precision_interval.low
+
+    @property
+    def precision_high(self) -> float:
+        """High end of the interval."""
+        return self.precision_interval.high
 
 
 def try_customers(
@@ -117,9 +138,9 @@ def _count(
     tried.by_cause[step.task.cause] += 1
     tried.by_grade[grade or "(none)"] += 1
     tried.by_playbook[playbook.id] += 1
-    tried.by_queue[queue_of(playbook.service, profile.owner.id if profile.owner else None)] += 1
+    tried.by_queue[queue_of(playbook.service, profile.owner_id)] += 1
     tried.most_at_risk.append(
-        (message.value_at_risk, message.customer_id, message.assessed_at, step.task.cause)
+        AtRisk(message.value_at_risk, message.customer_id, message.assessed_at, step.task.cause)
     )
 
 

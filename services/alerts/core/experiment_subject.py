@@ -75,7 +75,7 @@ def new_trial(
         until=message.assessed_at + timedelta(days=message.horizon_days),
         cause=step.task.cause,
         playbook=choose(ground.policy, classification, step.task.cause, step.leaving).id,
-        owner_id=profile.owner.id if profile.owner else None,
+        owner_id=profile.owner_id,
         grade=None if classification is None else classification.grade,
         segments=[] if classification is None else classification.segments,
         revision=message.revision,

@@ -15,7 +15,7 @@ class MessageRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """What is sent, by which provider and channel, how often at most, and when not."""
 
     endpoint: Code
-    """Id of the provider's endpoint: a webhook whose route names `customer_message.send`."""
+    """Id of the provider's endpoint: a webhook with a route that names `customer_message.send`."""
     channel: Channel
     """A channel as in the profile's `consent`: `email`, `sms`, `wecom`."""
     text: Both

@@ -114,8 +114,8 @@ def planned_task(  # noqa: PLR0913 (each names one thing that differs)
     """Return the task of a schedule or of a segment entry; `occurrence` makes its id unique."""
     chosen, known, profile = named(ground.policy, playbook), known_of(state), wishes.profile
     owner = profile.owner
-    queue = queue_of(chosen.service, owner.id if owner else None)
-    own = ground.calendar(owner.id if owner and queue == "owner" else None)
+    queue = queue_of(chosen.service, profile.owner_id)
+    own = ground.calendar(profile.owner_id if queue == "owner" else None)
     days = (
         ground.policy.due_working_days
         if chosen.due_working_days is None
@@ -131,7 +131,7 @@ def planned_task(  # noqa: PLR0913 (each names one thing that differs)
         status="open",
         version=1,
         customer_name=profile.name,
-        owner_id=owner.id if owner else None,
+        owner_id=profile.owner_id,
         owner_name=owner.name if owner else None,
         language=language_of(profile.language),
         time_zone=profile.time_zone,

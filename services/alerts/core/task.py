@@ -161,10 +161,10 @@ def new_task(raised: Raised, message: RiskAssessed, wishes: Wishes, ground: Grou
     policy, cause, opened_at = ground.policy, raised.task.cause, raised.task.opened_at
     playbook = choose(policy, message.standing, cause, raised.leaving)
     profile, owner = wishes.profile, wishes.profile.owner
-    queue = queue_of(playbook.service, owner.id if owner else None)
-    calendar = ground.calendar(owner.id if owner and queue == "owner" else None)
+    queue = queue_of(playbook.service, profile.owner_id)
+    calendar = ground.calendar(profile.owner_id if queue == "owner" else None)
     days = playbook.due_working_days
-    waiting, tell_at = _waits(owner.id if owner else None, queue, opened_at, ground)
+    waiting, tell_at = _waits(profile.owner_id, queue, opened_at, ground)
     planned = plan(playbook, policy, wishes)
     expires, target = policy.expire_days, playbook.response_hours
     classification, lapse = message.standing, message.lapse
@@ -176,7 +176,7 @@ def new_task(raised: Raised, message: RiskAssessed, wishes: Wishes, ground: Grou
         status="open",
         version=1,
         customer_name=profile.name,
-        owner_id=owner.id if owner else None,
+        owner_id=profile.owner_id,
         owner_name=owner.name if owner else None,
         language=language_of(profile.language),
         time_zone=profile.time_zone,
@@ -280,7 +280,7 @@ def _reasons(
 ) -> list[Reason]:
     """Return what the owner reads: why the customer is at risk, and that a task helps if it does.
 
-    Causes whose sign is over keep their reason from `before`.
+    Causes with a sign that is over keep their reason from `before`.
     """
     why = reasons_of(message, _leading_codes(cause, causes), ground.policy, before)
     return [*why, *_helps(message, planned, ground)]

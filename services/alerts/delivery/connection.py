@@ -2,7 +2,7 @@
 
 aiohttp reads interim answers (1xx) without a bound, in the event loop: a flood of them would stop
 the whole service. And what arrives on an idle connection would be taken for the answer to the next
-request, whose message would then count as delivered.
+request, and the message of that request would then count as delivered.
 """
 
 import asyncio

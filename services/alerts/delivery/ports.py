@@ -27,6 +27,8 @@ class NewDelivery:
     body: bytes
     created_at: datetime
     received_ms: int
+    traceparent: str | None = None
+    """Trace context of what caused it; None: unknown, as for what a timer causes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ class Leased:
     lost: int = 0
     """Leases in a row that ran out without an outcome, then the times that the delivery was sent
     alone without one: the processes ended, or hung."""
+    traceparent: str | None = None
+    """Trace context of what caused it, where that is known."""
 
 
 @dataclass(frozen=True, slots=True)

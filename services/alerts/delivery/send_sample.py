@@ -13,6 +13,7 @@ from services.alerts.core.webhook_payload import SAMPLE_TASK_ID, sample
 from services.alerts.delivery.attempt import attempt
 from services.alerts.delivery.core.retry import Answer
 from services.alerts.delivery.ports import Connectors, Leased
+from services.alerts.delivery.store.endpoint_admin import NoEndpoint
 from services.alerts.delivery.store.endpoints import Endpoints
 from shared.postgres.engine import unit_of_work
 from shared.runtime.clock import Clock
@@ -28,12 +29,12 @@ class SendSample:
     clock: Clock
     timeout_s: float
 
-    async def __call__(self, endpoint_id: str) -> Answer | None:
-        """Return the answer; None when there is no such endpoint."""
+    async def __call__(self, endpoint_id: str) -> Answer:
+        """Return the answer; raise NoEndpoint when there is no such endpoint."""
         async with unit_of_work(self.engine) as work:
             endpoint = await self.endpoints.find(work, endpoint_id)
         if endpoint is None:
-            return None
+            raise NoEndpoint(endpoint_id)
         now = self.clock.now()
         token = uuid4()
         message = Leased(

@@ -8,11 +8,13 @@ with the same id; a worker with an expired lease cannot settle.
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
+from opentelemetry.trace import Span
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts import metrics
@@ -24,6 +26,7 @@ from services.alerts.delivery.quarantine import QUARANTINED, DeliveryQuarantine
 from services.alerts.delivery.store.deliveries import Deliveries
 from services.alerts.delivery.store.endpoints import Endpoints
 from shared.kernel.errors import Transient
+from shared.observability import messaging, tracing
 from shared.postgres.engine import UnitOfWork, reading, unit_of_work
 from shared.runtime.clock import Clock
 from shared.runtime.health import Health
@@ -263,7 +266,13 @@ class DeliverySender:
             if alone:
                 async with unit_of_work(self._engine) as work:
                     await self._deliveries.begin_alone(work, message)
-            result = await attempt(self._connectors, queue.endpoint, message, started_at, timeout_s)
+            with _traced(message) as span:
+                result = await attempt(
+                    self._connectors, queue.endpoint, message, started_at, timeout_s
+                )
+                span.set_attribute(messaging.OUTCOME, result.answer.result)
+                if result.answer.result != "ok":
+                    tracing.failed(span, result.answer.result)
         except Transient as trouble:
             waits = Answer("retry", error=f"waiting for PostgreSQL: {trouble}")
             result = AttemptResult(waits, message.uncertain)
@@ -299,6 +308,16 @@ class DeliverySender:
                 await self._deliveries.release(work, back, self._clock.now())
         except Transient as trouble:
             log.warning("leases are left to run out", loop=NAME, trouble=str(trouble))
+
+
+def _traced(message: Leased) -> AbstractContextManager[Span]:
+    """Returns the span of an attempt, within which requests carry its context."""
+    said: dict[str, str | int] = {
+        messaging.ENDPOINT: message.endpoint_id,
+        messaging.DELIVERY: message.id,
+        messaging.ATTEMPT: message.attempts + 1,
+    }
+    return tracing.attempting(f"send {message.kind}", message.traceparent, said)
 
 
 def raise_alarm(disabled: Mapping[str, str]) -> None:

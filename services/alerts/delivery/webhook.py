@@ -16,7 +16,9 @@ from services.alerts.delivery.http_client import Http
 from services.alerts.delivery.ports import (
     Leased,
 )
+from shared.contracts.headers import TRACEPARENT
 from shared.kernel.errors import Invalid
+from shared.observability.tracing import here, traceparent
 
 HEADERS: Final = {"content-type": "application/json"}
 
@@ -36,7 +38,10 @@ class Webhook:
         except Invalid as wrong:
             return Answer("endpoint_dead", error=f"a stored secret cannot be used: {wrong}")
         url = self._endpoint.url or ""
-        return read(await self._http.send("POST", url, HEADERS | signed, message.body))
+        # The trace state stays here: what is in it is for the systems that wrote it.
+        trace = traceparent(here())
+        traced = {} if trace is None else {TRACEPARENT: trace}
+        return read(await self._http.send("POST", url, HEADERS | signed | traced, message.body))
 
     async def find(self, message: Leased, at: datetime) -> None:
         """Return None: no search is needed, as sending again changes nothing at the receiver."""

@@ -1,7 +1,5 @@
 """Carries out an owner's action on a task; `core.task_lifecycle` defines the actions."""
 
-import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -10,20 +8,19 @@ from services.alerts.core import webhook_payload as payload
 from services.alerts.core.task import Task
 from services.alerts.core.task_lifecycle import (
     Action,
-    Reassign,
     TaskEvent,
     act,
 )
 from services.alerts.handlers.give_verdict import CAUSE
-from services.alerts.handlers.record_task_changes import RecordTaskChanges, count
+from services.alerts.handlers.record_task_changes import Announcer, RecordTaskChanges
 from services.alerts.ports import TaskChange
+from services.alerts.store import customers as customer_store
+from services.alerts.store import task_log
+from services.alerts.store import tasks as task_store
 from services.alerts.store.business_clock import BusinessClock
-from services.alerts.store.customers import Customers
-from services.alerts.store.due_tasks import TaskLog
+from services.alerts.store.of_every_service import OUTBOX
 from services.alerts.store.policies import Policies
-from services.alerts.store.tasks import Tasks
 from shared.postgres.engine import UnitOfWork, unit_of_work
-from shared.postgres.outbox import Outbox
 from shared.runtime.clock import Clock
 
 
@@ -32,18 +29,11 @@ class ApplyTaskAction:
     """Carries out actions on tasks. Repeating an action changes nothing."""
 
     engine: AsyncEngine
-    customers: Customers
-    tasks: Tasks
-    log: TaskLog
     rules: Policies
     recorder: RecordTaskChanges
-    outbox: Outbox
     business_clock: BusinessClock
     clock: Clock
-    deliveries_queued: asyncio.Event
-    """Set once deliveries are committed: wakes the delivery sender of this process."""
-    treatments_queued: asyncio.Event
-    """Set once messages for `ebbwatch.treatment` are committed: wakes `PublishVerdicts`."""
+    announcer: Announcer
 
     async def __call__(self, task_id: str, action: Action, actor: str) -> Task | None:
         """Return the task after the action; None if there is no such task.
@@ -52,32 +42,22 @@ class ApplyTaskAction:
         """
         async with unit_of_work(self.engine) as work:
             task, changes = await self.within(work, task_id, action, actor)
-        self.ring(changes)
+        self.announcer.ring(changes)
         return task
-
-    def ring(self, changes: Sequence[TaskChange]) -> None:
-        """Wake the sender and the relay and count the changes; call it after the commit."""
-        if changes:
-            self.deliveries_queued.set()
-            self.treatments_queued.set()
-            count([c for c in changes if c.task.status == "closed"], self.clock.now())
 
     async def within(
         self, work: UnitOfWork, task_id: str, action: Action, actor: str
     ) -> tuple[Task | None, list[TaskChange]]:
         """Carry out the action in an open transaction; also return the changes to send."""
-        customer = await self.tasks.customer_of(work, task_id)
+        customer = await task_store.customer_of(work, task_id)
         if customer is None:
             return None, []
-        await self.customers.lock(work, [customer])
-        task = await self.tasks.find(work, task_id)
+        await customer_store.lock(work, [customer])
+        task = await task_store.find(work, task_id)
         if task is None:
             return None, []
         now = await self.business_clock.now(work)
-        named = {task.owner_id or ""} | (
-            {action.owner_id} if isinstance(action, Reassign) else set()
-        )
-        owners = await self.rules.owners(work, named)
+        owners = await self.rules.owners(work, (task.owner_id,))
         record = owners.get(task.owner_id or "")
         done = act(task, action, now, record.manager_id if record else None)
         if done.kind is None:
@@ -91,11 +71,11 @@ class ApplyTaskAction:
             kind=done.kind,
             detail=dict(done.detail),
         )
-        await self.log.add(work, [event])
-        await self.tasks.write(work, [done.task])
+        await task_log.add(work, [event])
+        await task_store.write(work, [done.task])
         changes = [TaskChange(done.task, CAUSE)] if done.sent else []
         await self.recorder.queue_deliveries(work, changes, self.clock.now())
         if done.sent and done.task.status == "closed":
             message = self.recorder.publish(payload.treatment(done.task), CAUSE)
-            await self.outbox.add(work, [message])
+            await OUTBOX.add(work, [message])
         return done.task, changes

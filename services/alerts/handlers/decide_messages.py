@@ -14,11 +14,12 @@ from services.alerts.core.message_rule import MessageRule
 from services.alerts.core.playbook import named
 from services.alerts.core.task import Ground, Task
 from services.alerts.ports import KnownCustomer
-from services.alerts.store.consents import Consents
-from services.alerts.store.customer_messages import CustomerMessages, StoredMessage
-from services.alerts.store.customers import Customers
+from services.alerts.store import consents as consent_store
+from services.alerts.store import customer_messages as message_store
+from services.alerts.store import customers as customer_store
+from services.alerts.store import tasks as task_store
+from services.alerts.store.customer_messages import StoredMessage
 from services.alerts.store.policies import Policies
-from services.alerts.store.tasks import Tasks
 from shared.kernel.errors import Invalid, Transient
 from shared.kernel.zones import zone
 from shared.postgres.engine import UnitOfWork
@@ -40,10 +41,6 @@ class Decided:
 class DecideMessages:
     """Reads and decides, within an open transaction. It changes nothing but the locks."""
 
-    messages: CustomerMessages
-    consents: Consents
-    customers: Customers
-    tasks: Tasks
     rules: Policies
 
     async def __call__(
@@ -54,23 +51,23 @@ class DecideMessages:
         Messages that are gone, or were suppressed meanwhile, are left out. Raises Transient where
         the customer of one was merged meanwhile.
         """
-        stored = await self.messages.find(work, ids)
+        stored = await message_store.find(work, ids)
         if not stored:
             return []  # erased: locking would store the customer's id anew
-        known = await self.customers.lock(work, {*customers, *(m.customer_id for m in stored)})
+        known = await customer_store.lock(work, {*customers, *(m.customer_id for m in stored)})
         # After the locks: what their last holders have committed is seen.
-        found = [m for m in await self.messages.find(work, ids) if m.status != "suppressed"]
+        found = [m for m in await message_store.find(work, ids) if m.status != "suppressed"]
         if not found:
             return []
         if any(m.customer_id not in known for m in found):
             raise Transient("the customer of a message was merged meanwhile")
         ids_of = sorted({m.customer_id for m in found})
-        tasks = {t.id: t for t in await self.tasks.find_all(work, [m.task_id for m in found])}
-        owners = {o.id for k in known.values() if (o := k.contact.owner) is not None}
+        tasks = {t.id: t for t in await task_store.find_all(work, [m.task_id for m in found])}
+        owners = {each.contact.owner_id for each in known.values()}
         ground = await self.rules.ground(work, owners, now)
-        given = await self.consents.given(work, ids_of)
-        handed = await self.messages.handed(work, ids_of)
-        takers = await self.messages.takers(work)
+        given = await consent_store.given(work, ids_of)
+        handed = await message_store.handed(work, ids_of)
+        takers = await message_store.takers(work)
         decided = []
         for message in found:
             rule = _rule(message, ground)
@@ -122,4 +119,4 @@ def _zone(customer: KnownCustomer, ground: Ground) -> ZoneInfo:
             return zone(profile.time_zone)
     except Invalid:
         pass  # a free text of the source
-    return ground.calendar(profile.owner.id if profile.owner else None).zone
+    return ground.calendar(profile.owner_id).zone

@@ -12,7 +12,7 @@ from services.alerts.core.budget_tuning import TuningResult, find
 from services.alerts.core.dry_run import DryRunResult, try_customers
 from services.alerts.core.policy_document import Policy
 from services.alerts.core.uplift.served import ServedEffects
-from services.alerts.store.assessments import Assessments
+from services.alerts.store import assessments as assessment_store
 from services.alerts.store.uplift_fits import UpliftFits
 from shared.contracts.events import Profile
 from shared.contracts.risk import RiskAssessed
@@ -38,7 +38,6 @@ class DryRunPolicy:
     """Computes what a policy would have done between two times."""
 
     engine: AsyncEngine
-    assessments: Assessments
     fits: UpliftFits = field(default_factory=UpliftFits)
 
     async def __call__(
@@ -81,9 +80,9 @@ class DryRunPolicy:
         after, left = "", min(customers, CUSTOMERS_MAX)
         while left > 0:
             async with unit_of_work(self.engine) as work:
-                histories = await self.assessments.between(work, begin, end, after, min(PAGE, left))
-                bought = await self.assessments.purchases(work, list(histories), begin)
-                profiles = await self.assessments.profiles(work, list(histories))
+                histories = await assessment_store.between(work, begin, end, after, min(PAGE, left))
+                bought = await assessment_store.purchases(work, list(histories), begin)
+                profiles = await assessment_store.profiles(work, list(histories))
             yield HistoryPage(histories, bought, profiles)
             if len(histories) < min(PAGE, left):
                 break

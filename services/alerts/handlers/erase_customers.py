@@ -16,10 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.alerts.core.policy import Closed
 from services.alerts.handlers.record_task_changes import BatchDecisions, RecordTaskChanges
 from services.alerts.ports import ErasureSeen, TaskChange
-from services.alerts.store.customers import Customers
-from services.alerts.store.erasure import Erasure
+from services.alerts.store import customers as customer_store
+from services.alerts.store import erasure as erasure_store
+from services.alerts.store.of_every_service import ERASURES
 from shared.postgres.engine import UnitOfWork, unit_of_work
-from shared.postgres.erasures import Erasures
 from shared.runtime.clock import Clock
 from shared.runtime.loop import repeat
 from shared.runtime.service import Stop
@@ -33,45 +33,38 @@ AT_ONCE_MAX: Final = 100
 """Erasures finished in one transaction: some milliseconds each."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EraseCustomers:
-    """Erases customers within the transaction of a batch of activity."""
+async def erase_customers(
+    work: UnitOfWork, recorder: RecordTaskChanges, requested: Sequence[ErasureSeen], now: datetime
+) -> list[TaskChange]:
+    """Erase within the transaction of a batch of activity; return the ends of open tasks.
 
-    customers: Customers
-    rows: Erasure
-    recorder: RecordTaskChanges
-    erasures: Erasures
+    A request that is repeated does nothing.
+    """
+    changes = []
+    for request in requested:
+        if await ERASURES.begin(work, request.request_id, request.customer_id, request.at, now):
+            changes += await _erase(work, recorder, request, now)
+    return changes
 
-    async def __call__(
-        self, work: UnitOfWork, requested: Sequence[ErasureSeen], now: datetime
-    ) -> list[TaskChange]:
-        """Erase; return the ends of open tasks. A request that is repeated does nothing."""
-        changes = []
-        for request in requested:
-            if await self.erasures.begin(
-                work, request.request_id, request.customer_id, request.at, now
-            ):
-                changes += await self._erase(work, request, now)
-        return changes
 
-    async def _erase(
-        self, work: UnitOfWork, request: ErasureSeen, now: datetime
-    ) -> list[TaskChange]:
-        customer = request.customer_id
-        seen = await self.rows.knows(work, customer)
-        known = await self.customers.lock(work, [customer])
-        decisions = BatchDecisions()
-        for task in known[customer].state.open:
-            decisions.close(Closed(task, max(task.opened_at, request.at), "erased"), request.tp)
-        await self.rows.forget_names(work, customer)
-        # The treatments are not published: scoring deletes the customer's too.
-        changes, _ = await self.recorder.write(work, decisions, now)
-        found = await self.rows.forget(work, customer)
-        if not seen:
-            found["customer"] = 0  # the row that locking made
-        await self.erasures.add_rows(work, request.request_id, found)
-        log.info("customer erased", request=request.request_id, rows=sum(found.values()))
-        return changes
+async def _erase(
+    work: UnitOfWork, recorder: RecordTaskChanges, request: ErasureSeen, now: datetime
+) -> list[TaskChange]:
+    customer = request.customer_id
+    seen = await erasure_store.knows(work, customer)
+    known = await customer_store.lock(work, [customer])
+    decisions = BatchDecisions()
+    for task in known[customer].state.open:
+        decisions.close(Closed(task, max(task.opened_at, request.at), "erased"), request.tp)
+    await erasure_store.forget_names(work, customer)
+    # The treatments are not published: scoring deletes the customer's too.
+    changes, _ = await recorder.write(work, decisions, now)
+    found = await erasure_store.forget(work, customer)
+    if not seen:
+        found["customer"] = 0  # the row that locking made
+    await ERASURES.add_rows(work, request.request_id, found)
+    log.info("customer erased", request=request.request_id, rows=sum(found.values()))
+    return changes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +72,6 @@ class EraseMessages:
     """The loop that deletes erased customers' messages once they were delivered."""
 
     engine: AsyncEngine
-    rows: Erasure
-    erasures: Erasures
     clock: Clock
 
     async def __call__(self, stop: Stop) -> None:
@@ -90,9 +81,9 @@ class EraseMessages:
     async def once(self) -> None:
         """Finish the erasures without a pending message."""
         async with unit_of_work(self.engine) as work:
-            waiting = await self.erasures.unfinished(work, AT_ONCE_MAX)
+            waiting = await ERASURES.unfinished(work, AT_ONCE_MAX)
             for request, customer in waiting.items():
-                deleted = await self.rows.forget_sent(work, request, customer)
+                deleted = await erasure_store.forget_sent(work, request, customer)
                 if deleted is not None:
-                    await self.erasures.add_rows(work, request, deleted)
-                    await self.erasures.finish(work, request, self.clock.now())
+                    await ERASURES.add_rows(work, request, deleted)
+                    await ERASURES.finish(work, request, self.clock.now())

@@ -1,6 +1,5 @@
 """Closes a task with an owner's verdict: stores it, sends it to endpoints and publishes it."""
 
-import asyncio
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -13,15 +12,15 @@ from services.alerts.core import webhook_payload as payload
 from services.alerts.core.customer import answered
 from services.alerts.core.task import Task, warned_of
 from services.alerts.core.task_lifecycle import TaskEvent
-from services.alerts.handlers.record_task_changes import RecordTaskChanges, count
+from services.alerts.handlers.record_task_changes import Announcer, RecordTaskChanges
 from services.alerts.ports import TaskChange, VerdictGiven
+from services.alerts.store import customers as customer_store
+from services.alerts.store import task_log
+from services.alerts.store import tasks as task_store
 from services.alerts.store.business_clock import BusinessClock
-from services.alerts.store.customers import Customers
-from services.alerts.store.due_tasks import TaskLog
-from services.alerts.store.tasks import Tasks
+from services.alerts.store.of_every_service import OUTBOX
 from shared.postgres.engine import unit_of_work
 from shared.postgres.ledger import TopicPartition
-from shared.postgres.outbox import Outbox
 from shared.runtime.clock import Clock
 
 CAUSE: Final[TopicPartition] = ("alerts.verdicts", 0)
@@ -40,17 +39,10 @@ class GiveVerdict:
     """Closes tasks with owners' verdicts. Repeating a verdict changes nothing."""
 
     engine: AsyncEngine
-    customers: Customers
-    tasks: Tasks
-    log: TaskLog
     recorder: RecordTaskChanges
-    outbox: Outbox
     business_clock: BusinessClock
     clock: Clock
-    deliveries_queued: asyncio.Event
-    """Set once deliveries are committed: wakes the delivery sender of this process."""
-    treatments_queued: asyncio.Event
-    """Set once messages for `ebbwatch.treatment` are committed: wakes `PublishVerdicts`."""
+    announcer: Announcer
 
     async def __call__(self, given: VerdictGiven) -> Task | Conflict | None:
         """Return the task after the verdict, a conflict, or None when there is no such task.
@@ -60,11 +52,11 @@ class GiveVerdict:
         """
         changes: list[TaskChange] = []
         async with unit_of_work(self.engine) as work:
-            customer = await self.tasks.customer_of(work, given.task_id)
+            customer = await task_store.customer_of(work, given.task_id)
             if customer is None:
                 return None
-            known = await self.customers.lock(work, [customer])
-            task = await self.tasks.find(work, given.task_id)
+            known = await customer_store.lock(work, [customer])
+            task = await task_store.find(work, given.task_id)
             if task is None or task.verdict is not None:
                 return _settled(task, given)
             at = max(task.opened_at, await self.business_clock.now(work))
@@ -85,17 +77,16 @@ class GiveVerdict:
                 )
                 changes.append(TaskChange(after, CAUSE))
                 messages.append(self.recorder.publish(payload.treatment(after), CAUSE))
-            await self.tasks.write(work, [after])
+            await task_store.write(work, [after])
             state = answered(known[customer].state, warned_of(after), at, after.leaving_cause)
-            await self.customers.write(work, [state], known)
-            await self.log.add(work, [self._event(after, given, at)])
+            await customer_store.write(work, [state], known)
+            await task_log.add(work, [self._event(after, given, at)])
             await self.recorder.queue_deliveries(work, changes, self.clock.now())
             messages.append(self.recorder.publish(payload.verdict(after, at), CAUSE))
-            await self.outbox.add(work, messages)
-        self.deliveries_queued.set()
-        self.treatments_queued.set()
+            await OUTBOX.add(work, messages)
+        self.announcer.wake()
+        self.announcer.ring(changes)
         metrics.VERDICTS.labels(given.verdict).inc()
-        count(changes, self.clock.now())
         return after
 
     def _event(self, task: Task, given: VerdictGiven, at: datetime) -> TaskEvent:

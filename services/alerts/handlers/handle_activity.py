@@ -6,7 +6,7 @@ The profile of a customer with several ids is made anew whenever one of them has
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from msgspec.structs import replace
@@ -15,16 +15,17 @@ from services.alerts import metrics
 from services.alerts.core.consent import not_profiled_since
 from services.alerts.core.consent_history import Statement, stated
 from services.alerts.core.policy import purchased, settle
-from services.alerts.handlers.erase_customers import EraseCustomers
+from services.alerts.handlers.erase_customers import erase_customers
 from services.alerts.handlers.give_verdict import CAUSE
-from services.alerts.handlers.heed_wishes import HeedWishes
+from services.alerts.handlers.heed_wishes import heed_wishes
 from services.alerts.handlers.record_task_changes import BatchDecisions, RecordTaskChanges, count
 from services.alerts.ports import TICK, ActivitySeen, KnownCustomer, ProfileSeen
-from services.alerts.store.consents import Consents
-from services.alerts.store.customers import Customers
-from services.alerts.store.feedback import Feedback
-from services.alerts.store.merges import Merges
-from services.alerts.store.trials import Trials
+from services.alerts.store import consents as consent_store
+from services.alerts.store import customers as customer_store
+from services.alerts.store import feedback as feedback_store
+from services.alerts.store import merges as merge_store
+from services.alerts.store import trials as trial_store
+from services.alerts.store.of_every_service import ERASURES
 from shared.contracts.events import Profile
 from shared.kafka.batch import Batch
 from shared.kafka.transaction import BatchTransactions
@@ -42,19 +43,12 @@ class HandleActivity:
 
     transactions: BatchTransactions
     decode: Decode
-    customers: Customers
-    trials: Trials
-    consents: Consents
-    feedback: Feedback
     recorder: RecordTaskChanges
-    heed: HeedWishes
-    erase: EraseCustomers
     clock: Clock
     deliveries_queued: asyncio.Event
     """Set once deliveries are committed: wakes the delivery sender of this process."""
     live: bool = True
     """False in a replay, where an event's time is long past."""
-    merges: Merges = field(default_factory=Merges)
 
     async def __call__(self, batch: Batch) -> Sequence[Move]:
         """Process a batch; return the offsets that were committed with the effects."""
@@ -65,26 +59,28 @@ class HandleActivity:
         now = self.clock.now()
         async with self.transactions.open(moves) as transaction:
             work = transaction.work
-            ended = await self.erase(work, seen.erasures, now)
-            seen.drop_older(await self.erase.erasures.of_older(work, seen.times()))
+            ended = await erase_customers(work, self.recorder, seen.erasures, now)
+            seen.drop_older(await ERASURES.of_older(work, seen.times()))
             known = await self._known(work, seen)
-            await self.trials.note_purchases(work, seen.money)
+            await trial_store.note_purchases(work, seen.money)
             profiles = _newer(seen, known)
-            await self.consents.note(work, seen.subscriptions)
-            await self.consents.keep(work, _history(seen, known), now)
+            await consent_store.note(work, seen.subscriptions)
+            await consent_store.keep(work, _history(seen, known), now)
             made = await self._write_profiles(work, profiles, known)
             wished = {
                 known[each.customer_id].part_of or each.customer_id for each in seen.subscriptions
             }
-            found = await self.consents.subscriptions(work, list(wished))
+            found = await consent_store.subscriptions(work, list(wished))
             refused = {one: not_profiled_since(found.get(one, ())) for one in wished}
             decisions = _take_in(seen, known, made, refused)
-            await self.consents.state(work, _of_consent(profiles, known))
-            await self.feedback.add(work, seen.feedback)
+            await consent_store.state(work, _of_consent(profiles, known))
+            await feedback_store.add(work, seen.feedback)
             changes, messages = await self.recorder.write(work, decisions, now)
             changes = [*ended, *changes]
             concerned = wished | made.keys()
-            heeded = concerned and await self.heed(work, concerned, seen.newest(), now)
+            heeded = concerned and await heed_wishes(
+                work, self.recorder, concerned, seen.newest(), now
+            )
             transaction.messages += [*seen.dead, *messages]
         if changes or heeded:
             self.deliveries_queued.set()
@@ -113,16 +109,16 @@ class HandleActivity:
         if said:
             # Lock all of them in one order: two rounds of locks could deadlock with a batch of
             # assessments.
-            primary = await self.merges.primaries(work, said)
+            primary = await merge_store.primaries(work, said)
             ids = {*bought, *said, *primary.values()}
-            known = await self.customers.lock(work, ids)
+            known = await customer_store.lock(work, ids)
             if any(found.part_of not in (None, *ids) for found in known.values()):
                 raise Transient("a customer has become part of another meanwhile")
             if bought:
-                await self.customers.note_purchases(work, bought)
+                await customer_store.note_purchases(work, bought)
             return known
-        at_risk = await self.customers.note_purchases(work, bought) if bought else set()
-        return await self.customers.lock(work, at_risk) if at_risk else {}
+        at_risk = await customer_store.note_purchases(work, bought) if bought else set()
+        return await customer_store.lock(work, at_risk) if at_risk else {}
 
     async def _write_profiles(
         self,
@@ -133,11 +129,11 @@ class HandleActivity:
         """Store profiles by the id that they came with; return those of customers that follow."""
         own = {c: seen for c, seen in profiles.items() if known[c].grouped}
         alone = {c: seen for c, seen in profiles.items() if not known[c].grouped}
-        await self.customers.write_profiles(work, alone)
-        await self.customers.write_own(work, own)
+        await customer_store.write_profiles(work, alone)
+        await customer_store.write_own(work, own)
         several = {known[c].part_of or c for c in profiles if known[c].part_of or c in own}
-        made = await self.merges.remade(work, several)
-        await self.customers.write_profiles(work, made)
+        made = await merge_store.remade(work, several)
+        await customer_store.write_profiles(work, made)
         return {c: seen for c, seen in alone.items() if known[c].part_of is None} | made
 
 

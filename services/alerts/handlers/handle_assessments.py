@@ -33,15 +33,14 @@ from services.alerts.handlers.record_task_changes import (
     count,
 )
 from services.alerts.ports import AssessmentSeen, Decoded, KnownCustomer
-from services.alerts.store.assessments import Assessments
-from services.alerts.store.customers import Customers
+from services.alerts.store import assessments as assessment_store
+from services.alerts.store import customers as customer_store
 from services.alerts.store.policies import Policies
 from services.alerts.store.uplift_fits import UpliftFits
 from shared.contracts.risk import RiskAssessed
 from shared.kafka.batch import Batch
 from shared.kafka.transaction import BatchTransactions
 from shared.postgres.engine import UnitOfWork
-from shared.postgres.erasures import Erasures
 from shared.postgres.ledger import Move
 from shared.runtime.clock import Clock
 
@@ -56,10 +55,7 @@ class HandleAssessments:
 
     transactions: BatchTransactions
     decode: Decode
-    customers: Customers
     rules: Policies
-    assessments: Assessments
-    erasures: Erasures
     recorder: RecordTaskChanges
     """Writes tasks, deliveries and treatments of a batch."""
     clock: Clock
@@ -76,10 +72,10 @@ class HandleAssessments:
         now = self.clock.now()
         async with self.transactions.open(moves) as transaction:
             work = transaction.work
-            assessed = await drop_erased(work, self.erasures, "risk", decoded, _customer)
-            known = await self.customers.lock(work, {a.message.customer_id for a in assessed})
+            assessed = await drop_erased(work, "risk", decoded)
+            known = await customer_store.lock(work, {a.customer_id for a in assessed})
             # Published before an id became part of another customer, and read after it.
-            assessed = [a for a in assessed if known[a.message.customer_id].part_of is None]
+            assessed = [a for a in assessed if known[a.customer_id].part_of is None]
             version, policy = await self.rules.current(work)
             effects = await self.fits.current(work, policy.name)
             made = _decide(assessed, known, policy, effects)
@@ -91,8 +87,8 @@ class HandleAssessments:
             ground = await self._with_rates(work, ground, decided, known)
             decisions = _decisions(decided, known, ground)
             decisions.updates = _updates(assessed, states, known, ground)
-            await self.customers.write(work, states, known)
-            await self.assessments.add(work, assessed)
+            await customer_store.write(work, states, known)
+            await assessment_store.add(work, assessed)
             changes, messages = await self.recorder.write(work, decisions, now)
             transaction.messages += [*decoded.dead, *messages]
         if changes or decisions.updates:
@@ -109,25 +105,24 @@ class HandleAssessments:
 
         An assessment that was read late may be older than several purchases.
         """
-        back = [(each.message.customer_id, step) for each, step in decided if came_back(step)]
+        back = [(each.customer_id, step) for each, step in decided if came_back(step)]
         if not back:
             return decided
         customers, since = {c for c, _ in back}, min(step.task.opened_at for _, step in back)
-        bought = await self.assessments.purchases(work, sorted(customers), since)
+        bought = await assessment_store.purchases(work, sorted(customers), since)
         return [
-            (each, first_seen(step, bought.get(each.message.customer_id, ())))
-            for each, step in decided
+            (each, first_seen(step, bought.get(each.customer_id, ()))) for each, step in decided
         ]
 
     async def _with_rates(
         self, work: UnitOfWork, ground: Ground, decided: Decided, known: dict[str, KnownCustomer]
     ) -> Ground:
         """Add owners' records and measured save rates to the ground, if this batch needs them."""
-        warned = {e.message.customer_id for e, step in decided if not isinstance(step, Closed)}
+        warned = {e.customer_id for e, step in decided if not isinstance(step, Closed)}
         warned |= {customer for customer, found in known.items() if _uninformed(found)}
         if not warned:
             return ground
-        owners = {o.id for c in warned if (o := known[c].contact.owner) is not None}
+        owners = {known[customer].contact.owner_id for customer in warned}
         return replace(
             ground,
             owners=await self.rules.owners(work, owners),
@@ -147,10 +142,6 @@ class _Decisions:
     withheld: list[tuple[RiskAssessed, Withheld]]
 
 
-def _customer(assessed: AssessmentSeen) -> str:
-    return assessed.message.customer_id
-
-
 def _decide(
     assessed: Sequence[AssessmentSeen],
     known: dict[str, KnownCustomer],
@@ -163,7 +154,7 @@ def _decide(
     decided: Decided = []
     withheld = []
     for each in assessed:
-        customer = each.message.customer_id
+        customer = each.customer_id
         decision = decide(states[customer], each.message, policy, effects)
         why[decision.why] += 1
         if decision.state is not states[customer]:
@@ -181,7 +172,7 @@ def _decisions(decided: Decided, known: dict[str, KnownCustomer], ground: Ground
         if isinstance(step, Closed):
             page.close(step, each.tp)
             continue
-        wishes = known[each.message.customer_id].wishes
+        wishes = known[each.customer_id].wishes
         if isinstance(step, Joined):
             grow = partial(grown, joined=step, message=each.message, ground=ground)
             page.join(Joining(step, grow, each.tp), ground.created_at)
@@ -202,7 +193,7 @@ def _updates(
 
     The tasks were raised from another topic, which was read faster, and lack an assessment's data.
     """
-    newest = {each.message.customer_id: each for each in assessed}
+    newest = {each.customer_id: each for each in assessed}
     return [
         TaskUpdate(
             task_id,

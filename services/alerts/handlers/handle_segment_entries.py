@@ -27,15 +27,14 @@ from services.alerts.handlers.drop_erased import drop_erased
 from services.alerts.handlers.merge_customers import MergeCustomers
 from services.alerts.handlers.record_task_changes import BatchDecisions, RecordTaskChanges, count
 from services.alerts.ports import ClassificationChanged, Decoded, KnownCustomer
-from services.alerts.store.customers import Customers
+from services.alerts.store import customers as customer_store
+from services.alerts.store import schedules as schedule_store
 from services.alerts.store.policies import Policies
-from services.alerts.store.schedules import Schedules
 from shared.contracts.changes import CustomerChanged
 from shared.contracts.risk import Grade
 from shared.kafka.batch import Batch
 from shared.kafka.transaction import BatchTransactions
 from shared.postgres.engine import UnitOfWork
-from shared.postgres.erasures import Erasures
 from shared.postgres.ledger import Move
 from shared.runtime.clock import Clock
 
@@ -94,7 +93,7 @@ class _Outcome:
 
     def enter(self, each: ClassificationChanged, ground: Ground) -> None:
         """Raise the task of an entry, unless one of this segment is open."""
-        customer = each.change.customer_id
+        customer = each.customer_id
         task = _task(each.change, self._states[customer], self.known[customer], ground)
         if task is None or task.cause in self._open[customer]:
             return
@@ -122,12 +121,8 @@ class HandleSegmentEntries:
 
     transactions: BatchTransactions
     decode: Decode
-    customers: Customers
-    rows: Schedules
     rules: Policies
-    erasures: Erasures
     recorder: RecordTaskChanges
-    merge: MergeCustomers
     clock: Clock
     deliveries_queued: asyncio.Event
     """Set once deliveries are committed: wakes the delivery sender of this process."""
@@ -141,11 +136,11 @@ class HandleSegmentEntries:
         now = self.clock.now()
         async with self.transactions.open(moves) as transaction:
             work = transaction.work
-            changed = await drop_erased(work, self.erasures, "changes", decoded, _customer)
-            moved, news = await self.merge(work, changed, now)
+            changed = await drop_erased(work, "changes", decoded)
+            moved, news = await MergeCustomers(recorder=self.recorder)(work, changed, now)
             _, policy = await self.rules.current(work)
             outcome = await self._enter(work, _News.of(changed, policy), now)
-            await self.customers.write(work, outcome.regraded, outcome.known)
+            await customer_store.write(work, outcome.regraded, outcome.known)
             changes, messages = await self.recorder.write(work, outcome.decisions, now)
             transaction.messages += [*decoded.dead, *news, *messages]
         if changes or moved:
@@ -159,18 +154,18 @@ class HandleSegmentEntries:
     async def _enter(self, work: UnitOfWork, news: _News, now: datetime) -> _Outcome:
         """Apply the changes in the order of their sequence numbers."""
         left = await self._with_tasks(work, news)
-        concerned = {c.change.customer_id for c in (*news.entries, *left, *news.grades)}
+        concerned = {c.customer_id for c in (*news.entries, *left, *news.grades)}
         if not concerned:
             return _Outcome({})
-        known = await self.customers.lock(work, concerned)
+        known = await customer_store.lock(work, concerned)
         # Published before an id became part of another customer, and read after it.
-        entered = [e for e in news.entries if known[e.change.customer_id].part_of is None]
-        first = await self.rows.first_entries(work, [e.change for e in entered])
+        entered = [e for e in news.entries if known[e.customer_id].part_of is None]
+        first = await schedule_store.first_entries(work, [e.change for e in entered])
         state_of = {customer: found.state for customer, found in known.items()}
-        ids = {_id(e.change, state_of[e.change.customer_id]): e.change.customer_id for e in entered}
-        stored = await self.rows.stored(work, ids)
-        entries = await self.rows.entries(work, [each.change for each in left])
-        owners = {o.id for k in known.values() if k.profile and (o := k.profile.profile.owner)}
+        ids = {_id(e.change, state_of[e.customer_id]): e.customer_id for e in entered}
+        stored = await schedule_store.stored(work, ids)
+        entries = await schedule_store.entries(work, [each.change for each in left])
+        owners = {each.contact.owner_id for each in known.values()}
         ground = await self.rules.ground(work, owners, now)
         outcome = _Outcome(known)
         for each in sorted((*entered, *left, *news.grades), key=lambda e: e.change.sequence):
@@ -190,13 +185,9 @@ class HandleSegmentEntries:
         """Return the exits that may end a task: an open one, or one that this batch raises."""
         if not news.left:
             return []
-        open_ = await self.rows.with_open_task(work, [_key(e.change) for e in news.left])
+        open_ = await schedule_store.with_open_task(work, [_key(e.change) for e in news.left])
         open_ |= {_key(e.change) for e in news.entries}
         return [each for each in news.left if _key(each.change) in open_]
-
-
-def _customer(changed: ClassificationChanged) -> str:
-    return changed.change.customer_id
 
 
 def _key(change: CustomerChanged) -> tuple[str, str]:

@@ -10,8 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.core.uplift.fit import TRIALS_MIN, UpliftFit, fit
 from services.alerts.handlers.measure_effect import FORGET_MAX, picking
-from services.alerts.store.effects import Effects
+from services.alerts.store import effects as effect_store
 from services.alerts.store.policies import Policies
+from services.alerts.store.rows import forget
+from services.alerts.store.tables import withheld_task
 from services.alerts.store.uplift_fits import UpliftFits
 from shared.postgres.engine import unit_of_work
 from shared.runtime.clock import Clock
@@ -34,7 +36,6 @@ class LearnEffects:
     """Fits when enough new trials were measured; forgets old decisions that withheld a task."""
 
     engine: AsyncEngine
-    effects: Effects
     fits: UpliftFits
     rules: Policies
     clock: Clock
@@ -49,17 +50,17 @@ class LearnEffects:
             return
         self.checked_at = now
         async with unit_of_work(self.engine) as work:
-            await self.fits.forget_withheld(work, now - self.keep, FORGET_MAX)
+            await forget(work, withheld_task.c.at, now - self.keep, FORGET_MAX)
             _, policy = await self.rules.current(work)
             known = await self.fits.newest(work, policy.name, 1)
             last = known[0] if known else None
             if last is not None and now - last.fitted_at < FIT_EVERY:
                 return
             since, before = (None, 0) if last is None else (last.fit.newest, last.fit.trials)
-            new = await self.effects.measured_after(work, policy.name, since)
+            new = await effect_store.measured_after(work, policy.name, since)
             if new < max(NEW_MIN, NEW_SHARE * before):
                 return
-            subjects = await self.effects.uplift_subjects(work, policy.name)
+            subjects = await effect_store.uplift_subjects(work, policy.name)
         # A fit on many trials takes seconds of arithmetic, which would block the event loop.
         made = await asyncio.to_thread(fit, subjects, picking())
         note = describe(made)

@@ -21,10 +21,11 @@ from services.alerts.core.effect import (
 )
 from services.alerts.core.intervals import Pick
 from services.alerts.core.playbook import named
-from services.alerts.store.assessments import Assessments
-from services.alerts.store.effects import Effects
+from services.alerts.store import effects as effect_store
+from services.alerts.store import trials as trial_store
 from services.alerts.store.policies import Policies
-from services.alerts.store.trials import Trials
+from services.alerts.store.rows import forget
+from services.alerts.store.tables import assessment, purchase
 from services.alerts.store.uplift_fits import StoredFit, UpliftFits
 from shared.postgres.engine import unit_of_work
 
@@ -61,10 +62,7 @@ class MeasureOutcomes:
     """A step of the timers: measures trials, stores save rates, deletes what is too old."""
 
     engine: AsyncEngine
-    trials: Trials
-    effects: Effects
     rules: Policies
-    assessments: Assessments
     late: timedelta
     """How long to wait for late purchases after a window has ended."""
     keep: timedelta
@@ -78,7 +76,7 @@ class MeasureOutcomes:
         """Do what is due at `now`, business time."""
         while True:
             async with unit_of_work(self.engine) as work:
-                done = await self.trials.measure(work, now - self.late, now, TRIALS_MAX)
+                done = await trial_store.measure(work, now - self.late, now, TRIALS_MAX)
             self.measured += done
             if done < TRIALS_MAX:
                 break
@@ -86,13 +84,13 @@ class MeasureOutcomes:
             await self._keep_save_rates(now)
             self.kept_at, self.measured = now, 0
         async with unit_of_work(self.engine) as work:
-            await self.trials.forget_purchases(work, now - self.keep, FORGET_MAX)
-            await self.assessments.forget(work, now - self.keep, FORGET_MAX)
+            await forget(work, purchase.c.at, now - self.keep, FORGET_MAX)
+            await forget(work, assessment.c.assessed_at, now - self.keep, FORGET_MAX)
 
     async def _keep_save_rates(self, now: datetime) -> None:
         async with unit_of_work(self.engine) as work:
             _, policy = await self.rules.current(work)
-            subjects = await self.effects.subjects(work, policy.name, None, None)
+            subjects = await effect_store.subjects(work, policy.name, None, None)
         found = await asyncio.to_thread(by, "playbook", subjects, picking())
         rates = {
             name: (save_rate(named(policy, name).save_rate, effect), effect)
@@ -100,7 +98,7 @@ class MeasureOutcomes:
             if effect.claim != "not_enough_data"
         }
         async with unit_of_work(self.engine) as work:
-            await self.effects.put_save_rates(work, rates, now)
+            await effect_store.put_save_rates(work, rates, now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +106,6 @@ class MeasureEffect:
     """Computes the effect of a policy's tasks on request."""
 
     engine: AsyncEngine
-    effects: Effects
     rules: Policies
     fits: UpliftFits = field(default_factory=UpliftFits)
 
@@ -126,8 +123,8 @@ class MeasureEffect:
         async with unit_of_work(self.engine) as work:
             _, current = await self.rules.current(work)
             name = policy or current.name
-            subjects = await self.effects.subjects(work, name, begin, end)
-            unmeasured = await self.effects.unmeasured(work, name)
+            subjects = await effect_store.subjects(work, name, begin, end)
+            unmeasured = await effect_store.unmeasured(work, name)
             learned = await self.fits.newest(work, name, 1)
             withheld, _ = await self.fits.withheld(work, begin or LONG_AGO, 0)
         # Many subjects take seconds of arithmetic, which would block the event loop.

@@ -12,9 +12,9 @@ from services.alerts.core import realised
 from services.alerts.core.budget_tuning import TuningResult
 from services.alerts.core.realised import Realised
 from services.alerts.handlers.dry_run_policy import DryRunPolicy
+from services.alerts.store import trials as trial_store
 from services.alerts.store.business_clock import BusinessClock
 from services.alerts.store.policies import Policies
-from services.alerts.store.trials import Trials
 from shared.postgres.engine import unit_of_work
 from shared.runtime.loop import repeat
 from shared.runtime.service import Stop
@@ -35,7 +35,6 @@ class MeasureWarnings:
 
     engine: AsyncEngine
     rules: Policies
-    trials: Trials
     stored: DryRunPolicy
     business_clock: BusinessClock
     observe: Callable[[Realised, float | None], None]
@@ -53,6 +52,6 @@ class MeasureWarnings:
         begin, found = end - timedelta(days=realised.WINDOW_DAYS), TuningResult()
         async for page in self.stored.pages(begin, end, CUSTOMERS_MAX):
             async with unit_of_work(self.engine) as work:
-                raised = await self.trials.raised(work, list(page.histories), begin)
+                raised = await trial_store.raised(work, list(page.histories), begin)
             await asyncio.to_thread(realised.add, found, page.histories, raised, page.bought, end)
         self.observe(realised.realised(found, end), policy.budget.warnings_per_100)

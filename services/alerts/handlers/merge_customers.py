@@ -1,13 +1,13 @@
 """Moves tasks and purchases when ids become one customer, and back when they come apart.
 
 One open task per customer and cause still holds: of two with a cause in common, the survivor's
-stays and the other closes as merged. Endpoints are notified of both. A customer whom one id says
-not to contact is not contacted: all open tasks close. Repeating the last message about an id
+stays and the other closes as merged. Endpoints are notified of both. If by one id
+the customer must not be contacted, all open tasks close. Repeating the last message about an id
 changes nothing, and messages about different ids are taken in any order.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, get_args
 
@@ -15,9 +15,9 @@ from services.alerts.core.consent import LeftAlone, not_profiled_since
 from services.alerts.core.policy import Closed
 from services.alerts.handlers.record_task_changes import BatchDecisions, RecordTaskChanges
 from services.alerts.ports import ClassificationChanged, ProfileSeen, TaskChange
-from services.alerts.store.consents import Consents
-from services.alerts.store.customers import Customers
-from services.alerts.store.merges import Merges
+from services.alerts.store import consents as consent_store
+from services.alerts.store import customers as customer_store
+from services.alerts.store import merges as merge_store
 from shared.contracts.changes import IdentityKind
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.outbox import Message
@@ -29,9 +29,7 @@ KINDS: Final[frozenset[str]] = frozenset(get_args(IdentityKind))
 class MergeCustomers:
     """Applies `customer_merged` and `customer_unmerged` within a transaction."""
 
-    customers: Customers
     recorder: RecordTaskChanges
-    merges: Merges = field(default_factory=Merges)
 
     async def __call__(
         self, work: UnitOfWork, changed: Sequence[ClassificationChanged], now: datetime
@@ -42,9 +40,9 @@ class MergeCustomers:
         about = [each for each in changed if each.change.kind in KINDS]
         if not about:
             return [], []
-        ids = {each.change.customer_id for each in changed}
+        ids = {each.customer_id for each in changed}
         ids |= {e.change.primary_id or "" for e in about} - {""}
-        await self.customers.lock(work, ids | {*(await self.merges.primaries(work, ids)).values()})
+        await customer_store.lock(work, ids | {*(await merge_store.primaries(work, ids)).values()})
         changes: list[TaskChange] = []
         messages: list[Message] = []
         for each in about:
@@ -56,10 +54,10 @@ class MergeCustomers:
     async def _apply(
         self, work: UnitOfWork, each: ClassificationChanged, now: datetime
     ) -> tuple[list[TaskChange], list[Message]]:
-        one, primary = each.change.customer_id, each.change.primary_id
+        one, primary = each.customer_id, each.change.primary_id
         if primary is None:
             return [], []
-        part_of = await self.merges.primaries(work, [one, primary])
+        part_of = await merge_store.primaries(work, [one, primary])
         if each.change.kind == "customer_unmerged":
             return await self._apart(work, each, one, part_of.get(one), now)
         if part_of.get(primary) == one:
@@ -85,11 +83,11 @@ class MergeCustomers:
         """Makes an id a customer of its own; `of`: what it is part of, None: it is one already."""
         if of is None:
             return [], []
-        await self.customers.lock(work, {one, of})
-        tasks = await self.merges.came_with(work, one, of)
-        moved = await self.merges.move_tasks(work, tasks, of, one)
-        await self.merges.give_back(work, one, of)
-        await self.merges.leave(work, one, of)
+        await customer_store.lock(work, {one, of})
+        tasks = await merge_store.came_with(work, one, of)
+        moved = await merge_store.move_tasks(work, tasks, of, one)
+        await merge_store.give_back(work, one, of)
+        await merge_store.leave(work, one, of)
         await self._remake(work, of)
         return await self._updated(work, [TaskChange(task, each.tp) for task in moved], now), []
 
@@ -101,8 +99,8 @@ class MergeCustomers:
         to: str,
         now: datetime,
     ) -> tuple[list[TaskChange], list[Message]]:
-        known = await self.customers.lock(work, {one, to})
-        await self.merges.join(work, one, to, contact=each.change.contact)
+        known = await customer_store.lock(work, {one, to})
+        await merge_store.join(work, one, to, contact=each.change.contact)
         profile = await self._remake(work, to)
         refused = await self._left_alone(work, to, profile)
         own, theirs = known[to].state.open, known[one].state.open
@@ -118,8 +116,8 @@ class MergeCustomers:
             else:
                 decisions.close(Closed(task, at, "merged"), each.tp)
         changes, messages = await self.recorder.write(work, decisions, now)
-        moved = await self.merges.move_tasks(work, moving, one, to)
-        await self.merges.take_over(work, one, to)
+        moved = await merge_store.move_tasks(work, moving, one, to)
+        await merge_store.take_over(work, one, to)
         updated = await self._updated(work, [TaskChange(task, each.tp) for task in moved], now)
         return [*changes, *updated], messages
 
@@ -127,7 +125,7 @@ class MergeCustomers:
         self, work: UnitOfWork, customer: str, profile: ProfileSeen | None
     ) -> tuple[LeftAlone, datetime] | None:
         """Returns the wish by which a customer with several ids has no task, and since when."""
-        found = await Consents().subscriptions(work, [customer])
+        found = await consent_store.subscriptions(work, [customer])
         since = not_profiled_since(found.get(customer, ()))
         if since is not None:
             return "not_profiled", since
@@ -137,8 +135,8 @@ class MergeCustomers:
 
     async def _remake(self, work: UnitOfWork, customer: str) -> ProfileSeen | None:
         """Stores and returns the profile of a customer with several ids."""
-        made = await self.merges.remade(work, [customer])
-        await self.customers.write_profiles(work, made)
+        made = await merge_store.remade(work, [customer])
+        await customer_store.write_profiles(work, made)
         return made.get(customer)
 
     async def _updated(

@@ -18,14 +18,19 @@ from services.alerts.core.scheduled_tasks import (
     planned_task,
 )
 from services.alerts.handlers.give_verdict import CAUSE
-from services.alerts.handlers.record_task_changes import BatchDecisions, RecordTaskChanges, count
+from services.alerts.handlers.record_task_changes import (
+    Announcer,
+    BatchDecisions,
+    RecordTaskChanges,
+    count,
+)
 from services.alerts.ports import ScheduledCustomer, TaskChange
-from services.alerts.store.customers import Customers
+from services.alerts.store import customers as customer_store
+from services.alerts.store import schedules as schedule_store
+from services.alerts.store.of_every_service import OUTBOX
 from services.alerts.store.policies import Policies
-from services.alerts.store.schedules import Schedules
 from shared.kernel.zones import zone
 from shared.postgres.engine import UnitOfWork, unit_of_work
-from shared.postgres.outbox import Outbox
 from shared.runtime.clock import Clock
 from shared.runtime.isolation import ItemIsolation
 
@@ -42,14 +47,11 @@ class RaiseScheduledTasks:
     """Raises the tasks of a day once; a second run finds that they exist."""
 
     engine: AsyncEngine
-    customers: Customers
-    rows: Schedules
     rules: Policies
     recorder: RecordTaskChanges
-    outbox: Outbox
     clock: Clock
     isolation: ItemIsolation
-    ring: Callable[[list[TaskChange]], None]
+    announcer: Announcer
     done: tuple[date, int] | None = None
     """The newest day that this process has completed, and the version of the policy then."""
 
@@ -90,11 +92,13 @@ class RaiseScheduledTasks:
         if schedule.every_days is not None:
             since = now - timedelta(days=schedule.every_days)
             cause = f"care:{schedule.name}"
-            return lambda work, after: self.rows.unvisited(work, since, cause, grades, after, PAGE)
+            return lambda work, after: schedule_store.unvisited(
+                work, since, cause, grades, after, PAGE
+            )
         if falls_on(schedule, today):
-            return lambda work, after: self.rows.all_customers(work, grades, after, PAGE)
+            return lambda work, after: schedule_store.all_customers(work, grades, after, PAGE)
         if days := birthdays_of(schedule, today):
-            return lambda work, after: self.rows.born_on(work, days, grades, after, PAGE)
+            return lambda work, after: schedule_store.born_on(work, days, grades, after, PAGE)
         return None
 
     async def _raise(self, schedule: Care, find: Find, today: date, now: datetime) -> None:
@@ -120,7 +124,7 @@ class RaiseScheduledTasks:
             found = [each[customer] for customer in customers]
             changes = await self._add(work, schedule, found, today, now)
         count(changes, self.clock.now())
-        self.ring(changes)
+        self.announcer.ring(changes)
 
     async def _add(
         self,
@@ -130,8 +134,8 @@ class RaiseScheduledTasks:
         today: date,
         now: datetime,
     ) -> list[TaskChange]:
-        known = await self.customers.lock(work, [each.customer_id for each in found])
-        owners = {c.profile.owner.id for c in found if c.profile.owner}
+        known = await customer_store.lock(work, [each.customer_id for each in found])
+        owners = {each.profile.owner_id for each in found}
         ground = await self.rules.ground(work, owners, self.clock.now())
         tasks = [
             planned_task(
@@ -151,8 +155,8 @@ class RaiseScheduledTasks:
             and known[each.customer_id].state.left_alone is None
         ]
         decisions = BatchDecisions()
-        for task in await self.rows.new_only(work, tasks):
+        for task in await schedule_store.new_only(work, tasks):
             decisions.open(task, CAUSE)
         changes, messages = await self.recorder.write(work, decisions, self.clock.now())
-        await self.outbox.add(work, messages)
+        await OUTBOX.add(work, messages)
         return changes

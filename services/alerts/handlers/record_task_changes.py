@@ -4,6 +4,7 @@ It takes one set of statements per batch, whatever caused the decisions (an asse
 an owner), all in the caller's transaction.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,16 +19,18 @@ from services.alerts.delivery.ports import NewDelivery
 from services.alerts.delivery.store.deliveries import Deliveries
 from services.alerts.delivery.store.endpoints import Endpoints
 from services.alerts.ports import TaskChange
-from services.alerts.store.consents import Consents
-from services.alerts.store.customer_messages import CustomerMessages
-from services.alerts.store.due_tasks import TaskLog
-from services.alerts.store.tasks import Tasks
-from services.alerts.store.trials import Trials
+from services.alerts.store import consents as consent_store
+from services.alerts.store import customer_messages as message_store
+from services.alerts.store import task_log
+from services.alerts.store import tasks as task_store
+from services.alerts.store import trials as trial_store
 from shared.contracts import treatment
 from shared.contracts.treatment import TreatmentRecorded
+from shared.observability.tracing import trace_for, traceparent
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.ledger import TopicPartition
 from shared.postgres.outbox import Message
+from shared.runtime.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,26 +97,12 @@ class BatchDecisions:
             self.changes.append(TaskChange(self.raised[task.id], cause))
 
 
+@dataclass(frozen=True, slots=True)
 class RecordTaskChanges:
     """Writes the decisions of batches. `routes`: which endpoints receive which changes."""
 
-    def __init__(
-        self,
-        tasks: Tasks,
-        trials: Trials,
-        deliveries: Deliveries,
-        routes: Endpoints,
-        log: TaskLog,
-        treatment_topic: str,
-    ) -> None:
-        self._tasks = tasks
-        self._trials = trials
-        self._deliveries = deliveries
-        self._routes = routes
-        self._log = log
-        self._treatment_topic = treatment_topic
-        self._messages = CustomerMessages()
-        self._consents = Consents()
+    routes: Endpoints
+    treatment_topic: str
 
     async def write(
         self, work: UnitOfWork, decisions: BatchDecisions, now: datetime
@@ -124,12 +113,12 @@ class RecordTaskChanges:
         """
         grown = await self._grow(work, decisions.joinings)
         updated = await self._update(work, decisions.updates)
-        ended = await self._tasks.close(work, [closed for closed, _ in decisions.closed.values()])
+        ended = await task_store.close(work, [closed for closed, _ in decisions.closed.values()])
         raised = list(decisions.raised.values())
-        await self._tasks.add(work, raised)
-        await self._messages.add(work, raised)
-        await self._trials.add(work, [trial for trial, _ in decisions.trials])
-        await self._log.add(work, decisions.events)
+        await task_store.add(work, raised)
+        await message_store.add(work, raised)
+        await trial_store.add(work, [trial for trial, _ in decisions.trials])
+        await task_log.add(work, decisions.events)
         ended_changes = [TaskChange(task, decisions.closed[task.id][1]) for task in ended]
         changes = [*grown, *ended_changes, *decisions.changes]
         await self.queue_deliveries(work, [*updated, *changes], now)
@@ -148,24 +137,24 @@ class RecordTaskChanges:
         """Let causes join stored tasks, in order; each is a change of its own."""
         if not joinings:
             return []
-        stored = await self._tasks.find_all(work, sorted({j.joined.task.id for j in joinings}))
+        stored = await task_store.find_all(work, sorted({j.joined.task.id for j in joinings}))
         tasks = {task.id: task for task in stored}
         changes = []
         for each in joinings:
             task = each.grow(tasks[each.joined.task.id])
             tasks[task.id] = task
             changes.append(TaskChange(task, each.cause, each.joined.causes))
-        await self._tasks.write(work, list(tasks.values()))
+        await task_store.write(work, list(tasks.values()))
         return changes
 
     async def _update(self, work: UnitOfWork, updates: Sequence[TaskUpdate]) -> list[TaskChange]:
         """Update stored tasks with the data of their customers' first assessment."""
         if not updates:
             return []
-        stored = await self._tasks.find_all(work, [each.task_id for each in updates])
+        stored = await task_store.find_all(work, [each.task_id for each in updates])
         by_id = {each.task_id: each for each in updates}
         changes = [TaskChange(by_id[task.id].grow(task), by_id[task.id].cause) for task in stored]
-        await self._tasks.write(work, [change.task for change in changes])
+        await task_store.write(work, [change.task for change in changes])
         return changes
 
     async def queue_deliveries(
@@ -178,12 +167,12 @@ class RecordTaskChanges:
         """
         if not changes:
             return
-        routes = await self._routes.routes(work)
-        told = [change.task for change in changes if not change.task.waiting]
-        asked = {t.customer_id for t in told if t.status == "open" and t.plan.channels}
-        wishes = await self._consents.wishes(work, asked) if asked else {}
-        told = [heeding(t, wishes[t.customer_id]) if t.customer_id in asked else t for t in told]
-        await self._deliveries.add(
+        routes = await self.routes.routes(work)
+        sent = [change.task for change in changes if not change.task.waiting]
+        asked = {t.customer_id for t in sent if t.status == "open" and t.plan.channels}
+        wishes = await consent_store.wishes(work, asked) if asked else {}
+        sent = [heeding(t, wishes[t.customer_id]) if t.customer_id in asked else t for t in sent]
+        await Deliveries().add(
             work,
             [
                 NewDelivery(
@@ -195,8 +184,9 @@ class RecordTaskChanges:
                     body=payload.body(task, each.payload),
                     created_at=now,
                     received_ms=task.received_ms if task.status == "open" else 0,
+                    traceparent=traceparent(trace_for(task.customer_id.encode())),
                 )
-                for task in told
+                for task in sent
                 for each in routes
                 if each.route.matches(task, payload.kind_of(task))
             ],
@@ -205,8 +195,30 @@ class RecordTaskChanges:
     def publish(self, fact: TreatmentRecorded, cause: TopicPartition) -> Message:
         """Return a message for the treatment topic, keyed by customer."""
         return Message(
-            cause, self._treatment_topic, fact.customer_id.encode(), treatment.ENCODER.encode(fact)
+            cause, self.treatment_topic, fact.customer_id.encode(), treatment.ENCODER.encode(fact)
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Announcer:
+    """Announces in this process what was committed about tasks."""
+
+    clock: Clock
+    deliveries_queued: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once deliveries are committed: wakes the delivery sender of this process."""
+    treatments_queued: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once messages for `ebbwatch.treatment` are committed: wakes `PublishVerdicts`."""
+
+    def wake(self) -> None:
+        """Wake the sender and the relay."""
+        self.deliveries_queued.set()
+        self.treatments_queued.set()
+
+    def ring(self, changes: Sequence[TaskChange]) -> None:
+        """Wake both if there are changes, and count those that close a task."""
+        if changes:
+            self.wake()
+            count([c for c in changes if c.task.status == "closed"], self.clock.now())
 
 
 def _joined(step: Joined, recorded_at: datetime) -> TaskEvent:

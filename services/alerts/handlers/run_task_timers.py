@@ -5,7 +5,6 @@ their customers are locked, so that replicas do nothing twice. A task, an owner 
 causes an error is set aside (`ItemIsolation`), and all others go on.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -28,15 +27,19 @@ from services.alerts.core.task_lifecycle import (
     unanswered,
 )
 from services.alerts.handlers.give_verdict import CAUSE
-from services.alerts.handlers.record_task_changes import BatchDecisions, RecordTaskChanges, count
+from services.alerts.handlers.record_task_changes import (
+    Announcer,
+    BatchDecisions,
+    RecordTaskChanges,
+)
 from services.alerts.ports import TaskChange
+from services.alerts.store import customers as customer_store
+from services.alerts.store import due_tasks, task_log
+from services.alerts.store import tasks as task_store
 from services.alerts.store.business_clock import BusinessClock
-from services.alerts.store.customers import Customers
-from services.alerts.store.due_tasks import DueTasks, TaskLog
+from services.alerts.store.of_every_service import OUTBOX
 from services.alerts.store.policies import Policies
-from services.alerts.store.tasks import Tasks
 from shared.postgres.engine import UnitOfWork, unit_of_work
-from shared.postgres.outbox import Outbox
 from shared.runtime.clock import Clock
 from shared.runtime.health import Health
 from shared.runtime.isolation import ItemIsolation
@@ -58,20 +61,12 @@ class RunTaskTimers:
     """The loop of the timers. `more`: further steps of an iteration, of a few transactions each."""
 
     engine: AsyncEngine
-    customers: Customers
-    tasks: Tasks
-    due: DueTasks
-    log: TaskLog
     rules: Policies
     recorder: RecordTaskChanges
-    outbox: Outbox
     business_clock: BusinessClock
     clock: Clock
     health: Health
-    deliveries_queued: asyncio.Event
-    """Set once deliveries are committed: wakes the delivery sender of this process."""
-    treatments_queued: asyncio.Event
-    """Set once messages for `ebbwatch.treatment` are committed: wakes `PublishVerdicts`."""
+    announcer: Announcer
     isolation: ItemIsolation
     more: Mapping[str, Callable[[datetime], Awaitable[object]]] = field(default_factory=dict)
 
@@ -84,10 +79,10 @@ class RunTaskTimers:
         async with unit_of_work(self.engine) as work:
             now = await self.business_clock.now(work)
         steps: dict[str, Callable[[datetime], Awaitable[object]]] = {
-            "expire": partial(self._each, "expiry", self.due.expired, self._expire),
-            "quiet": partial(self._each, "end of quiet hours", self.due.quiet_over, self._release),
+            "expire": partial(self._each, "expiry", due_tasks.expired, self._expire),
+            "quiet": partial(self._each, "end of quiet hours", due_tasks.quiet_over, self._release),
             "allocate": self._allocate,
-            "answer": partial(self._each, "answer", self.due.unanswered, self._unanswered),
+            "answer": partial(self._each, "answer", due_tasks.unanswered, self._unanswered),
             **self.more,
         }
 
@@ -110,7 +105,7 @@ class RunTaskTimers:
         async def do(ids: Sequence[str]) -> None:
             async with unit_of_work(self.engine) as work:
                 changes = await handle(work, await self._locked(work, ids), now)
-            self._wake(changes)
+            self.announcer.ring(changes)
 
         while True:
             async with unit_of_work(self.engine) as work:
@@ -123,9 +118,9 @@ class RunTaskTimers:
         """Lock the customers of these tasks, and return the tasks as they are now."""
         if not ids:
             return []
-        owners = {task.customer_id for task in await self.tasks.find_all(work, ids)}
-        await self.customers.lock(work, owners)
-        return await self.tasks.find_all(work, ids)
+        owners = {task.customer_id for task in await task_store.find_all(work, ids)}
+        await customer_store.lock(work, owners)
+        return await task_store.find_all(work, ids)
 
     async def _expire(
         self, work: UnitOfWork, tasks: Sequence[Task], now: datetime
@@ -136,8 +131,8 @@ class RunTaskTimers:
             ended = OpenTask(task.id, task.cause, task.opened_at)
             decisions.close(Closed(ended, task.expires_at or now, "expired"), CAUSE)
         changes, messages = await self.recorder.write(work, decisions, self.clock.now())
-        await self.outbox.add(work, messages)
-        await self.log.add(work, [self._event(t, "expired", now) for t in expired])
+        await OUTBOX.add(work, messages)
+        await task_log.add(work, [self._event(t, "expired", now) for t in expired])
         return changes
 
     async def _release(
@@ -151,22 +146,21 @@ class RunTaskTimers:
         self, work: UnitOfWork, tasks: Sequence[Task], now: datetime
     ) -> list[TaskChange]:
         late = [t for t in tasks if is_unanswered(t, now)]
-        ground = await self._ground(work, {t.owner_id for t in late if t.owner_id})
+        ground = await self._ground(work, {t.owner_id for t in late})
         done = [unanswered(t, ground.owners, now, ground.calendar(t.owner_id)) for t in late]
-        await self.log.add(
+        await task_log.add(
             work, [self._event(d.task, d.kind, now, dict(d.detail)) for d in done if d.kind]
         )
-        await self.tasks.write(work, [d.task for d in done if not d.sent])
+        await task_store.write(work, [d.task for d in done if not d.sent])
         return await self._write(work, [d.task for d in done if d.sent])
 
-    async def _ground(self, work: UnitOfWork, owners: set[str]) -> Ground:
+    async def _ground(self, work: UnitOfWork, owners: set[str | None]) -> Ground:
         """Return the ground with the records of these owners, their managers and fallbacks."""
         ground = await self.rules.ground(work, owners, self.clock.now())
         others = {
             other
             for record in ground.owners.values()
             for other in (record.manager_id, record.fallback_id)
-            if other is not None
         }
         more = await self.rules.owners(work, others)
         return Ground(ground.policy, ground.version, ground.created_at, {**more, **ground.owners})
@@ -177,13 +171,13 @@ class RunTaskTimers:
         The rest waits or moves to the fallback.
         """
         async with unit_of_work(self.engine) as work:
-            owners = await self.due.waiting_owners(work, OWNERS_MAX)
+            owners = await due_tasks.waiting_owners(work, OWNERS_MAX)
 
         async def do(names: Sequence[str]) -> None:
             for owner in names:
                 async with unit_of_work(self.engine) as work:
                     changes = await self._allocate_one(work, owner, now)
-                self._wake(changes)
+                self.announcer.ring(changes)
 
         await self.isolation.each("owner", sorted(owners), do)
 
@@ -194,10 +188,10 @@ class RunTaskTimers:
         both = [r for r in (record, fallback) if r is not None]
         since = {r.id: day_begin(now, ground.calendar(r.id).zone) for r in both}
         await self.rules.hold_allocation(work, sorted(since))
-        loads = await self.due.loads(work, since)
+        loads = await due_tasks.loads(work, since)
         shared: Share = share_out(record, fallback, loads)
-        mine = await self.due.most_worthwhile(work, owner, min(shared.own, TASKS_MAX))
-        theirs = await self.due.most_worthwhile(
+        mine = await due_tasks.most_worthwhile(work, owner, min(shared.own, TASKS_MAX))
+        theirs = await due_tasks.most_worthwhile(
             work, owner, min(shared.fallback, TASKS_MAX), skip=len(mine)
         )
         tasks = [
@@ -214,12 +208,12 @@ class RunTaskTimers:
                 changed.append(moved_over(task, fallback, now))
                 detail = {"from": owner, "to": fallback.id, "reason": shared.reason}
                 events.append(self._event(task, "rebalanced", now, detail))
-        await self.log.add(work, events)
+        await task_log.add(work, events)
         return await self._write(work, changed)
 
     async def _write(self, work: UnitOfWork, tasks: Sequence[Task]) -> list[TaskChange]:
         changes = [TaskChange(task, CAUSE) for task in tasks]
-        await self.tasks.write(work, tasks)
+        await task_store.write(work, tasks)
         await self.recorder.queue_deliveries(work, changes, self.clock.now())
         return changes
 
@@ -235,9 +229,3 @@ class RunTaskTimers:
             kind=kind,
             detail=msgspec.to_builtins(detail or {}),
         )
-
-    def _wake(self, changes: Sequence[TaskChange]) -> None:
-        if changes:
-            self.deliveries_queued.set()
-            self.treatments_queued.set()
-            count([c for c in changes if c.task.status == "closed"], self.clock.now())

@@ -17,8 +17,9 @@ from services.alerts.core.customer_message import Send, Suppress, Wait, body
 from services.alerts.core.task_lifecycle import TIMER, EventKind, TaskEvent
 from services.alerts.delivery.ports import Leased, NewDelivery
 from services.alerts.handlers.decide_messages import Decided, DecideMessages
+from services.alerts.store import customer_messages as message_store
+from services.alerts.store import task_log
 from services.alerts.store.business_clock import BusinessClock
-from services.alerts.store.due_tasks import TaskLog
 from shared.contracts.customer_message import SEND
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.runtime.clock import Clock
@@ -34,7 +35,6 @@ class SendCustomerMessages:
 
     engine: AsyncEngine
     decide: DecideMessages
-    log: TaskLog
     business_clock: BusinessClock
     clock: Clock
     isolation: ItemIsolation
@@ -45,7 +45,7 @@ class SendCustomerMessages:
         """Decide on all messages that are due at `now`, business time."""
         while True:
             async with unit_of_work(self.engine) as work:
-                due = await self.decide.messages.due(work, now, MESSAGES_MAX)
+                due = await message_store.due(work, now, MESSAGES_MAX)
 
             async def do(ids: Sequence[str], due: dict[str, str] = due) -> None:
                 await self._hand_over(ids, [due[each] for each in ids], now)
@@ -88,11 +88,11 @@ class SendCustomerMessages:
         return f"suppressed: {_word(found[0])}"
 
     async def _apply(self, work: UnitOfWork, each: Decided, now: datetime) -> None:
-        messages, decision = self.decide.messages, each.decision
+        decision = each.decision
         if isinstance(decision, Wait):
-            await messages.wait(work, each.message.id, decision.until)
+            await message_store.wait(work, each.message.id, decision.until)
         elif isinstance(decision, Suppress):
-            await messages.suppress(work, each.message.id, decision.reason)
+            await message_store.suppress(work, each.message.id, decision.reason)
             await self._note(work, each, "message_suppressed", now, {"reason": decision.reason})
         elif each.rule is not None and each.task is not None and each.consented_at is not None:
             rule, task = each.rule, each.task
@@ -106,7 +106,7 @@ class SendCustomerMessages:
                 created_at=self.clock.now(),
                 received_ms=0,
             )
-            await messages.hand_over(work, made, rule.channel, now)
+            await message_store.hand_over(work, made, rule.channel, now)
             detail = {"channel": rule.channel, "endpoint": rule.endpoint}
             await self._note(work, each, "message_handed", now, detail)
 
@@ -127,7 +127,7 @@ class SendCustomerMessages:
             kind=kind,
             detail=detail,
         )
-        await self.log.add(work, [event])
+        await task_log.add(work, [event])
 
 
 def _word(each: Decided) -> str:

@@ -9,13 +9,15 @@ from services.alerts import metrics
 from services.alerts.core.consent import spelled
 from services.alerts.core.customer_message import ends_subscription, outcome_after
 from services.alerts.core.task_lifecycle import TaskEvent
-from services.alerts.handlers.heed_wishes import HeedWishes
+from services.alerts.handlers.heed_wishes import heed_wishes
+from services.alerts.handlers.record_task_changes import RecordTaskChanges
 from services.alerts.ports import SubscriptionSeen
+from services.alerts.store import consents as consent_store
+from services.alerts.store import customer_messages as message_store
+from services.alerts.store import customers as customer_store
+from services.alerts.store import task_log
 from services.alerts.store.business_clock import BusinessClock
-from services.alerts.store.consents import Consents
-from services.alerts.store.customer_messages import CustomerMessages, StoredMessage
-from services.alerts.store.customers import Customers
-from services.alerts.store.due_tasks import TaskLog
+from services.alerts.store.customer_messages import StoredMessage
 from shared.contracts.customer_message import Reported, Result
 from shared.kernel.errors import Invalid
 from shared.postgres.engine import UnitOfWork, unit_of_work
@@ -41,11 +43,7 @@ class TakeMessageResult:
     """
 
     engine: AsyncEngine
-    messages: CustomerMessages
-    consents: Consents
-    customers: Customers
-    log: TaskLog
-    heed: HeedWishes
+    recorder: RecordTaskChanges
     deliveries_queued: asyncio.Event
     """Set once deliveries are committed: wakes the delivery sender of this process."""
     business_clock: BusinessClock
@@ -60,11 +58,11 @@ class TakeMessageResult:
         if reported.message_id is None:
             return await self._without_message(endpoint_id, reported)
         async with unit_of_work(self.engine) as work:
-            found = await self.messages.find(work, [reported.message_id])
+            found = await message_store.find(work, [reported.message_id])
             if not found or found[0].endpoint_id != endpoint_id:
                 return None
-            await self.customers.lock(work, [found[0].customer_id])
-            found = await self.messages.find(work, [reported.message_id])
+            await customer_store.lock(work, [found[0].customer_id])
+            found = await message_store.find(work, [reported.message_id])
             if not found:  # erased meanwhile
                 return None
             message = found[0]
@@ -88,9 +86,9 @@ class TakeMessageResult:
                 "data.message_id", "is needed; only who unsubscribes may be named by customer_id"
             )
         async with unit_of_work(self.engine) as work:
-            if endpoint_id not in await self.messages.takers(work):
+            if endpoint_id not in await message_store.takers(work):
                 return None
-            await self.customers.lock(work, [customer_id])
+            await customer_store.lock(work, [customer_id])
             await self._unsubscribe(work, customer_id, reported.channel, endpoint_id)
         self.deliveries_queued.set()
         metrics.MESSAGE_RESULTS.labels(endpoint_id, result).inc()
@@ -106,7 +104,7 @@ class TakeMessageResult:
     ) -> None:
         """Unsubscribe all ids of a customer: each stays so if they come apart."""
         at, now = await self.business_clock.now(work), self.clock.now()
-        ids = await self.consents.ids(work, customer_id)
+        ids = await consent_store.ids(work, customer_id)
         seen = [
             SubscriptionSeen(
                 customer_id=each,
@@ -118,15 +116,15 @@ class TakeMessageResult:
             )
             for each in ids
         ]
-        await self.consents.note(work, seen)
-        await self.consents.keep(work, [each.stated() for each in seen], now)
-        await self.heed(work, ids, at, now)
+        await consent_store.note(work, seen)
+        await consent_store.keep(work, [each.stated() for each in seen], now)
+        await heed_wishes(work, self.recorder, ids, at, now)
 
     async def _store(
         self, work: UnitOfWork, message: StoredMessage, outcome: Result, reason: str | None
     ) -> None:
         now = await self.business_clock.now(work)
-        await self.messages.report(work, message.id, outcome, now, reason)
+        await message_store.report(work, message.id, outcome, now, reason)
         event = TaskEvent(
             customer_id=message.customer_id,
             task_id=message.task_id,
@@ -136,4 +134,4 @@ class TakeMessageResult:
             kind="message_result",
             detail={"result": outcome},
         )
-        await self.log.add(work, [event])
+        await task_log.add(work, [event])

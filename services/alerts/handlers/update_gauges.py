@@ -72,10 +72,13 @@ class UpdateGauges:
 
     async def _update(self) -> None:
         count, oldest = await self.waiting()
-        age = (self.clock.now() - oldest).total_seconds() if oldest else 0.0
         self.series(await self.endpoints())
         tasks = dict(await self.open_tasks())
         shown = NO_TASKS | tasks
         metrics.OPEN_TASKS.read = lambda: [(labels, float(n)) for labels, n in shown.items()]
         metrics.UNDELIVERED.set(count)
-        metrics.UNDELIVERED_OLDEST_S.set(max(age, 0.0))
+        metrics.UNDELIVERED_OLDEST_S.read = lambda: [((), self._age_s(oldest))]
+
+    def _age_s(self, since: datetime | None) -> float:
+        """Return the seconds since then, at the scrape: they grow in a stall, too."""
+        return max(0.0, (self.clock.now() - since).total_seconds()) if since else 0.0

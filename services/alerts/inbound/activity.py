@@ -1,7 +1,7 @@
 """Decodes the activity that alerts acts on: purchases, refunds, profiles, feedback, ticks.
 
 Of an id that is part of another customer, the event comes twice: with its own id, and forwarded to
-that customer. Its purchases count for both; what else it says is kept with its own id, and read
+that customer. Its purchases count for both; its other content is kept with its own id, and read
 with the customer's.
 
 A backfill's purchases and refunds are history and are skipped; its profiles are kept, since they

@@ -1,14 +1,15 @@
 """Decodes assessments from risk records; an unreadable record becomes a dead letter."""
 
-from services.alerts.inbound.dead_letters import dead_letter, nul_free
-from services.alerts.inbound.erasures import erasure_of
-from services.alerts.ports import AssessmentSeen, Decoded, ErasureSeen
+from functools import partial
+
+from services.alerts.inbound.dead_letters import nul_free
+from services.alerts.inbound.decoding import TopicDecoder
+from services.alerts.ports import AssessmentSeen
 from shared.contracts.events import ID_LENGTH_MAX
 from shared.contracts.reading import read, with_utc
 from shared.contracts.risk import DECODER, RiskAssessed
-from shared.kafka.batch import Batch, ConsumedRecord
+from shared.kafka.batch import ConsumedRecord
 from shared.kernel.errors import Invalid
-from shared.postgres.outbox import Message
 
 BIGINT_MAX = 2**63 - 1
 HORIZON_DAYS_MAX = 36_500
@@ -19,36 +20,13 @@ YEAR_MIN, YEAR_MAX = 1970, 9000
 """Valid years; the margin to the range of dates leaves room for due dates and cooldowns."""
 
 
-class RiskDecoder:
-    """Decodes a batch of `ebbwatch.risk`."""
-
-    def __init__(self, dead_letter_topic: str) -> None:
-        self._dead_letter_topic = dead_letter_topic
-
-    def __call__(self, batch: Batch) -> Decoded[AssessmentSeen]:
-        """Return the assessments in the log's order; tombstones end what was before them."""
-        assessed: list[AssessmentSeen] = []
-        dead: list[Message] = []
-        erased: list[ErasureSeen] = []
-        for records in batch.records.values():
-            for record in records:
-                if record.value is None:
-                    if (end := erasure_of(record)) is not None:
-                        erased.append(end)
-                        assessed = [a for a in assessed if a.message.customer_id != end.customer_id]
-                    continue
-                try:
-                    assessed.append(_read(record, record.value))
-                except Invalid as wrong:
-                    dead.append(dead_letter(record, self._dead_letter_topic, wrong))
-        return Decoded(assessed, dead, erased)
-
-
-def _read(record: ConsumedRecord, value: bytes) -> AssessmentSeen:
-    message = with_utc(read(DECODER, value), "assessed_at", "last_purchase_at")
-    nul_free("value", value)
+def _read(record: ConsumedRecord) -> AssessmentSeen | None:
+    if record.value is None:
+        return None
+    message = with_utc(read(DECODER, record.value), "assessed_at", "last_purchase_at")
+    nul_free("value", record.value)
     _check(message)
-    return AssessmentSeen((record.topic, record.partition), message, value)
+    return AssessmentSeen((record.topic, record.partition), message, record.value)
 
 
 def _check(message: RiskAssessed) -> None:
@@ -81,3 +59,7 @@ def _check(message: RiskAssessed) -> None:
     ):
         if at is not None and not YEAR_MIN <= at.year <= YEAR_MAX:
             raise Invalid(field, f"must have a year of {YEAR_MIN} to {YEAR_MAX}")
+
+
+RiskDecoder = partial(TopicDecoder, read=_read)
+"""`RiskDecoder(dead_letter_topic)` decodes batches of `ebbwatch.risk`."""

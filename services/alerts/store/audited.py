@@ -5,7 +5,7 @@ A query names its columns: none is a secret, a person's name, or a text about a 
 
 from typing import Final
 
-from shared.postgres.audit import State
+from shared.postgres.audit import State, partition_state
 
 POLICY: Final = State(
     "SELECT version, document->'document' AS document FROM alerts.policy "
@@ -41,11 +41,7 @@ OWNER_TABLE: Final = State(
 SEALED: Final = State(
     "SELECT key_id AS sealed_by, count(*) FROM alerts.endpoint_secret GROUP BY 1 ORDER BY 1"
 )
-PARTITION: Final = State(
-    "SELECT topic, partition, next_offset, status, epoch FROM alerts.partition "
-    "WHERE partition::text = $1 ORDER BY topic",
-    ("partition",),
-)
+PARTITION: Final = partition_state("alerts")
 
 COMMANDS: Final = {
     "policies put": POLICY,

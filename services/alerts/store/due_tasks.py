@@ -1,118 +1,94 @@
-"""Finds tasks with a timer that is due, and stores the log of task events."""
+"""Finds tasks with a timer that is due, within an open transaction.
 
-from collections.abc import Sequence
+It locks nothing: the caller must read the tasks again once their customers are locked.
+"""
+
 from datetime import datetime
-from typing import Any
 
-import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.core.allocation import Load
-from services.alerts.core.task_lifecycle import TaskEvent
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.statements import fetch
 
 
-class DueTasks:
-    """Statements that find tasks by their timers.
-
-    They lock nothing: the caller must read the tasks again once their customers are locked.
-    """
-
-    async def quiet_over(self, work: UnitOfWork, now: datetime, most: int) -> list[str]:
-        """Return the tasks that waited for the end of quiet hours, now over."""
-        rows = await work.driver.fetch(
-            "SELECT id FROM alerts.task WHERE status = 'open' AND waiting = 'quiet' "
-            "AND tell_at <= $1 ORDER BY tell_at LIMIT $2",
-            now,
-            most,
-        )
-        return [row["id"] for row in rows]
-
-    async def unanswered(self, work: UnitOfWork, now: datetime, most: int) -> list[str]:
-        """Return unanswered tasks with a response target in the past."""
-        rows = await work.driver.fetch(
-            "SELECT id FROM alerts.task WHERE status = 'open' AND respond_by <= $1 "
-            "AND progress = 'new' AND waiting IS NULL AND escalations < 2 "
-            "ORDER BY respond_by LIMIT $2",
-            now,
-            most,
-        )
-        return [row["id"] for row in rows]
-
-    async def expired(self, work: UnitOfWork, now: datetime, most: int) -> list[str]:
-        """Return open tasks that have expired."""
-        rows = await work.driver.fetch(
-            "SELECT id FROM alerts.task WHERE status = 'open' AND expires_at <= $1 "
-            "ORDER BY expires_at LIMIT $2",
-            now,
-            most,
-        )
-        return [row["id"] for row in rows]
-
-    async def loads(self, work: UnitOfWork, since: dict[str, datetime]) -> dict[str, Load]:
-        """Return, for each owner, the tasks allocated since a time and the tasks that wait."""
-        rows = await work.driver.fetch(
-            """
-            SELECT o.id, o.since,
-                   (SELECT count(*) FROM alerts.task t WHERE t.owner_id = o.id
-                     AND t.queue = 'owner' AND t.allocated_at >= o.since) AS taken,
-                   (SELECT count(*) FROM alerts.task t WHERE t.owner_id = o.id
-                     AND t.queue = 'owner' AND t.status = 'open' AND t.waiting = 'capacity'
-                   ) AS waiting
-              FROM unnest($1::text[], $2::timestamptz[]) AS o(id, since)
-            """,
-            list(since),
-            list(since.values()),
-        )
-        return {row["id"]: Load(int(row["taken"]), int(row["waiting"])) for row in rows}
-
-    async def waiting_owners(self, work: UnitOfWork, most: int) -> list[str]:
-        """Return owners with tasks that wait for capacity."""
-        rows = await work.driver.fetch(
-            "SELECT DISTINCT owner_id FROM alerts.task WHERE status = 'open' "
-            "AND waiting = 'capacity' AND owner_id IS NOT NULL LIMIT $1",
-            most,
-        )
-        return [row["owner_id"] for row in rows]
-
-    async def most_worthwhile(
-        self, work: UnitOfWork, owner_id: str, most: int, skip: int = 0
-    ) -> list[str]:
-        """Return tasks that wait for an owner's capacity, in the queue's order, after `skip`."""
-        rows = await work.driver.fetch(
-            "SELECT id FROM alerts.task WHERE status = 'open' AND queue = 'owner' "
-            "AND owner_id = $1 AND waiting = 'capacity' "
-            "ORDER BY grade_rank, worth DESC, id LIMIT $2 OFFSET $3",
-            owner_id,
-            most,
-            skip,
-        )
-        return [row["id"] for row in rows]
+async def quiet_over(work: UnitOfWork, now: datetime, most: int) -> list[str]:
+    """Return the tasks that waited for the end of quiet hours, now over."""
+    return await _ids(
+        work,
+        "SELECT id FROM alerts.task WHERE status = 'open' AND waiting = 'quiet' "
+        "AND tell_at <= $1 ORDER BY tell_at LIMIT $2",
+        now,
+        most,
+    )
 
 
-class TaskLog:
-    """Statements on `alerts.task_event`."""
+async def unanswered(work: UnitOfWork, now: datetime, most: int) -> list[str]:
+    """Return unanswered tasks with a response target in the past."""
+    return await _ids(
+        work,
+        "SELECT id FROM alerts.task WHERE status = 'open' AND respond_by <= $1 "
+        "AND progress = 'new' AND waiting IS NULL AND escalations < 2 "
+        "ORDER BY respond_by LIMIT $2",
+        now,
+        most,
+    )
 
-    async def add(self, work: UnitOfWork, events: Sequence[TaskEvent]) -> None:
-        """Store events, in order."""
-        if events:
-            columns = ", ".join(TaskEvent.__struct_fields__)
-            await work.driver.execute(
-                f"INSERT INTO alerts.task_event ({columns}) SELECT {columns} "  # noqa: S608
-                "FROM json_populate_recordset(NULL::alerts.task_event, $1::json)",
-                msgspec.json.encode(events).decode(),
-            )
 
-    async def of(self, work: UnitOfWork, task_id: str, most: int) -> list[dict[str, Any]]:
-        """Return the newest `most` events of a task, the newest last."""
-        rows = await work.driver.fetch(
-            "SELECT * FROM (SELECT * FROM alerts.task_event WHERE task_id = $1 "
-            "ORDER BY number DESC LIMIT $2) newest ORDER BY number",
-            task_id,
-            most,
-        )
-        return [dict(row) for row in rows]
+async def expired(work: UnitOfWork, now: datetime, most: int) -> list[str]:
+    """Return open tasks that have expired."""
+    return await _ids(
+        work,
+        "SELECT id FROM alerts.task WHERE status = 'open' AND expires_at <= $1 "
+        "ORDER BY expires_at LIMIT $2",
+        now,
+        most,
+    )
+
+
+async def loads(work: UnitOfWork, since: dict[str, datetime]) -> dict[str, Load]:
+    """Return, for each owner, the tasks allocated since a time and the tasks that wait."""
+    rows = await work.driver.fetch(
+        """
+        SELECT o.id, o.since,
+               (SELECT count(*) FROM alerts.task t WHERE t.owner_id = o.id
+                 AND t.queue = 'owner' AND t.allocated_at >= o.since) AS taken,
+               (SELECT count(*) FROM alerts.task t WHERE t.owner_id = o.id
+                 AND t.queue = 'owner' AND t.status = 'open' AND t.waiting = 'capacity'
+               ) AS waiting
+          FROM unnest($1::text[], $2::timestamptz[]) AS o(id, since)
+        """,
+        list(since),
+        list(since.values()),
+    )
+    return {row["id"]: Load(int(row["taken"]), int(row["waiting"])) for row in rows}
+
+
+async def waiting_owners(work: UnitOfWork, most: int) -> list[str]:
+    """Return owners with tasks that wait for capacity."""
+    rows = await work.driver.fetch(
+        "SELECT DISTINCT owner_id FROM alerts.task WHERE status = 'open' "
+        "AND waiting = 'capacity' AND owner_id IS NOT NULL LIMIT $1",
+        most,
+    )
+    return [row["owner_id"] for row in rows]
+
+
+async def most_worthwhile(work: UnitOfWork, owner_id: str, most: int, skip: int = 0) -> list[str]:
+    """Return tasks that wait for an owner's capacity, in the queue's order, after `skip`."""
+    return await _ids(
+        work,
+        "SELECT id FROM alerts.task WHERE status = 'open' AND queue = 'owner' "
+        "AND owner_id = $1 AND waiting = 'capacity' "
+        "ORDER BY grade_rank, worth DESC, id LIMIT $2 OFFSET $3",
+        owner_id,
+        most,
+        skip,
+    )
+
+
+async def _ids(work: UnitOfWork, query: str, *arguments: object) -> list[str]:
+    return [row["id"] for row in await work.driver.fetch(query, *arguments)]
 
 
 class OpenTasks:

@@ -11,7 +11,7 @@ def kinds() -> Sequence[Kind]:
     settings = AlertsSettings()
     log = for_days(settings.delivery_log_days, settings.variable("delivery_log_days"))
     outcomes = for_days(settings.keep_days, settings.variable("keep_days"))
-    said = for_days(settings.feedback_days, settings.variable("feedback_days"))
+    feedback = for_days(settings.feedback_days, settings.variable("feedback_days"))
     tasks = for_days(settings.task_days, settings.variable("task_days"))
     messages = for_days(settings.message_days, settings.variable("message_days"))
     audit = for_days(settings.audit_retention_days, "EBBWATCH_AUDIT_RETENTION_DAYS")
@@ -22,7 +22,7 @@ def kinds() -> Sequence[Kind]:
         Kind("trials", "trial", "at", UNTIL_ERASED),
         Kind("purchases, for outcomes", "purchase", "at", outcomes),
         Kind("assessments, for outcomes", "assessment", "assessed_at", outcomes),
-        Kind("feedback", "feedback", "at", said),
+        Kind("feedback", "feedback", "at", feedback),
         Kind("messages to customers", "customer_message", "caused_at", messages),
         Kind("unsubscriptions", "subscription", "unsubscribed_at", UNTIL_ERASED),
         Kind("wishes: consents, refusals", "wish", "at", UNTIL_ERASED),

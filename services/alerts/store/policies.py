@@ -16,7 +16,7 @@ from services.alerts.core.policy_document import (
     upgrade,
 )
 from services.alerts.core.task import Ground
-from services.alerts.store.customer_messages import CustomerMessages
+from services.alerts.store import customer_messages as message_store
 from shared.contracts.customer_message import SEND
 from shared.kernel.errors import Invalid
 from shared.postgres.engine import UnitOfWork
@@ -53,15 +53,15 @@ class Policies:
                 self._version, self._policy = found.version, found.policy
         return self._version, self._policy
 
-    async def ground(self, work: UnitOfWork, owners: Iterable[str], now: datetime) -> Ground:
+    async def ground(self, work: UnitOfWork, owners: Iterable[str | None], now: datetime) -> Ground:
         """Return the data that new tasks are made from; `now` is the wall clock."""
         version, policy = await self.current(work)
         known = await self.owners(work, owners)
         return Ground(policy, version, now, known, await self.save_rates(work))
 
-    async def owners(self, work: UnitOfWork, ids: Iterable[str]) -> dict[str, OwnerRecord]:
-        """Return the records of those owners that have one."""
-        owner_ids = sorted(set(ids))
+    async def owners(self, work: UnitOfWork, ids: Iterable[str | None]) -> dict[str, OwnerRecord]:
+        """Return the records of those owners that have one; None is no owner."""
+        owner_ids = sorted({each for each in ids if each is not None})
         if not owner_ids:
             return {}
         rows = await work.driver.fetch(
@@ -162,7 +162,7 @@ class Policies:
         sending = {p.send.endpoint: p.id for p in policy.playbooks if p.send is not None}
         if not sending:
             return
-        for endpoint in sorted(sending.keys() - await CustomerMessages().takers(work)):
+        for endpoint in sorted(sending.keys() - await message_store.takers(work)):
             raise Invalid(
                 f"policy.playbooks.{sending[endpoint]}.send.endpoint",
                 f"no webhook {endpoint!r} takes such messages: create it with the route "

@@ -1,4 +1,7 @@
-"""Stores the retention tasks: written in batches, read page by page."""
+"""Stores the retention tasks: written in batches, read page by page.
+
+Statements on `alerts.task`, within an open transaction.
+"""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +16,7 @@ from services.alerts.core.playbook import Queue
 from services.alerts.core.policy import Closed
 from services.alerts.core.task import Status, Task
 from services.alerts.store.merges import ids_of
+from services.alerts.store.rows import equal
 from services.alerts.store.tables import task as t
 from shared.contracts.customer_message import SEND
 from shared.postgres.engine import UnitOfWork, unit_of_work
@@ -61,146 +65,147 @@ class QueueKey:
     id: str
 
 
-class Tasks:
-    """Statements on `alerts.task`, within an open transaction."""
-
-    async def add(self, work: UnitOfWork, tasks: Sequence[Task]) -> None:
-        """Insert new tasks; a second open one of a customer and cause is a bug and fails."""
-        if tasks:
-            await work.driver.execute(
-                f"INSERT INTO alerts.task ({_COLUMNS}) SELECT {_COLUMNS} "  # noqa: S608
-                "FROM json_populate_recordset(NULL::alerts.task, $1::json)",
-                msgspec.json.encode(tasks).decode(),
-            )
-
-    async def close(self, work: UnitOfWork, closed: Sequence[Closed]) -> list[Task]:
-        """Close open tasks of locked customers; return the closed tasks."""
-        if not closed:
-            return []
-        rows = await work.driver.fetch(
-            f"""
-            UPDATE alerts.task t
-               SET status = 'closed', version = t.version + 1, closed_at = c.at,
-                   close_reason = c.reason
-              FROM unnest($1::text[], $2::timestamptz[], $3::text[]) AS c(id, at, reason)
-             WHERE t.id = c.id AND t.status = 'open'
-            RETURNING {", ".join("t." + name for name in Task.__struct_fields__)}
-            """,  # noqa: S608
-            [c.task.id for c in closed],
-            [c.at for c in closed],
-            [c.reason for c in closed],
+async def add(work: UnitOfWork, tasks: Sequence[Task]) -> None:
+    """Insert new tasks; a second open one of a customer and cause is a bug and fails."""
+    if tasks:
+        await work.driver.execute(
+            f"INSERT INTO alerts.task ({_COLUMNS}) SELECT {_COLUMNS} "  # noqa: S608
+            "FROM json_populate_recordset(NULL::alerts.task, $1::json)",
+            msgspec.json.encode(tasks).decode(),
         )
-        return [msgspec.convert(dict(row), Task) for row in rows]
 
-    async def customer_of(self, work: UnitOfWork, task_id: str) -> str | None:
-        """Return the customer of a task; None when there is no such task."""
-        found = await work.driver.fetchval(
-            "SELECT customer_id FROM alerts.task WHERE id = $1", task_id
+
+async def close(work: UnitOfWork, closed: Sequence[Closed]) -> list[Task]:
+    """Close open tasks of locked customers; return the closed tasks."""
+    if not closed:
+        return []
+    rows = await work.driver.fetch(
+        f"""
+        UPDATE alerts.task t
+           SET status = 'closed', version = t.version + 1, closed_at = c.at,
+               close_reason = c.reason
+          FROM unnest($1::text[], $2::timestamptz[], $3::text[]) AS c(id, at, reason)
+         WHERE t.id = c.id AND t.status = 'open'
+        RETURNING {", ".join("t." + name for name in Task.__struct_fields__)}
+        """,  # noqa: S608
+        [c.task.id for c in closed],
+        [c.at for c in closed],
+        [c.reason for c in closed],
+    )
+    return [msgspec.convert(dict(row), Task) for row in rows]
+
+
+async def customer_of(work: UnitOfWork, task_id: str) -> str | None:
+    """Return the customer of a task; None when there is no such task."""
+    found = await work.driver.fetchval("SELECT customer_id FROM alerts.task WHERE id = $1", task_id)
+    return None if found is None else str(found)
+
+
+async def find(work: UnitOfWork, task_id: str, owners: frozenset[str] | None = None) -> Task | None:
+    """Return a task by its id; None when there is no such task, or none of these owners'."""
+    row = await work.driver.fetchrow(
+        f"SELECT {_COLUMNS} FROM alerts.task WHERE id = $1 "  # noqa: S608
+        "AND ($2::text[] IS NULL OR owner_id = ANY($2))",
+        task_id,
+        None if owners is None else list(owners),
+    )
+    return None if row is None else msgspec.convert(dict(row), Task)
+
+
+async def find_all(work: UnitOfWork, task_ids: Sequence[str]) -> list[Task]:
+    """Return tasks by their ids, sorted by customer and id."""
+    rows = await work.driver.fetch(
+        f"SELECT {_COLUMNS} FROM alerts.task WHERE id = ANY($1::text[]) "  # noqa: S608
+        "ORDER BY customer_id, id",
+        list(task_ids),
+    )
+    return [msgspec.convert(dict(row), Task) for row in rows]
+
+
+async def open_of(work: UnitOfWork, customers: Collection[str]) -> list[Task]:
+    """Return the open tasks of these customers, sorted by customer and id."""
+    rows = await work.driver.fetch(
+        f"SELECT {_COLUMNS} FROM alerts.task WHERE customer_id = ANY($1::text[]) "  # noqa: S608
+        "AND status = 'open' ORDER BY customer_id, id",
+        list(customers),
+    )
+    return [msgspec.convert(dict(row), Task) for row in rows]
+
+
+async def delivered_at(work: UnitOfWork, task: Task) -> datetime | None:
+    """Return when an endpoint first accepted the task, wall clock; None: not yet."""
+    found: datetime | None = await work.driver.fetchval(
+        "SELECT min(finished_at) FROM alerts.delivery "
+        "WHERE task_id = $1 AND customer_id = $2 AND status = 'delivered' AND kind <> $3",
+        task.id,
+        task.customer_id,
+        SEND,
+    )
+    return found
+
+
+async def write(work: UnitOfWork, tasks: Sequence[Task]) -> None:
+    """Store the changed fields of tasks; their customers must be locked."""
+    if tasks:
+        await work.driver.execute(
+            f"UPDATE alerts.task t SET {_SET} "  # noqa: S608 (names of our own columns)
+            "FROM json_populate_recordset(NULL::alerts.task, $1::json) n "
+            "WHERE t.customer_id = n.customer_id AND t.id = n.id",
+            msgspec.json.encode(tasks).decode(),
         )
-        return None if found is None else str(found)
 
-    async def find(
-        self, work: UnitOfWork, task_id: str, owners: frozenset[str] | None = None
-    ) -> Task | None:
-        """Return a task by its id; None when there is no such task, or none of these owners'."""
-        row = await work.driver.fetchrow(
-            f"SELECT {_COLUMNS} FROM alerts.task WHERE id = $1 "  # noqa: S608
-            "AND ($2::text[] IS NULL OR owner_id = ANY($2))",
-            task_id,
-            None if owners is None else list(owners),
+
+async def queue(
+    work: UnitOfWork, which: QueueFilter, after: QueueKey | None, most: int
+) -> list[Task]:
+    """Return at most `most` open tasks in the order of work.
+
+    They are sorted by grade if the policy sets this order, then by expected saved value. Tasks
+    that are snoozed, or wait for capacity or the end of quiet hours, are left out.
+    """
+    query = sa.select(*(t.c[name] for name in Task.__struct_fields__)).where(
+        t.c.status == "open",
+        t.c.queue == which.queue,
+        t.c.waiting.is_(None),
+        sa.or_(t.c.snoozed_until.is_(None), t.c.snoozed_until <= which.now),
+    )
+    if which.owner_id is not None:
+        query = query.where(t.c.owner_id == which.owner_id)
+    if which.owners is not None:
+        query = query.where(t.c.owner_id.in_(which.owners))
+    if after is not None:
+        query = query.where(
+            sa.tuple_(t.c.grade_rank, -t.c.worth, t.c.id)
+            > sa.tuple_(after.grade_rank, -after.worth, after.id)
         )
-        return None if row is None else msgspec.convert(dict(row), Task)
+        # The index has the plain columns; this bound lets a later page begin at the grade.
+        query = query.where(t.c.grade_rank >= after.grade_rank)
+    query = query.order_by(t.c.grade_rank, t.c.worth.desc(), t.c.id).limit(most)
+    return _tasks(await work.connection.execute(query))
 
-    async def find_all(self, work: UnitOfWork, task_ids: Sequence[str]) -> list[Task]:
-        """Return tasks by their ids, sorted by customer and id."""
-        rows = await work.driver.fetch(
-            f"SELECT {_COLUMNS} FROM alerts.task WHERE id = ANY($1::text[]) "  # noqa: S608
-            "ORDER BY customer_id, id",
-            list(task_ids),
-        )
-        return [msgspec.convert(dict(row), Task) for row in rows]
 
-    async def open_of(self, work: UnitOfWork, customers: Collection[str]) -> list[Task]:
-        """Return the open tasks of these customers, sorted by customer and id."""
-        rows = await work.driver.fetch(
-            f"SELECT {_COLUMNS} FROM alerts.task WHERE customer_id = ANY($1::text[]) "  # noqa: S608
-            "AND status = 'open' ORDER BY customer_id, id",
-            list(customers),
-        )
-        return [msgspec.convert(dict(row), Task) for row in rows]
-
-    async def delivered_at(self, work: UnitOfWork, task: Task) -> datetime | None:
-        """Return when an endpoint first accepted the task, wall clock; None: not yet."""
-        found: datetime | None = await work.driver.fetchval(
-            "SELECT min(finished_at) FROM alerts.delivery "
-            "WHERE task_id = $1 AND customer_id = $2 AND status = 'delivered' AND kind <> $3",
-            task.id,
-            task.customer_id,
-            SEND,
-        )
-        return found
-
-    async def write(self, work: UnitOfWork, tasks: Sequence[Task]) -> None:
-        """Store the changed fields of tasks; their customers must be locked."""
-        if tasks:
-            await work.driver.execute(
-                f"UPDATE alerts.task t SET {_SET} "  # noqa: S608 (names of our own columns)
-                "FROM json_populate_recordset(NULL::alerts.task, $1::json) n "
-                "WHERE t.customer_id = n.customer_id AND t.id = n.id",
-                msgspec.json.encode(tasks).decode(),
-            )
-
-    async def queue(
-        self, work: UnitOfWork, which: QueueFilter, after: QueueKey | None, most: int
-    ) -> list[Task]:
-        """Return at most `most` open tasks in the order of work.
-
-        They are sorted by grade if the policy sets this order, then by expected saved value. Tasks
-        that are snoozed, or wait for capacity or the end of quiet hours, are left out.
-        """
-        query = sa.select(*(t.c[name] for name in Task.__struct_fields__)).where(
-            t.c.status == "open",
-            t.c.queue == which.queue,
-            t.c.waiting.is_(None),
-            sa.or_(t.c.snoozed_until.is_(None), t.c.snoozed_until <= which.now),
-        )
-        if which.owner_id is not None:
-            query = query.where(t.c.owner_id == which.owner_id)
-        if which.owners is not None:
-            query = query.where(t.c.owner_id.in_(which.owners))
-        if after is not None:
-            query = query.where(
-                sa.tuple_(t.c.grade_rank, -t.c.worth, t.c.id)
-                > sa.tuple_(after.grade_rank, -after.worth, after.id)
-            )
-            # The index has the plain columns; this bound lets a later page begin at the grade.
-            query = query.where(t.c.grade_rank >= after.grade_rank)
-        query = query.order_by(t.c.grade_rank, t.c.worth.desc(), t.c.id).limit(most)
-        return _tasks(await work.connection.execute(query))
-
-    async def page(
-        self,
-        work: UnitOfWork,
-        chosen: TaskFilter,
-        after: tuple[datetime, str] | None,
-        most: int,
-    ) -> list[Task]:
-        """Return at most `most` tasks, newest first, those after `after` = (opened_at, id)."""
-        query = sa.select(*(t.c[name] for name in Task.__struct_fields__))
-        for column, value in (
+async def page(
+    work: UnitOfWork,
+    chosen: TaskFilter,
+    after: tuple[datetime, str] | None,
+    most: int,
+) -> list[Task]:
+    """Return at most `most` tasks, newest first, those after `after` = (opened_at, id)."""
+    query = sa.select(*(t.c[name] for name in Task.__struct_fields__))
+    query = query.where(
+        *equal(
             (t.c.status, chosen.status),
             (t.c.owner_id, chosen.owner_id),
-        ):
-            if value is not None:
-                query = query.where(column == value)
-        if chosen.customer_id is not None:
-            query = query.where(t.c.customer_id.in_(ids_of(chosen.customer_id)))
-        if chosen.owners is not None:
-            query = query.where(t.c.owner_id.in_(chosen.owners))
-        if after is not None:
-            query = query.where(sa.tuple_(t.c.opened_at, t.c.id) < sa.tuple_(*after))
-        query = query.order_by(t.c.opened_at.desc(), t.c.id.desc()).limit(most)
-        return _tasks(await work.connection.execute(query))
+        )
+    )
+    if chosen.customer_id is not None:
+        query = query.where(t.c.customer_id.in_(ids_of(chosen.customer_id)))
+    if chosen.owners is not None:
+        query = query.where(t.c.owner_id.in_(chosen.owners))
+    if after is not None:
+        query = query.where(sa.tuple_(t.c.opened_at, t.c.id) < sa.tuple_(*after))
+    query = query.order_by(t.c.opened_at.desc(), t.c.id.desc()).limit(most)
+    return _tasks(await work.connection.execute(query))
 
 
 def _tasks(rows: Iterable[Sequence[Any]]) -> list[Task]:

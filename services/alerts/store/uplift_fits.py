@@ -158,13 +158,3 @@ class UpliftFits:
             most,
         )
         return int(count), [WithheldTask(*row) for row in rows]
-
-    async def forget_withheld(self, work: UnitOfWork, before: datetime, most: int) -> None:
-        """Delete at most `most` decisions from before a time."""
-        await work.driver.execute(
-            "DELETE FROM alerts.withheld_task w USING (SELECT customer_id, cause "
-            "FROM alerts.withheld_task WHERE at < $1 LIMIT $2) o "
-            "WHERE w.customer_id = o.customer_id AND w.cause = o.cause",
-            before,
-            most,
-        )

@@ -4,7 +4,6 @@ import argparse
 import getpass
 import sys
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -18,7 +17,6 @@ from services.ingest.settings import IngestSettings
 from services.ingest.store.dead_letters import DeadLetters
 from shared.kafka.producer import Producer
 from shared.kafka.settings import KafkaSettings
-from shared.postgres.engine import unit_of_work
 from shared.runtime.arguments import count, instant, number, serial
 from shared.runtime.clock import SystemClock
 from shared.runtime.command_line import Action, Command
@@ -164,14 +162,12 @@ async def _show(args: argparse.Namespace, engine: AsyncEngine) -> int:
 async def _replay(args: argparse.Namespace, engine: AsyncEngine) -> int:
     outlet = Producer(KafkaSettings(), "ingest-cli")
     raw_topic = IngestSettings().raw_topics[0]
-    replay = ReplayDeadLetters(
-        partial(unit_of_work, engine), DeadLetters(engine), outlet, SystemClock(), raw_topic
-    )
+    replay = ReplayDeadLetters(DeadLetters(engine), outlet, SystemClock(), raw_topic)
     try:
         done = await replay(_choice(args), getpass.getuser(), args.why)
     finally:
         await outlet.close()
-    print(f"replayed {len(done.ids):,}{_where(done)}")
+    print(f"replayed {done.count:,}{_where(done)}")
     _print_rest(done)
     again = await replay.refused_again(done.ids, min(args.wait, WAIT_S_MAX))
     if again:
@@ -181,9 +177,9 @@ async def _replay(args: argparse.Namespace, engine: AsyncEngine) -> int:
 
 
 async def _discard(args: argparse.Namespace, engine: AsyncEngine) -> int:
-    discard = DiscardDeadLetters(partial(unit_of_work, engine), DeadLetters(engine), SystemClock())
+    discard = DiscardDeadLetters(DeadLetters(engine), SystemClock())
     done = await discard(_choice(args), getpass.getuser(), args.why)
-    print(f"discarded {len(done.ids):,}")
+    print(f"discarded {done.count:,}")
     _print_rest(done)
     return REFUSED if done.untouched_count else DONE
 

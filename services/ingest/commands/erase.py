@@ -9,7 +9,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.ingest.handlers.request_erasure import RequestErasure
 from services.ingest.settings import IngestSettings
-from services.ingest.store.erasure import DeadLetterErasure
 from services.ingest.store.tables import SCHEMA
 from shared.kafka.producer import Producer
 from shared.kafka.settings import KafkaSettings
@@ -38,7 +37,6 @@ async def _erase(args: argparse.Namespace, engine: AsyncEngine) -> int:
         engine=engine,
         outlet=outlet,
         activity_topic=IngestSettings().activity_topic,
-        letters=DeadLetterErasure(),
         erasures=Erasures(SCHEMA),
         clock=SystemClock(),
     )

@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -96,14 +97,13 @@ async def _import(args: argparse.Namespace) -> int:
                 print(*_how_read(files), f"amounts without a currency are in {currency}", sep="\n")
             terms = Terms(settings.raw_topics[0], args.source, currency, live=args.live)
             progress.expect(sum(prepared.file.rows for prepared in files))
+            handler = ImportFiles(outlet, terms, rates, clock)
             if args.dry_run:
-                handler = ImportFiles(outlet, terms, rates, _NoNotes(), clock)
                 return _dry(handler, files, progress, for_machines=args.dry_run == "json")
             notes = ImportNotes(args.path, _key(options, terms), folder)
             if notes.acknowledged:
                 print(f"goes on after {notes.acknowledged:,} events of an interrupted run")
-            handler = ImportFiles(outlet, terms, rates, notes, clock)
-            outcome = await handler.run(files, lambda rows: progress.reached("sending", rows))
+            outcome = await handler.run(files, notes, partial(progress.reached, "sending"))
         args.currency = currency  # a few corrected rows may not show it again
         status = _finished(args, files, outcome, notes.name, folder)
         notes.finish()
@@ -163,7 +163,7 @@ def _currency(given: str | None, files: "list[PreparedFile]", rates: "RateTable"
 
     Raises Invalid where the files' marks are not of one currency, or where it has no rate.
     """
-    from services.ingest.core.file_events import currencies_without_rate  # noqa: PLC0415
+    from services.ingest.core.file_events import has_rate  # noqa: PLC0415
     from shared.event_files.amounts import ISO  # noqa: PLC0415
 
     marks = {mark for prepared in files if (mark := prepared.file.read().currency) is not None}
@@ -174,7 +174,7 @@ def _currency(given: str | None, files: "list[PreparedFile]", rates: "RateTable"
             "as --currency SEK, and import files of different currencies apart"
         )  # fmt: skip
     code = given or next(filter(None, codes), rates.reporting)
-    if currencies_without_rate([code], rates, SystemClock().now()):
+    if not has_rate(code, rates, SystemClock().now()):
         raise Invalid(
             "--currency", f"amounts are in {code}, figures in {rates.reporting}: set "
             f"EBBWATCH_REPORTING_CURRENCY={code} for this command and all services, or add rates "
@@ -278,24 +278,3 @@ def _resumed(notes: "ImportNotes | None", left: list[str]) -> str:
             f"command again, or `python -m services.scoring imports end {name}`"
         )
     return text
-
-
-class _NoNotes:
-    """Notes of a dry run: nothing is kept."""
-
-    name = ""
-    acknowledged = 0
-    digest = ""
-
-    def begin(self) -> None:
-        """Note nothing."""
-
-    def acknowledge(self, events: int, digest: str) -> None:
-        """Note nothing."""
-
-    def begun(self) -> list[str]:
-        """Return no import."""
-        return []
-
-    def end(self) -> None:
-        """Note nothing."""

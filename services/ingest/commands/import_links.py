@@ -17,10 +17,10 @@ from typing import Final
 import msgspec
 
 from services.ingest.core.accept import accepted
+from services.ingest.core.message import STRUCTURED_HEADERS
 from services.ingest.core.rates import RateTable
 from services.ingest.ports import Outlet
 from shared.contracts.events import IDENTITY, Identity
-from shared.contracts.headers import CLOUDEVENTS_JSON, CONTENT_TYPE
 from shared.kafka.producer import Record
 from shared.kernel.errors import Invalid
 from shared.runtime.clock import Clock
@@ -32,7 +32,6 @@ SHOWN: Final = 10
 LINK: Final = ("customer_id", "other_id")
 CONTACT: Final = ("contact_id", "account_id")
 _NO_MONEY: Final = RateTable("USD")
-_HEADERS: Final = ((CONTENT_TYPE, CLOUDEVENTS_JSON.encode()),)
 
 
 async def import_links(
@@ -56,7 +55,7 @@ async def import_links(
                     if rejected <= SHOWN:
                         print(f"{path.name}, row {number}: {fault}", file=sys.stderr)
                     continue
-                records.append(Record(topic, key, value, _HEADERS))
+                records.append(Record(topic, key, value, STRUCTURED_HEADERS))
             if outlet is not None:
                 await outlet.send(records)
             sent += len(records)
@@ -70,7 +69,7 @@ async def import_links(
 def _checked(value: bytes, clock: Clock) -> bytes:
     """Returns the key of an acceptable statement; raises Invalid for any other."""
     arrived = int(clock.now().timestamp() * 1000)
-    return accepted(value, _HEADERS, arrived, _NO_MONEY).event.subject.encode()
+    return accepted(value, STRUCTURED_HEADERS, arrived, _NO_MONEY).event.subject.encode()
 
 
 def _rows(path: Path, source: str) -> Iterator[tuple[int, bytes]]:

@@ -13,6 +13,8 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.ingest.core.bodies import RAW_ARRAY
+from services.ingest.core.faults import decoded
 from services.ingest.core.mapping.apply import Context, Mapped, map_value
 from services.ingest.core.mapping.document import CompiledMapping, Mistakes
 from services.ingest.inbound.mapping_files import read_mapping, shipped
@@ -23,7 +25,7 @@ from services.ingest.settings import IngestSettings
 from services.ingest.store.mappings import Mappings
 from shared.contracts.activity import ENCODER, Activity
 from shared.kafka.settings import KafkaSettings
-from shared.kernel.errors import Invalid, Transient
+from shared.kernel.errors import UNREADABLE, Invalid, Transient
 from shared.runtime.arguments import count
 from shared.runtime.clock import SystemClock
 from shared.runtime.command_line import Action, Command
@@ -33,8 +35,6 @@ FILE_BYTES_MAX: Final = 64 * 1024 * 1024
 VERSIONS_SHOWN: Final = 50
 DONE, FAILED, REFUSED = 0, 1, 3
 """Exit status: every record is acceptable, failed, some records are refused."""
-
-_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def add(commands: Any, command: Callable[[Action], Command]) -> None:
@@ -212,10 +212,8 @@ def _split(content: bytes, name: str) -> Iterator[bytes]:
     if len(content) > FILE_BYTES_MAX:
         raise Invalid(name, f"more than {FILE_BYTES_MAX >> 20} MiB: write one record in each line")
     if content.lstrip().startswith(b"["):
-        try:
-            yield from (bytes(each) for each in _ARRAY.decode(content))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise Invalid(name, f"not a JSON array: {error}") from error
+        records = decoded(RAW_ARRAY, content, name, "a JSON array")
+        yield from map(bytes, records)
         return
     lines = content.splitlines()
     several = len(lines) > 1 and _is_object(lines[0])
@@ -225,7 +223,7 @@ def _split(content: bytes, name: str) -> Iterator[bytes]:
 def _is_object(line: bytes) -> bool:
     try:
         return isinstance(msgspec.json.decode(line), dict)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return False
 
 
@@ -241,7 +239,7 @@ def _as_json(name: str, index: int, mapped: Mapped) -> str:
     found: dict[str, Any] = {"file": name, "record": index}
     if mapped.events:
         found["events"] = [json.loads(ENCODER.encode(event)) for event, _ in mapped.events]
-    if notes := [note for _, told in mapped.events for note in told]:
+    if notes := [note for event in mapped.events for note in event.notes]:
         found["noted"] = [{"field": note.field, "reason": note.reason} for note in notes]
     if mapped.refusals:
         found["refused"] = [{"field": x.field, "reason": x.reason} for x in mapped.refusals]

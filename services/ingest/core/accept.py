@@ -14,7 +14,7 @@ import orjson
 from msgspec import Meta
 
 from services.ingest.core import customers, message, ordinary, times, unknown
-from services.ingest.core.faults import fault, from_msgspec
+from services.ingest.core.faults import fault, from_msgspec, short
 from services.ingest.core.normalise import NORMALISE
 from services.ingest.core.ordinary import InteractionEvent, Ordinary, PurchaseEvent
 from services.ingest.core.rates import RateTable
@@ -28,7 +28,6 @@ from shared.contracts.events import (
     ID_LENGTH_MAX,
     Identifier,
     Loyalty,
-    id_fault,
 )
 from shared.kernel.errors import Invalid
 
@@ -73,11 +72,6 @@ class Accepted(NamedTuple):
     """Unknown fields, and a time that was clamped."""
 
 
-def accept(value: bytes | None, headers: Headers, arrived_ms: int, rates: RateTable) -> Activity:
-    """Returns the event of `accepted` without its notes."""
-    return accepted(value, headers, arrived_ms, rates).event
-
-
 def accepted(
     value: bytes | None,
     headers: Headers,
@@ -118,8 +112,8 @@ def settled(
     control = event.type in CONTROL_TYPES
     activity = Activity(
         specversion="1.0",
-        id=_short("id", event.id),
-        source=_short("source", event.source),
+        id=short("id", event.id),
+        source=short("source", event.source),
         type=event.type,
         time=time,
         subject="" if control else _customer(event),
@@ -128,22 +122,14 @@ def settled(
         backfill=backfill,
         data=ActivityData() if control else _normalised(event, time.date(), rates),
     )
-    if not times.is_clamped(event.time, time):
+    if time == event.time:
         return Accepted(activity)
-    return Accepted(
-        activity, (fault("time", "after its arrival: it counts as 5 minutes after it"),)
-    )
+    clamped = fault("time", "after its arrival: it counts as 5 minutes after it")
+    return Accepted(activity, (clamped,))
 
 
 def _unknown(event: Event, mode: UnknownFields) -> tuple[Invalid, ...]:
     return unknown.look(event.data, DATA_BY_TYPE[event.type], mode)
-
-
-def _short(field: str, text: str) -> str:
-    """Returns an id that is short enough, in bytes, for an index; raises Invalid otherwise."""
-    if (why := id_fault(text)) is not None:
-        raise fault(field, why)
-    return text
 
 
 def _careful(value: bytes, headers: Headers, mode: message.Mode) -> tuple[Event, bytes]:
@@ -177,7 +163,7 @@ def _better(
 def _customer(event: Event | Ordinary) -> str:
     if event.subject is None:
         raise fault("subject", "missing: it names the customer")
-    return _short("subject", customers.customer(event.subject))
+    return customers.customer(event.subject)
 
 
 def _normalised(
@@ -196,8 +182,6 @@ def _normalised(
 def _converted(data: Any, shape: type[msgspec.Struct]) -> msgspec.Struct:
     if data is None:
         raise fault("data", "missing")
-    if isinstance(data, shape):
-        return data  # of a mapping, which has decoded it
     try:
         return msgspec.convert(data, shape)
     except msgspec.ValidationError as error:

@@ -6,11 +6,10 @@ on one by one, so a bad one does not take the others with it.
 
 from typing import Final
 
-import msgspec
-
 from services.ingest.core import message
 from services.ingest.core.accept import accepted
-from services.ingest.core.faults import WHOLE, fault
+from services.ingest.core.bodies import RAW_ARRAY
+from services.ingest.core.faults import WHOLE, decoded, fault
 from services.ingest.core.mapping.apply import EVENTS_MAX, Mapped
 from services.ingest.core.rates import RateTable
 from services.ingest.core.unknown import UnknownFields
@@ -19,8 +18,6 @@ from shared.contracts.dead_letter import Headers
 from shared.kernel.errors import Invalid
 
 CONTENT_TYPE: Final = b"application/cloudevents-batch+json"
-
-_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def decide(
@@ -38,11 +35,9 @@ def decide(
     if not any(name == names.CONTENT_TYPE and _is_batch(said) for name, said in headers):
         return None
     try:
-        events = _ARRAY.decode(message.present(value))
+        events = decoded(RAW_ARRAY, message.present(value), WHOLE, "a JSON array of events")
     except Invalid as refusal:
         return Mapped(refusals=(refusal,))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return Mapped(refusals=(fault(WHOLE, f"not a JSON array of events: {error}"),))
     if not events:
         return None
     if len(events) > EVENTS_MAX:

@@ -6,7 +6,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from services.ingest.core.faults import fault, index_path
+from services.ingest.core.faults import decoded, fault, index_path
 from shared.contracts import headers as names
 from shared.contracts.dead_letter import Headers
 from shared.kernel.errors import Invalid
@@ -20,7 +20,8 @@ BINARY_PREFIX: Final = "ce-"
 Form = Literal["json", "lines", "one"]
 """What a body holds: a JSON object or an array of them; one in each line; one event's data."""
 
-_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
+RAW_ARRAY: Final = msgspec.json.Decoder(list[msgspec.Raw])
+"""Reads an array whose elements stay as they were written."""
 _ESCAPED = re.compile(r"%[0-9A-Fa-f]{2}")
 
 
@@ -37,10 +38,7 @@ def split(body: bytes, form: Form = "json") -> list[bytes]:
         return [line for each in body.split(b"\n") if (line := each.strip())]
     if form == "one" or not body.lstrip().startswith(b"["):
         return [body]
-    try:
-        events = _ARRAY.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Invalid("body", f"not a JSON array of events: {error}") from error
+    events = decoded(RAW_ARRAY, body, "body", "a JSON array of events")
     check_count(len(events))
     return [bytes(event) for event in events]
 

@@ -1,17 +1,17 @@
 """Refuses events with a subject that cannot be a customer id, and gives the reason."""
 
-from services.ingest.core.faults import fault
+from services.ingest.core.faults import fault, short
 from shared.contracts.customers import is_customer, shown
 
 
 def customer(subject: str, field: str = "subject") -> str:
-    """Returns the customer id unchanged; raises Invalid with `field` where the text is not one.
+    """Returns a customer id unchanged; raises Invalid with `field` for any other text.
 
     >>> customer("household-7")
     'household-7'
     """
     if is_customer(subject):
-        return subject
+        return short(field, subject)
     if not shown(subject):
         raise fault(field, "blank: it names the customer")
     raise fault(

@@ -134,7 +134,7 @@ def subject_of(value: bytes | None, headers: Headers) -> str | None:
         if given := dict(headers).get(CE_SUBJECT):
             return given.decode()
         return None if value is None else _ABOUT.decode(value).subject
-    except (*UNREADABLE, msgspec.MsgspecError):
+    except UNREADABLE:
         return None
 
 
@@ -150,7 +150,7 @@ def producer_of(value: bytes | None, headers: Headers) -> str | None:
             found = given.decode()
         elif value is not None:
             found = _PRODUCED.decode(value).source
-    except (*UNREADABLE, msgspec.MsgspecError):
+    except UNREADABLE:
         return None
     if not found or len(found) > ID_LENGTH_MAX or unkeepable(found) is not None:
         return None

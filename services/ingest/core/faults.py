@@ -6,11 +6,15 @@ A fault quotes at most a bounded piece of the input: a dead letter already carri
 import json
 import re
 from math import isfinite
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
-from shared.kernel.errors import Invalid
+from shared.contracts.events import id_fault
+from shared.kernel.errors import UNREADABLE, Invalid
+
+S = TypeVar("S", bound=str | None)
+T = TypeVar("T")
 
 FIELD_CHARS_MAX = 200
 """Characters of a path; our own have at most 40, longer ones come from names the sender chose."""
@@ -69,6 +73,28 @@ def from_msgspec(error: msgspec.ValidationError, root: str = "") -> Invalid:
         said = "malformed" if "matching regex" in reason else reason
         reason = f"{said}; {_MENDS[leaf]}"
     return fault((root + path).lstrip(".") or WHOLE, reason)
+
+
+def decoded(decoder: msgspec.json.Decoder[T], value: bytes, field: str, what: str = "JSON") -> T:
+    """Returns what a decoder reads; raises Invalid with the path of what does not fit.
+
+    >>> try: decoded(msgspec.json.Decoder(list[int]), b"[1", "body", "a JSON array")
+    ... except Invalid as wrong: print(wrong)
+    body: not a JSON array: Input data was truncated
+    """
+    try:
+        return decoder.decode(value)
+    except msgspec.ValidationError as error:
+        raise from_msgspec(error, field) from error
+    except UNREADABLE as error:
+        raise fault(field, f"not {what}: {error}") from error
+
+
+def short(field: str, text: S) -> S:
+    """Returns an id that is short enough, in bytes, for an index, or None; Invalid otherwise."""
+    if text is not None and (why := id_fault(text)) is not None:
+        raise fault(field, why)
+    return text
 
 
 def key_path(path: str, key: str) -> str:

@@ -5,7 +5,7 @@ nothing. `ordinary` marks the events that `accept` is known to take; it decides 
 itself, one by one.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from hashlib import blake2b
@@ -70,16 +70,6 @@ class RawEvent(msgspec.Struct, gc=False):
     data: Data
 
 
-class Marker(msgspec.Struct):
-    """The CloudEvent that ends an import."""
-
-    specversion: str
-    type: str
-    id: str
-    source: str
-    time: datetime
-
-
 @dataclass(frozen=True, slots=True)
 class FileEvent:
     """An event of a file, ready to be sent."""
@@ -102,7 +92,7 @@ def file_events(
 ) -> Iterator[FileEvent]:
     """Yield the events of a frame of `EventFile.frames`, in its order.
 
-    `currency`: ISO 4217, of amounts whose row has none; None: the reporting currency. `now` (UTC):
+    `currency`: ISO 4217, of amounts in rows without one; None: the reporting currency. `now` (UTC):
     events until then are ordinary.
     """
     ids = frame["event_id"].to_list() if OCCURRENCE not in frame.columns else None
@@ -152,13 +142,15 @@ def _loyalty(
 
 def end_marker(name: str, source: str, now: datetime) -> bytes:
     """Return the event that ends the import `name`; `now` in UTC."""
-    marker = Marker("1.0", BACKFILL_ENDED, f"{name}/ended", source, now.astimezone(UTC))
-    return _ENCODER.encode(marker)
-
-
-def currencies_without_rate(codes: Iterable[str], rates: RateTable, now: datetime) -> list[str]:
-    """Return the currencies for which there is no rate today."""
-    return [code for code in codes if not _has_rate(code, rates, now)]
+    return _ENCODER.encode(
+        {
+            "specversion": "1.0",
+            "type": BACKFILL_ENDED,
+            "id": f"{name}/ended",
+            "source": source,
+            "time": now.astimezone(UTC),
+        }
+    )
 
 
 def _amounts() -> pl.Expr:
@@ -181,7 +173,7 @@ def _ordinary(
     first = frame["ts"].min()
     day = first if isinstance(first, datetime) else now
     codes = {currency, *frame["currency"].unique()} - {None}
-    priced = [code for code in codes if code and _has_rate(code, rates, day)]
+    priced = [code for code in codes if code and has_rate(code, rates, day)]
     paid_in = pl.col("currency").fill_null(pl.lit(currency, pl.String))
     amount = pl.col("amount")
     money = amount.is_null() | (
@@ -208,7 +200,8 @@ def _ordinary(
     ]
 
 
-def _has_rate(code: str, rates: RateTable, day: datetime) -> bool:
+def has_rate(code: str, rates: RateTable, day: datetime) -> bool:
+    """Return whether the table has a rate of a currency on a day (UTC)."""
     try:
         rates.rate(code, day.date())
     except Invalid:

@@ -31,6 +31,9 @@ class Mode(NamedTuple):
 
 STRUCTURED = Mode(names.CLOUDEVENTS_JSON, binary=False)
 
+STRUCTURED_HEADERS: Headers = ((names.CONTENT_TYPE, names.CLOUDEVENTS_JSON.encode()),)
+"""Headers of a record whose value is a whole CloudEvent."""
+
 
 def present(value: bytes | None) -> bytes:
     """Returns the value of a record; raises Invalid if it is missing or too large."""

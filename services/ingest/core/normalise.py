@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from services.ingest.core.customers import customer
-from services.ingest.core.faults import fault
+from services.ingest.core.faults import fault, short
 from services.ingest.core.rates import RateTable
 from shared.contracts.activity import ActivityData
 from shared.contracts.events import (
@@ -24,7 +24,6 @@ from shared.contracts.events import (
     Profile,
     Purchase,
     Refund,
-    id_fault,
 )
 
 
@@ -41,7 +40,7 @@ def purchase(data: Purchase, day: date, rates: RateTable) -> ActivityData:
         channel=data.channel,
         category=_category(data.items),
         items=len(data.items) or None,
-        order_id=_short("data.order_id", data.order_id),
+        order_id=short("data.order_id", data.order_id),
     )
 
 
@@ -54,7 +53,7 @@ def refund(data: Refund, day: date, rates: RateTable) -> ActivityData:
         original_amount=amount,
         currency=data.currency or (None if amount is None else rates.reporting),
         channel=data.channel,
-        order_id=_short("data.order_id", data.order_id),
+        order_id=short("data.order_id", data.order_id),
     )
 
 
@@ -64,7 +63,7 @@ def interaction(data: Interaction, _: date, __: RateTable) -> ActivityData:
         kind=data.kind,
         channel=data.channel,
         category=data.category,
-        campaign_id=_short("data.campaign_id", data.campaign_id),
+        campaign_id=short("data.campaign_id", data.campaign_id),
     )
 
 
@@ -73,7 +72,7 @@ def feedback(data: Feedback, _: date, __: RateTable) -> ActivityData:
     return ActivityData(
         kind=data.kind,
         score=data.score,
-        case_id=_short("data.case_id", data.case_id),
+        case_id=short("data.case_id", data.case_id),
         text=data.text,
         channel=data.channel,
     )
@@ -90,7 +89,7 @@ def contract(data: Contract, _: date, __: RateTable) -> ActivityData:
         ends_at = ends_at.astimezone(UTC)
     return ActivityData(
         kind=data.kind,
-        contract_id=_short("data.contract_id", data.contract_id),
+        contract_id=short("data.contract_id", data.contract_id),
         ends_at=ends_at,
         text=data.reason,
     )
@@ -118,16 +117,16 @@ def loyalty(data: Loyalty, _: date, __: RateTable) -> ActivityData:
 def profile(data: Profile, _: date, __: RateTable) -> ActivityData:
     """Converts a profile; values are unchanged."""
     if data.owner is not None:
-        _short("data.owner.id", data.owner.id)
+        short("data.owner.id", data.owner.id)
     return ActivityData(profile=data)
 
 
 def identity(data: Identity, _: date, __: RateTable) -> ActivityData:
     """Converts a statement about ids; each must be one that a customer can have."""
     for at, text in enumerate(data.ids):
-        _short(f"data.ids[{at}]", customer(text, f"data.ids[{at}]"))
+        customer(text, f"data.ids[{at}]")
     if data.primary is not None:
-        _short("data.primary", customer(data.primary, "data.primary"))
+        customer(data.primary, "data.primary")
     if data.kind != "unlinked" and not data.ids:
         raise fault("data.ids", "missing: the ids that belong together with the subject")
     if data.kind == "contact" and len(data.ids) != 1:
@@ -147,13 +146,6 @@ NORMALISE: dict[type[msgspec.Struct], Callable[[Any, date, RateTable], ActivityD
     Identity: identity,
     Loyalty: loyalty,
 }
-
-
-def _short(field: str, text: str | None) -> str | None:
-    """Returns an id that is short enough for an index, or None; Invalid if it is too long."""
-    if text is not None and (why := id_fault(text)) is not None:
-        raise fault(field, why)
-    return text
 
 
 def _not_negative(field: str, text: str) -> float:

@@ -23,6 +23,7 @@ from shared.contracts.events import (
     Identifier,
     ShortText,
 )
+from shared.kernel.errors import UNREADABLE
 
 ABSENT: Final[Any] = None
 """Default of optional fields. Typed without None, because a null must reach the content hash."""
@@ -116,7 +117,7 @@ def decode(value: bytes) -> tuple[PurchaseEvent | InteractionEvent, bytes] | Non
         return None  # thus every remaining quote begins or ends a name or a text
     try:
         event = _DECODER.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None
     canonical = _ENCODER.encode(event.data)
     # A name that was sent twice is read once, so its quotes are missing; so are an empty list's.

@@ -1,7 +1,7 @@
 """Completes the calls of Segment's HTTP API, as Segment's own server does before it passes them on.
 
-A library sends what its caller said; the time of arrival, the kind of call (by the path) and what a
-batch says once for all its calls are added here, so that one call by itself can be mapped.
+A library sends what its caller gave it; the time of arrival, the kind of call (by the path) and
+what a batch states once for all its calls are added here, so that one call by itself can be mapped.
 """
 
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ import orjson
 
 from services.ingest.core import message
 from services.ingest.core.bodies import check_count
-from services.ingest.core.faults import from_msgspec
+from services.ingest.core.faults import decoded
 from shared.kernel.errors import Invalid
 
 SOURCE: Final = "segment"
@@ -31,6 +31,9 @@ class _Batch(msgspec.Struct):
     context: dict[str, Any] | None = None
 
 
+_BATCH: Final = msgspec.json.Decoder(_Batch)
+
+
 def calls(path: str, body: bytes, arrived_ms: int) -> list[bytes]:
     """Returns the completed calls of a request to `/v1/<path>`; raises Invalid for no such body.
 
@@ -40,12 +43,7 @@ def calls(path: str, body: bytes, arrived_ms: int) -> list[bytes]:
     arrived = datetime.fromtimestamp(arrived_ms / 1000, UTC).isoformat().replace("+00:00", "Z")
     if path != BATCH:
         return [_completed(body, {"type": path}, {}, arrived, 0)]
-    try:
-        found = msgspec.json.decode(body, type=_Batch)
-    except msgspec.ValidationError as error:
-        raise from_msgspec(error, "body") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Invalid("body", f"not a batch of calls: {error}") from error
+    found = decoded(_BATCH, body, "body", "a batch of calls")
     shared = {} if found.sentAt is None else {"sentAt": found.sentAt}
     if found.context:
         shared["context"] = found.context
@@ -59,7 +57,7 @@ def calls(path: str, body: bytes, arrived_ms: int) -> list[bytes]:
 def _completed(
     call: bytes, fixed: dict[str, Any], shared: dict[str, Any], arrived: str, index: int
 ) -> bytes:
-    """Returns a call with `fixed` replaced, and with `shared` where it says nothing itself."""
+    """Returns a call with `fixed` replaced, and with `shared` where it has nothing itself."""
     try:
         given = message.document(message.present(call))
     except Invalid:

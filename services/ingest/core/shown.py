@@ -10,17 +10,17 @@ HEADERS_SHOWN: Final = 100
 """Headers that are shown; the largest real records have some dozens."""
 
 
-def printable(content: bytes | None, bytes_max: int = BYTES_SHOWN) -> str | None:
+def printable(content: bytes | None) -> str | None:
     """Returns bytes as text without control characters: they must not control a terminal.
 
-    >>> printable(b"a\\x1b[2J\\xff"), printable(b"abc", 2)
-    ('a\\\\x1b[2J\\\\xff', 'ab … (1 more bytes)')
+    >>> printable(b"a\\x1b[2J\\xff"), printable(b"a" * 2_001)[1_999:]
+    ('a\\\\x1b[2J\\\\xff', 'a … (1 more bytes)')
     """
     if content is None:
         return None
-    text = content[:bytes_max].decode("utf-8", "backslashreplace")
+    text = content[:BYTES_SHOWN].decode("utf-8", "backslashreplace")
     text = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
-    more = len(content) - bytes_max
+    more = len(content) - BYTES_SHOWN
     return text if more <= 0 else f"{text} … ({more:,} more bytes)"
 
 

@@ -1,9 +1,9 @@
 """Judges the clocks of sources by how far the times of their events are from their arrival.
 
-An event that arrives late says little: it may have waited in a job or a queue. Times after the
+An event that arrives late shows little: it may have waited in a job or a queue. Times after the
 arrival are a clock that is ahead, or a local time sent as UTC. Times that are behind by the same
 amount, event after event, are a clock that is behind, or a local time again: what waits in a queue
-does not wait equally long. Live events only; a history says nothing about a clock.
+does not wait equally long. Live events only; a history shows nothing about a clock.
 """
 
 from collections import deque

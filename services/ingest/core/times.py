@@ -52,11 +52,6 @@ def settle(time: datetime, arrived_ms: int) -> datetime:
     return latest
 
 
-def is_clamped(sent: datetime, settled: datetime) -> bool:
-    """Returns whether `settle` clamped a time."""
-    return settled < sent
-
-
 def is_future(refusal: Invalid) -> bool:
     """Returns whether an event was refused because its time is too far after its arrival."""
     return AFTER_ARRIVAL in refusal.reason

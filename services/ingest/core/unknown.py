@@ -5,7 +5,6 @@ every figure. Any other may be a source's own addition, which is harmless.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from itertools import islice
@@ -25,21 +24,8 @@ event the field is reported to the sender and counted."""
 NEAR: Final = 0.8
 """Similarity (Ratcliff and Obershelp) from which a name is a typing error: one letter in five."""
 
-TOLD_MAX: Final = 20
+REPORTED_MAX: Final = 20
 """Unknown fields that are reported for one event."""
-
-
-@dataclass(frozen=True, slots=True)
-class Unknown:
-    """An unknown field: its path, and the known one that may be meant."""
-
-    path: str
-    meant: str | None
-
-    @property
-    def reason(self) -> str:
-        """The reason as reported to the sender."""
-        return "unknown" if self.meant is None else f"unknown; is `{self.meant}` meant?"
 
 
 def look(data: Any, shape: type[msgspec.Struct], mode: UnknownFields) -> tuple[Invalid, ...]:
@@ -48,14 +34,14 @@ def look(data: Any, shape: type[msgspec.Struct], mode: UnknownFields) -> tuple[I
     `data` has already been checked against `shape`.
 
     >>> from shared.contracts.events import Purchase
-    >>> [str(told) for told in look({"amount": "1", "price": "2"}, Purchase, "typos")]
+    >>> [str(note) for note in look({"amount": "1", "price": "2"}, Purchase, "typos")]
     ['data.price: unknown']
     """
-    found = list(islice(_walk(data, shape, "data"), TOLD_MAX))
-    for one in found:
-        if mode == "refuse" or (mode == "typos" and one.meant is not None):
-            raise fault(one.path, one.reason)
-    return tuple(fault(one.path, one.reason) for one in found)
+    found = list(islice(_walk(data, shape, "data"), REPORTED_MAX))
+    for note, is_typo in found:
+        if mode == "refuse" or (mode == "typos" and is_typo):
+            raise note
+    return tuple(note for note, _ in found)
 
 
 @cache
@@ -75,7 +61,8 @@ def _inner(info: inspect.Type) -> type[msgspec.Struct] | None:
     return None
 
 
-def _walk(data: Any, shape: type[msgspec.Struct], path: str) -> Iterator[Unknown]:
+def _walk(data: Any, shape: type[msgspec.Struct], path: str) -> Iterator[tuple[Invalid, bool]]:
+    """Yields a note on each unknown field, and whether its name is nearly a known one."""
     if isinstance(data, list):
         for index, item in enumerate(data):
             yield from _walk(item, shape, index_path(path, index))
@@ -88,6 +75,7 @@ def _walk(data: Any, shape: type[msgspec.Struct], path: str) -> Iterator[Unknown
         here = key_path(path, name)
         if name not in known:
             near = get_close_matches(name.lower()[:60], absent, n=1, cutoff=NEAR)
-            yield Unknown(here, near[0] if near else None)
+            meant = f"; is `{near[0]}` meant?" if near else ""
+            yield fault(here, f"unknown{meant}"), bool(near)
         elif (inner := known[name]) is not None:
             yield from _walk(value, inner, here)

@@ -1,7 +1,8 @@
 """Use case: turns a batch of raw records into acknowledged activity events and dead letters.
 
 It has two steps, so that one batch can be decided on while the batch before it is being sent. What
-is sent is a deterministic function of the records: reading them again sends the same again. One bad
+is sent is a deterministic function of the records (but for a trace that begins here): reading them
+again sends the same again. One bad
 record never delays another; the order of a raw partition is kept.
 """
 
@@ -22,18 +23,18 @@ from services.ingest.core.message import text_of
 from services.ingest.core.rates import RateTable
 from services.ingest.core.source_clocks import Timing
 from services.ingest.core.times import is_future
-from services.ingest.core.trace import traceparent_of
 from services.ingest.core.unknown import UnknownFields
-from services.ingest.handlers.forward_control import to_every_partition
 from services.ingest.handlers.open_frames import Content, OpenFrames
 from services.ingest.ports import Outlet, Topics, Unreadable
 from shared.contracts.activity import ENCODER
-from shared.contracts.dead_letter import DeadLetter
+from shared.contracts.dead_letter import DeadLetter, Headers
 from shared.contracts.events import CONTROL_TYPES
 from shared.contracts.headers import SOURCE
+from shared.contracts.trace import trace_of
 from shared.kafka.batch import ConsumedRecord
 from shared.kafka.producer import Record as Outgoing
 from shared.kernel.errors import Invalid
+from shared.observability import tracing
 
 STAGE = "ingest"
 
@@ -66,6 +67,8 @@ class Sorted:
     """Times of accepted live events."""
     future: list[str] = field(default_factory=list)
     """Source of each event refused as future; the topic where its source cannot be read."""
+    trace: Headers = field(default_factory=tracing.here)
+    """Trace context of what follows from records without one of their own."""
 
 
 def no_mapping(_: str) -> None:
@@ -101,7 +104,7 @@ class AcceptBatch:
         self._observe = observe
         self._frames = frames
 
-    async def decide(self, records: Sequence[ConsumedRecord | Unreadable], now_ms: int) -> Sorted:
+    async def decide(self, records: Sequence[ConsumedRecord], now_ms: int) -> Sorted:
         """Decide on every record without sending; raises Transient when the broker, or a schema
         registry that is needed, is unreachable.
 
@@ -121,7 +124,7 @@ class AcceptBatch:
         await self._outlet.send(done.outgoing)
         self._observe(done)
 
-    def refuse(self, record: ConsumedRecord | Unreadable, reason: str) -> Sorted:
+    def refuse(self, record: ConsumedRecord, reason: str) -> Sorted:
         """Return the dead letter of a record that is not processed again."""
         done = Sorted()
         self._refuse(record, Invalid("value", reason), done)
@@ -129,7 +132,7 @@ class AcceptBatch:
 
     def _sort(
         self,
-        records: Sequence[ConsumedRecord | Unreadable],
+        records: Sequence[ConsumedRecord],
         contents: Sequence[Content],
         now_ms: int,
         partitions: int,
@@ -171,11 +174,12 @@ class AcceptBatch:
                 else:
                     self._conclude(record, batch, arrived_ms, partitions, done)
             except Exception as bug:  # a bug of ours: the other records go on
-                log.exception("record set aside", topic=record.topic, offset=record.offset)
+                log.exception("record set aside", topic=record.topic,
+                              partition=record.partition, offset=record.offset)  # fmt: skip
                 why = f"a fault of ours: {type(bug).__name__}; replay it once that is mended"
                 self._refuse(record, Invalid("value", why), done)
 
-    def _mapping(self, record: ConsumedRecord | Unreadable) -> CompiledMapping | None:
+    def _mapping(self, record: ConsumedRecord) -> CompiledMapping | None:
         """Return the mapping of a record's HTTP source, or of its topic; None: a CloudEvent."""
         for name, value in record.headers:
             if name == SOURCE:
@@ -198,14 +202,14 @@ class AcceptBatch:
             done.ignored[mapping.name] += 1
         return mapped
 
-    def _batch(self, record: ConsumedRecord | Unreadable, arrived_ms: int) -> Mapped | None:
+    def _batch(self, record: ConsumedRecord, arrived_ms: int) -> Mapped | None:
         first_ms = _first_ms(record, arrived_ms)
         rates, unknown = self._rates, self._unknown_fields
         return batches.decide(record.value, record.headers, first_ms, rates, unknown)
 
     def _conclude(
         self,
-        record: ConsumedRecord | Unreadable,
+        record: ConsumedRecord,
         mapped: Mapped,
         arrived_ms: int,
         partitions: int,
@@ -226,13 +230,13 @@ class AcceptBatch:
 
     def _accept(
         self,
-        record: ConsumedRecord | Unreadable,
+        record: ConsumedRecord,
         events: Sequence[Accepted],
         arrived_ms: int,
         partitions: int,
         done: Sorted,
     ) -> None:
-        topic, trace = self._topics.activity, traceparent_of(record.headers)
+        topic, trace = self._topics.activity, trace_of(record.headers) or done.trace
         for event, notes in events:
             done.notes += notes
             done.accepted[event.type] += 1
@@ -243,11 +247,14 @@ class AcceptBatch:
                 at_s = event.time.timestamp()
                 done.timings.append(Timing(event.source, at_s, at_s - first_ms / 1000))
             if event.type in CONTROL_TYPES:
-                done.outgoing += to_every_partition(topic, partitions, value, trace)
+                # It concerns all customers: each partition gets it in its place, without a key.
+                done.outgoing += [
+                    Outgoing(topic, None, value, trace, partition=n) for n in range(partitions)
+                ]
             else:
                 done.outgoing.append(Outgoing(topic, event.subject.encode(), value, trace))
 
-    def _refuse(self, record: ConsumedRecord | Unreadable, why: Invalid, done: Sorted) -> None:
+    def _refuse(self, record: ConsumedRecord, why: Invalid, done: Sorted) -> None:
         if isinstance(record, Unreadable):
             why = record.fault
         letter = DeadLetter.of(record, STAGE, why.field, why.reason)
@@ -260,6 +267,6 @@ class AcceptBatch:
         )
 
 
-def _first_ms(record: ConsumedRecord | Unreadable, arrived_ms: int) -> int:
+def _first_ms(record: ConsumedRecord, arrived_ms: int) -> int:
     """Returns the arrival (Unix ms) that decides on a record's time: of a replay, the first one."""
     return first_arrival(record.headers, arrived_ms) or arrived_ms

@@ -6,18 +6,19 @@ key saves work and keeps answers alike; that an event counts once does not depen
 """
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from services.ingest.ports import Answer, Answers
 from shared.kernel.errors import Invalid
 from shared.runtime.clock import Clock
 
 
+@dataclass(frozen=True, slots=True)
 class AnswerOnce:
     """One per process; what it knows is in the store, so that every replica knows it."""
 
-    def __init__(self, answers: Answers, clock: Clock) -> None:
-        self._answers = answers
-        self._clock = clock
+    answers: Answers
+    clock: Clock
 
     async def __call__(
         self, owner: str, key: str, digest: bytes, work: Callable[[], Awaitable[Answer]]
@@ -27,12 +28,12 @@ class AnswerOnce:
         Keys belong to their owner. Raises Invalid where the key was used for another request,
         Transient, and what `work` raises: such an outcome is not stored.
         """
-        now = self._clock.now()
-        claimed = await self._answers.claim(owner, key, digest, now)
+        now = self.clock.now()
+        claimed = await self.answers.claim(owner, key, digest, now)
         if claimed.digest != digest:
             raise Invalid("Idempotency-Key", "it was used for another request")
         if claimed.answer is not None:
             return claimed.answer
         answer = await work()
-        await self._answers.store(owner, key, answer)
+        await self.answers.store(owner, key, answer)
         return answer

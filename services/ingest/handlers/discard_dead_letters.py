@@ -6,12 +6,13 @@ mistake can be corrected.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
 import structlog
 
-from services.ingest.handlers.settle_dead_letters import Choice, Settled, Transaction, settle
+from services.ingest.handlers.settle_dead_letters import Choice, Settled, settle
 from services.ingest.ports import DeadLetterIndex, Settlement, StoredDeadLetter
 from shared.runtime.clock import Clock
 from shared.runtime.loop import repeat
@@ -27,21 +28,18 @@ DROPPED_MAX: Final = 500
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
 class DiscardDeadLetters:
     """Discards dead letters for an operator."""
 
-    def __init__(self, transaction: Transaction, index: DeadLetterIndex, clock: Clock) -> None:
-        self._transaction = transaction
-        self._index = index
-        self._clock = clock
+    index: DeadLetterIndex
+    clock: Clock
 
     async def __call__(self, choice: Choice, by: str, why: str | None = None) -> Settled:
         """Discard the chosen ones that wait and return which; raises Transient."""
-        done = Settlement("discarded", self._clock.now(), by, why)
-        result = await settle(self._transaction, self._index, choice, done, self._keep)
-        log.info(
-            "dead letters discarded", count=len(result.ids), left=result.untouched_count, by=by
-        )
+        done = Settlement("discarded", self.clock.now(), by, why)
+        result = await settle(self.index, choice, done, self._keep)
+        log.info("dead letters discarded", count=result.count, left=result.untouched_count, by=by)
         return result
 
     @staticmethod
@@ -49,18 +47,19 @@ class DiscardDeadLetters:
         return [stored.facts.id for stored in page]
 
 
+@dataclass(frozen=True, slots=True)
 class DropContents:
     """Deletes the content of dead letters `days` after they were settled."""
 
-    def __init__(self, index: DeadLetterIndex, clock: Clock, days: int) -> None:
-        self._index = index
-        self._clock = clock
-        self._kept = timedelta(days=days)
+    index: DeadLetterIndex
+    clock: Clock
+    days: int
 
     async def once(self) -> int:
         """Delete all that is due; returns of how many dead letters. Raises Transient."""
-        now, count = self._clock.now(), 0
-        while found := await self._index.drop_contents(now - self._kept, now, DROPPED_MAX):
+        now, count = self.clock.now(), 0
+        before = now - timedelta(days=self.days)
+        while found := await self.index.drop_contents(before, now, DROPPED_MAX):
             count += found
         if count:
             log.info("contents of settled dead letters deleted", count=count)

@@ -17,10 +17,10 @@ import polars as pl
 
 from services.ingest.core.accept import accepted
 from services.ingest.core.file_events import FileEvent, end_marker, file_events
+from services.ingest.core.message import STRUCTURED_HEADERS
 from services.ingest.core.rates import RateTable
 from services.ingest.ports import ImportNotes, Outlet
-from shared.contracts.dead_letter import Headers
-from shared.contracts.headers import BACKFILL, CLOUDEVENTS_JSON, CONTENT_TYPE
+from shared.contracts.headers import BACKFILL
 from shared.event_files.distinct import Distinct
 from shared.event_files.faults import Rejects
 from shared.event_files.reader import EventFile
@@ -30,8 +30,6 @@ from shared.runtime.clock import Clock
 
 CHUNK_EVENTS = 10_000
 """Events sent and acknowledged at once, about 3 MB: what an interruption repeats at most."""
-
-STRUCTURED = (CONTENT_TYPE, CLOUDEVENTS_JSON.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,31 +83,29 @@ def naming(file: str) -> Iterator[None]:
         raise Invalid(fault.field, f"{file}: {fault.reason}") from fault
 
 
+@dataclass(frozen=True, slots=True)
 class ImportFiles:
     """One import; `judge` may be used without sending."""
 
-    def __init__(
-        self, outlet: Outlet, terms: Terms, rates: RateTable, notes: ImportNotes, clock: Clock
-    ) -> None:
-        self._outlet = outlet
-        self._terms = terms
-        self._rates = rates
-        self._notes = notes
-        self._clock = clock
+    outlet: Outlet
+    terms: Terms
+    rates: RateTable
+    clock: Clock
 
-    async def run(self, files: Sequence[PreparedFile], advance: Advance) -> Outcome:
+    async def run(
+        self, files: Sequence[PreparedFile], notes: ImportNotes, advance: Advance
+    ) -> Outcome:
         """Send the events of all files, then the end marker, the marker also after a failure.
 
         Raises Transient when the broker is away, Invalid for a file that cannot be read.
         """
-        outcome = Outcome()
-        notes, terms = self._notes, self._terms
-        headers: Headers = (STRUCTURED,)
+        outcome, terms = Outcome(), self.terms
+        headers = STRUCTURED_HEADERS
         partition = None
         if not terms.live:
-            headers = (STRUCTURED, (BACKFILL, notes.name.encode()))
+            headers += ((BACKFILL, notes.name.encode()),)
             # Of one source always the same one, so that also a later run's markers come behind.
-            count = await self._outlet.partitions(terms.topic)
+            count = await self.outlet.partitions(terms.topic)
             partition = zlib.crc32(terms.source.encode()) % count
         try:
             events, seen = self._events(files, outcome), blake2b(digest_size=8)
@@ -123,7 +119,7 @@ class ImportFiles:
             while chunk := list(islice(events, CHUNK_EVENTS)):
                 if not terms.live:
                     notes.begin()
-                await self._outlet.send(
+                await self.outlet.send(
                     Record(terms.topic, event.customer.encode(), event.value, headers, partition)
                     for event in chunk
                 )
@@ -135,7 +131,7 @@ class ImportFiles:
                 advance(outcome.rows)
         finally:
             if not terms.live:
-                await self._end(partition)
+                await self._end(notes, partition)
                 outcome.ended = True
         return outcome
 
@@ -150,21 +146,23 @@ class ImportFiles:
                 yield from self._of_frame(frame, prepared.rejects)
 
     def _of_frame(self, frame: pl.DataFrame, rejects: Rejects) -> Iterator[FileEvent]:
-        now = self._clock.now()
-        terms = self._terms
-        for event in file_events(frame, terms.source, terms.currency, self._rates, now):
+        now = self.clock.now()
+        terms = self.terms
+        for event in file_events(frame, terms.source, terms.currency, self.rates, now):
             if not event.ordinary:
                 try:
-                    accepted(event.value, (STRUCTURED,), int(now.timestamp() * 1_000), self._rates)
+                    accepted(
+                        event.value, STRUCTURED_HEADERS, int(now.timestamp() * 1_000), self.rates
+                    )
                 except Invalid as fault:
                     rejects.add(dict.fromkeys(event.rows, str(fault)))
                     continue
             yield event
 
-    async def _end(self, partition: int | None) -> None:
+    async def _end(self, notes: ImportNotes, partition: int | None) -> None:
         """End the imports that were begun and not ended, this one and one it took over from."""
-        for name in self._notes.begun():
-            value = end_marker(name, self._terms.source, self._clock.now())
-            headers = (STRUCTURED, (BACKFILL, name.encode()))
-            await self._outlet.send([Record(self._terms.topic, None, value, headers, partition)])
-        self._notes.end()
+        for name in notes.begun():
+            value = end_marker(name, self.terms.source, self.clock.now())
+            headers = (*STRUCTURED_HEADERS, (BACKFILL, name.encode()))
+            await self.outlet.send([Record(self.terms.topic, None, value, headers, partition)])
+        notes.end()

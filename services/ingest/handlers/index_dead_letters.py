@@ -5,6 +5,7 @@ stored once.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -20,25 +21,17 @@ from shared.postgres.ledger import Ledger, Move
 from shared.runtime.clock import Clock
 
 
+@dataclass(frozen=True, slots=True)
 class IndexDeadLetters:
     """The handler of the dead-letter topic's consumer."""
 
-    def __init__(
-        self,
-        engine: AsyncEngine,
-        ledger: Ledger,
-        index: DeadLetterIndex,
-        erasures: Erasures,
-        clock: Clock,
-        observe: Callable[[str], None],
-    ) -> None:
-        self._engine = engine
-        self._ledger = ledger
-        self._index = index
-        self._erasures = erasures
-        self._clock = clock
-        self._observe = observe
-        """Called with the stage of every stored letter."""
+    engine: AsyncEngine
+    ledger: Ledger
+    index: DeadLetterIndex
+    erasures: Erasures
+    clock: Clock
+    observe: Callable[[str], None]
+    """Called with the stage of every stored letter."""
 
     async def __call__(self, batch: Batch) -> Sequence[Move]:
         """Store every record of the batch; raises Transient or Fenced."""
@@ -50,12 +43,12 @@ class IndexDeadLetters:
             for r in records
         ]
         moves = [batch.move(tp, len(records), {}) for tp, records in batch.records.items()]
-        async with unit_of_work(self._engine) as work:
+        async with unit_of_work(self.engine) as work:
             letters = await self._without_erased(work, letters)
-            await self._index.add(work, letters, self._clock.now())
-            await self._ledger.advance(work, moves)
+            await self.index.add(work, letters, self.clock.now())
+            await self.ledger.advance(work, moves)
         for found in letters:
-            self._observe(found.letter.stage)
+            self.observe(found.letter.stage)
         return moves
 
     async def _without_erased(
@@ -63,7 +56,7 @@ class IndexDeadLetters:
     ) -> list[ReadLetter]:
         """Return the letters, without the content of those from before the customer's erasure."""
         named = [_customers(each.letter) for each in letters]
-        erased = await self._erasures.marked(work, set().union(*named))
+        erased = await self.erasures.marked(work, set().union(*named))
         return [
             without_content(each, WHY)
             if any(name in erased and _older(each, erased[name]) for name in names)
@@ -73,7 +66,7 @@ class IndexDeadLetters:
 
 
 def _customers(letter: DeadLetter) -> set[str]:
-    """Returns whom a letter may be about: by its key, and by its subject."""
+    """Returns the customers that a letter may be about: by its key, and by its subject."""
     key = (letter.key or b"").decode(errors="replace")
     return {key, subject_of(letter.value, letter.original_headers) or ""} - {""}
 

@@ -69,7 +69,7 @@ class Opened:
     headers: Headers
 
 
-Content = ConsumedRecord | Unreadable | Invalid
+Content = ConsumedRecord | Invalid
 """The record itself, or with its decoded value; or why it cannot be decoded."""
 
 
@@ -81,7 +81,7 @@ class OpenFrames:
     ) -> None:
         """`registry`: None where there is none; then every record goes on as it is.
 
-        `topics`: whose records are all framed; without any, each record is looked at.
+        `topics`: those with framed records only; without any, each record is looked at.
         """
         self._registry = registry
         self._clock = clock
@@ -91,10 +91,10 @@ class OpenFrames:
         """Until when, in monotonic seconds, and why."""
         self._trouble: tuple[float, str] | None = None
 
-    async def __call__(self, records: Sequence[ConsumedRecord | Unreadable]) -> list[Content]:
+    async def __call__(self, records: Sequence[ConsumedRecord]) -> list[Content]:
         """Return each record's content, in order; raises Transient while the registry is away.
 
-        `records`: at most some hundred, whose decoders are in memory at once.
+        `records`: at most some hundred; their decoders are in memory at once.
         """
         if self._registry is None:
             return list(records)
@@ -114,7 +114,7 @@ class OpenFrames:
             return None
         return self._trouble[1]
 
-    def _frame(self, record: ConsumedRecord | Unreadable) -> Frame | Invalid | None:
+    def _frame(self, record: ConsumedRecord) -> Frame | Invalid | None:
         """Return a record's frame, None where it has none, or why it is refused."""
         if isinstance(record, Unreadable) or record.value is None:
             return None
@@ -210,9 +210,7 @@ async def _references(registry: SchemaSource, schema: RegisteredSchema) -> dict[
     return found
 
 
-def _opened(
-    record: ConsumedRecord | Unreadable, frame: Frame, decoder: Decoder | Invalid
-) -> Content:
+def _opened(record: ConsumedRecord, frame: Frame, decoder: Decoder | Invalid) -> Content:
     """Returns a record with its decoded value, or why it has none."""
     if isinstance(decoder, Invalid):
         return decoder

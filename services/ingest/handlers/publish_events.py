@@ -4,18 +4,18 @@ They pass the same check as Kafka's records, so that a sender learns of a fault 
 take the same path as any raw record: nothing is special about them afterwards.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import msgspec
 
 from services.ingest.core.accept import accepted
 from services.ingest.core.bodies import Form, split
+from services.ingest.core.message import STRUCTURED_HEADERS
 from services.ingest.core.rates import RateTable
 from services.ingest.core.refused import EVENTS_ORIGIN
 from services.ingest.core.unknown import UnknownFields
 from services.ingest.handlers.send_together import SendTogether
-from shared.contracts import headers as names
 from shared.contracts.dead_letter import Headers
 from shared.contracts.events import CONTROL_TYPES
 from shared.kafka.producer import Record
@@ -46,36 +46,33 @@ class Refusal(msgspec.Struct, frozen=True):
     reason: str
 
 
-@dataclass(slots=True)
-class Published:
-    """The result of a request's events."""
+class Published(msgspec.Struct):
+    """The result of a request's events, as an answer shows it."""
 
     accepted: int = 0
     ignored: int = 0
     """Records that a mapping ignores."""
-    refusals: list[Refusal] = field(default_factory=list)
-    notes: list[Refusal] = field(default_factory=list)
+    refused: list[Refusal] = []
+    noted: list[Refusal] = []
     """Notes on accepted events for their sender."""
 
 
-class PublishEvents:
+@dataclass(frozen=True, slots=True)
+class Publishing:
+    """What publishing needs, whatever the records of a request are."""
+
+    send: SendTogether
+    raw_topic: str
+    rates: RateTable
+    clock: Clock
+    keep: Keep = keep_nothing
+
+
+@dataclass(frozen=True, slots=True)
+class PublishEvents(Publishing):
     """Publishes the events of a request. Safe to call concurrently."""
 
-    def __init__(
-        self,
-        send: SendTogether,
-        raw_topic: str,
-        rates: RateTable,
-        clock: Clock,
-        unknown_fields: UnknownFields = "typos",
-        keep: Keep = keep_nothing,
-    ) -> None:
-        self._send = send
-        self._raw_topic = raw_topic
-        self._rates = rates
-        self._clock = clock
-        self._unknown_fields = unknown_fields
-        self._keep = keep
+    unknown_fields: UnknownFields = "typos"
 
     async def __call__(
         self,
@@ -90,38 +87,32 @@ class PublishEvents:
         `binary`: the headers of binary mode, with one event's data as the body. Raises Invalid when
         the body is not of its form, TooMany, Transient when Kafka is unreachable.
         """
-        now_ms = int(self._clock.now().timestamp() * 1000)
+        now_ms = int(self.clock.now().timestamp() * 1000)
         done = Published()
         outgoing = []
-        headers = (*(binary or _STRUCTURED), *trace)
-        values = self._split(body, form, headers)
+        headers = (*(binary or STRUCTURED_HEADERS), *trace)
+        try:
+            values = split(body, form)
+        except Invalid as fault:
+            self.keep(body, fault, headers, EVENTS_ORIGIN)
+            raise
         admit(len(values))
         for index, value in enumerate(values):
             try:
                 key, notes = self._key(value, binary, now_ms)
             except Invalid as fault:
-                self._keep(value, fault, headers, EVENTS_ORIGIN)
-                done.refusals.append(Refusal(index, fault.field, fault.reason))
+                self.keep(value, fault, headers, EVENTS_ORIGIN)
+                done.refused.append(Refusal(index, fault.field, fault.reason))
                 continue
-            done.notes += [Refusal(index, note.field, note.reason) for note in notes]
-            outgoing.append(Record(self._raw_topic, key, value, headers))
-        await self._send(outgoing)
+            done.noted += [Refusal(index, note.field, note.reason) for note in notes]
+            outgoing.append(Record(self.raw_topic, key, value, headers))
+        await self.send(outgoing)
         done.accepted = len(outgoing)
         return done
 
-    def _split(self, body: bytes, form: Form, headers: Headers) -> Sequence[bytes]:
-        try:
-            return split(body, form)
-        except Invalid as fault:
-            self._keep(body, fault, headers, EVENTS_ORIGIN)
-            raise
-
     def _key(self, value: bytes, binary: Headers, now_ms: int) -> tuple[bytes, tuple[Invalid, ...]]:
         """Return the customer of an acceptable event, and the notes about it."""
-        event, notes = accepted(value, binary, now_ms, self._rates, self._unknown_fields)
+        event, notes = accepted(value, binary, now_ms, self.rates, self.unknown_fields)
         if event.type in CONTROL_TYPES:
             raise Invalid("type", "control events are not taken over HTTP")
         return event.subject.encode(), notes
-
-
-_STRUCTURED: Headers = ((names.CONTENT_TYPE, names.CLOUDEVENTS_JSON.encode()),)

@@ -7,42 +7,27 @@ after its mapping was mended, therefore needs nothing from its sender.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from services.ingest.core.mapping.apply import Context, map_value
 from services.ingest.core.mapping.document import CompiledMapping
-from services.ingest.core.rates import RateTable
-from services.ingest.handlers.publish_events import Keep, Published, Refusal, keep_nothing
-from services.ingest.handlers.send_together import SendTogether
+from services.ingest.handlers.publish_events import Published, Publishing, Refusal
 from shared.contracts import headers as names
 from shared.contracts.dead_letter import Headers
 from shared.kafka.producer import Record
 from shared.kernel.errors import Invalid
-from shared.runtime.clock import Clock
 
 SLICE_RECORDS_MAX: Final = 100
 """Records mapped before the event loop runs other tasks, some milliseconds."""
 
 
-class PublishMapped:
+@dataclass(frozen=True, slots=True)
+class PublishMapped(Publishing):
     """Publishes the records of a request. Safe to call concurrently."""
 
-    def __init__(
-        self,
-        send: SendTogether,
-        raw_topic: str,
-        rates: RateTable,
-        clock: Clock,
-        keep: Keep = keep_nothing,
-        observe: Callable[[str, str, int], None] = lambda source, outcome, count: None,
-    ) -> None:
-        """`observe` is called with the source, an outcome and how many records had it."""
-        self._send = send
-        self._raw_topic = raw_topic
-        self._rates = rates
-        self._clock = clock
-        self._keep = keep
-        self._observe = observe
+    observe: Callable[[str, str, int], None] = lambda source, outcome, count: None
+    """Called with the source, an outcome and how many records had it."""
 
     async def __call__(
         self,
@@ -57,11 +42,11 @@ class PublishMapped:
         """Publish `values`; returns once what was sent is acknowledged; raises Transient.
 
         `headers`: what the mapping may read, and the trace context. `sends_refused`: a refused
-        record is sent as well and becomes a dead letter on the way, for a sender that does not
-        repeat what was answered, and whose records are few. Otherwise it is kept as far as the
-        bounds on refused events allow.
+        record is sent as well and becomes a dead letter on the way, for a sender with few records
+        that does not repeat what was answered. Otherwise it is kept as far as the bounds on refused
+        events allow.
         """
-        context = Context(int(self._clock.now().timestamp() * 1000), self._rates, headers)
+        context = Context(int(self.clock.now().timestamp() * 1000), self.rates, headers)
         headers = ((names.SOURCE, source.encode()), *headers)
         done = Published()
         outgoing = []
@@ -69,27 +54,27 @@ class PublishMapped:
             if index % SLICE_RECORDS_MAX == SLICE_RECORDS_MAX - 1:
                 await asyncio.sleep(0)
             mapped = map_value(mapping, value, context)
-            done.refusals += [Refusal(index, x.field, x.reason) for x in mapped.refusals]
+            done.refused += [Refusal(index, x.field, x.reason) for x in mapped.refusals]
             if mapped.events:
                 done.accepted += 1
                 notes = [note for event in mapped.events for note in event.notes]
-                done.notes += [Refusal(index, note.field, note.reason) for note in notes]
+                done.noted += [Refusal(index, note.field, note.reason) for note in notes]
                 key = mapped.events[0].event.subject.encode()
-                outgoing.append(Record(self._raw_topic, key, value, headers))
+                outgoing.append(Record(self.raw_topic, key, value, headers))
             elif not mapped.refusals:
                 done.ignored += 1
             elif sends_refused:
-                outgoing.append(Record(self._raw_topic, None, value, headers))
+                outgoing.append(Record(self.raw_topic, None, value, headers))
             else:
-                self._keep(value, mapped.refusals[0], headers, origin)
-        await self._send(outgoing)
-        self._observe(source, "accepted", done.accepted)
-        self._observe(source, "ignored", done.ignored)
-        self._observe(source, "refused", len({refusal.index for refusal in done.refusals}))
+                self.keep(value, mapped.refusals[0], headers, origin)
+        await self.send(outgoing)
+        self.observe(source, "accepted", done.accepted)
+        self.observe(source, "ignored", done.ignored)
+        self.observe(source, "refused", len({refusal.index for refusal in done.refused}))
         return done
 
     def refuse(
         self, source: str, body: bytes, fault: Invalid, headers: Headers, origin: str
     ) -> None:
         """Keep a body that holds no records, for the reason given."""
-        self._keep(body, fault, ((names.SOURCE, source.encode()), *headers), origin)
+        self.keep(body, fault, ((names.SOURCE, source.encode()), *headers), origin)

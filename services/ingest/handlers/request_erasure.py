@@ -13,7 +13,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.ingest.ports import Outlet
-from services.ingest.store.erasure import DeadLetterErasure
+from services.ingest.store.erasure import delete_contents
 from shared.contracts import events
 from shared.contracts.activity import ENCODER, Activity
 from shared.contracts.events import ID_LENGTH_MAX, id_fault
@@ -45,7 +45,6 @@ class RequestErasure:
     engine: AsyncEngine
     outlet: Outlet
     activity_topic: str
-    letters: DeadLetterErasure
     erasures: Erasures
     clock: Clock
 
@@ -68,7 +67,7 @@ class RequestErasure:
         )
         async with unit_of_work(self.engine) as work:
             await self.erasures.begin(work, request, customer_id, now, now)
-            deleted = await self.letters.delete(work, customer_id, now, by)
+            deleted = await delete_contents(work, customer_id, now, by)
             await self.erasures.add_rows(work, request, {"dead_letter": deleted})
             # Before the commit: a request that is stored here was sent.
             key, value = customer_id.encode(), ENCODER.encode(asked)
@@ -82,7 +81,6 @@ class FinishErasures:
     """The loop that deletes dead letters indexed since the request, and ends ingest's part."""
 
     engine: AsyncEngine
-    letters: DeadLetterErasure
     erasures: Erasures
     clock: Clock
 
@@ -96,7 +94,7 @@ class FinishErasures:
         async with unit_of_work(self.engine) as work:
             waiting = await self.erasures.unfinished(work, AT_ONCE_MAX, begun_before=now - LATE)
             for request, customer in waiting.items():
-                deleted = await self.letters.delete(work, customer, now, SOURCE)
+                deleted = await delete_contents(work, customer, now, SOURCE)
                 await self.erasures.add_rows(work, request, {"dead_letter": deleted})
                 await self.erasures.finish(work, request, now)
 

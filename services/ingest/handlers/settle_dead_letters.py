@@ -7,7 +7,6 @@ was acted on: if a process ends in between, it still waits.
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -22,8 +21,6 @@ SETTLED_MAX: Final = 10_000
 
 REFUSALS_MAX: Final = 100
 """Refusals that are reported one by one; all are counted."""
-
-Transaction = Callable[[], AbstractAsyncContextManager[UnitOfWork]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +55,11 @@ class Settled:
     more: bool = False
     """Whether matches are left beyond the limit."""
 
+    @property
+    def count(self) -> int:
+        """How many were settled."""
+        return len(self.ids)
+
     def leave(self, letter_id: int, reason: str) -> None:
         """Note a dead letter that is left as it is."""
         self.untouched_count += 1
@@ -69,20 +71,18 @@ Act = Callable[[Sequence[StoredDeadLetter], Settled], Awaitable[Sequence[int]]]
 """Acts on locked dead letters and returns the numbers of those to settle; leaves the others."""
 
 
-async def settle(
-    transaction: Transaction, index: DeadLetterIndex, choice: Choice, done: Settlement, act: Act
-) -> Settled:
+async def settle(index: DeadLetterIndex, choice: Choice, done: Settlement, act: Act) -> Settled:
     """Settle the chosen dead letters, oldest first; raises Transient.
 
     Dead letters that are stored meanwhile are left out: otherwise a replay of records that are
     still bad would never end.
     """
     if choice.ids is not None:
-        return await _by_number(transaction, index, choice, done, act)
+        return await _by_number(index, choice, done, act)
     search = replace(choice.search, id_max=await index.newest())
     result, last, left = Settled(), 0, choice.limit
     while left > 0:
-        async with transaction() as work:
+        async with index.transaction() as work:
             page = await index.locked(work, search, None, min(PAGE, left), last)
             await _settle_page(work, index, page, done, act, result)
         if not page:
@@ -92,15 +92,13 @@ async def settle(
     return result
 
 
-async def _by_number(
-    transaction: Transaction, index: DeadLetterIndex, choice: Choice, done: Settlement, act: Act
-) -> Settled:
+async def _by_number(index: DeadLetterIndex, choice: Choice, done: Settlement, act: Act) -> Settled:
     result, every = Settled(), sorted(set(choice.ids or ()))
     result.more = len(every) > choice.limit
     every = every[: choice.limit]
     for begin in range(0, len(every), PAGE):
         part = every[begin : begin + PAGE]
-        async with transaction() as work:
+        async with index.transaction() as work:
             found = await index.locked(work, Search(state=None), part, PAGE, 0)
             for missing in sorted(set(part) - {stored.facts.id for stored in found}):
                 result.leave(missing, "there is no such dead letter")

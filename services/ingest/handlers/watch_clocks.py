@@ -25,7 +25,7 @@ from shared.runtime.service import Stop
 REPORT_S: Final = 15.0
 """Between two reports, in seconds: as often as metrics are scraped."""
 NAMED_S: Final = 600.0
-"""Least time between two log lines about one source, whose verdict may change back and forth."""
+"""Least time between two log lines about one source: its verdict may change back and forth."""
 NOTED_MAX: Final = 10
 """Sources that the note names; the others are counted."""
 KEPT_MAX: Final = 1_000

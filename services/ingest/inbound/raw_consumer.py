@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 from services.ingest.core.faults import fault
 from services.ingest.ports import Unreadable
 from shared.kafka.batch import ConsumedRecord
+from shared.kafka.log_check import asked
 from shared.kafka.membership import Assignments, member_kwargs
 from shared.kafka.settings import KafkaSettings
 from shared.kafka.unpacking import Unread, install_safe_unpacking
@@ -42,8 +43,6 @@ UNREADABLE = (
 )
 """Reason for an unreadable record. The library decodes a sender's batch from its start, so what
 follows in it is lost to us too. The usual cause is a header name that is not UTF-8."""
-
-AnyRecord = ConsumedRecord | Unreadable
 
 
 class RawConsumer:
@@ -90,11 +89,7 @@ class RawConsumer:
         """
         if not topics:
             return set()
-        try:
-            async with asyncio.timeout(LOOKUP_S):
-                return set(topics) - await self._known()
-        except (KafkaError, OSError, TimeoutError) as error:
-            raise Transient(f"Kafka: {type(error).__name__}: {error}") from error
+        return set(topics) - await asked(asyncio.wait_for(self._known(), LOOKUP_S))
 
     async def _known(self) -> set[str]:
         """Return the broker's topics, over a connection of its own before the first `start`."""
@@ -132,32 +127,26 @@ class RawConsumer:
         )
         inner.subscribe(topics=self._topics, listener=Assignments(self._metrics))
         try:
-            await inner.start()
-        except (KafkaError, OSError) as error:
+            await asked(inner.start())
+        except Transient:
             await inner.stop()
-            raise Transient(f"Kafka: {type(error).__name__}: {error}") from error
+            raise
         self._inner = inner
 
-    async def poll(self) -> list[AnyRecord]:
+    async def poll(self) -> list[ConsumedRecord]:
         """Return the next records, partition by partition, each in order; empty when none came.
 
         Every partition gets its share first, so that a full one does not starve the others. Raises
         Transient, after which only `start` helps: an error here can mean that the library's member
         of the group is stuck for good.
         """
-        found: list[AnyRecord] = []
         try:
-            await self._fill(found)
-            if not found:
-                found += await self._first()
-                if found:
-                    await self._fill(found)
-        except (KafkaError, OSError) as error:
+            return await asked(self._polled())
+        except Transient:
             self._spent = True
-            raise Transient(f"Kafka: {type(error).__name__}: {error}") from error
-        return found
+            raise
 
-    async def commit(self, records: Iterable[AnyRecord]) -> None:
+    async def commit(self, records: Iterable[ConsumedRecord]) -> None:
         """Commit these records; raises Transient after a rebalance or when the broker is
         unreachable."""
         inner = self._running()
@@ -166,10 +155,7 @@ class RawConsumer:
         offsets = {tp: offset for tp, offset in done.items() if tp in ours}
         if not offsets:
             return  # all of their partitions were revoked: the new owners read them again
-        try:
-            await inner.commit(offsets)
-        except (KafkaError, OSError) as error:
-            raise Transient(f"Kafka: {type(error).__name__}: {error}") from error
+        await asked(inner.commit(offsets))
         self._committed |= offsets
 
     async def commit_read(self) -> None:
@@ -190,7 +176,7 @@ class RawConsumer:
                     await inner.commit(news)
                     self._committed |= news
 
-    def rewind(self, records: Sequence[AnyRecord]) -> None:
+    def rewind(self, records: Sequence[ConsumedRecord]) -> None:
         """Read these records again, where their partitions are still assigned.
 
         Not `seek_to_committed`: where nothing was ever committed it keeps the position.
@@ -245,7 +231,16 @@ class RawConsumer:
             raise AssertionError("used before start")
         return self._inner
 
-    async def _fill(self, found: list[AnyRecord]) -> None:
+    async def _polled(self) -> list[ConsumedRecord]:
+        found: list[ConsumedRecord] = []
+        await self._fill(found)
+        if not found:
+            found += await self._first()
+            if found:
+                await self._fill(found)
+        return found
+
+    async def _fill(self, found: list[ConsumedRecord]) -> None:
         """Add fetched records: of each partition its share, then what is left of it."""
         assigned = sorted(self._running().assignment())
         share = self._batch_records_max // max(1, len(assigned)) or 1
@@ -256,7 +251,7 @@ class RawConsumer:
             if not found:
                 return
 
-    async def _first(self) -> list[AnyRecord]:
+    async def _first(self) -> list[ConsumedRecord]:
         """Wait for a record of any partition.
 
         Not while nothing is assigned: the library would wait for an assignment.
@@ -268,13 +263,13 @@ class RawConsumer:
         fetched = await inner.getmany(timeout_ms=IDLE_MS, max_records=1)
         return [_readable(record) for records in fetched.values() for record in records]
 
-    async def _read(self, tp: TopicPartition, records_max: int) -> list[AnyRecord]:
+    async def _read(self, tp: TopicPartition, records_max: int) -> list[ConsumedRecord]:
         """Return the fetched records of one partition."""
         fetched = await self._running().getmany(tp, timeout_ms=0, max_records=records_max)
         return [_readable(record) for record in fetched.get(tp, ())]
 
 
-def _readable(record: ConsumedRecord | Unread) -> AnyRecord:
+def _readable(record: ConsumedRecord | Unread) -> ConsumedRecord:
     if not isinstance(record, Unread):
         return record
     why = fault("headers", f"{UNREADABLE} ({record.reason})")

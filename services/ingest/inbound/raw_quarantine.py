@@ -5,13 +5,14 @@ topics, the offset is Kafka's, so the note is deleted after the commit and not w
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, cast
+from typing import Protocol
 
 from services.ingest import metrics
 from services.ingest.handlers.accept_batch import AcceptBatch, Sorted
-from services.ingest.inbound.raw_consumer import AnyRecord, RawConsumer
+from services.ingest.inbound.raw_consumer import RawConsumer
 from shared.kafka import quarantine
 from shared.kafka.batch import Batch, ConsumedRecord
+from shared.kafka.worker import traced
 from shared.kernel.errors import Transient
 from shared.postgres.ledger import Claim, Move
 from shared.postgres.ledger import TopicPartition as Tp
@@ -34,7 +35,7 @@ class RawQuarantine:
         accept: AcceptBatch,
         marks: Marks,
         now_ms: Callable[[], int],
-        done: Callable[[Sequence[AnyRecord], Sorted], None],
+        done: Callable[[Sequence[ConsumedRecord], Sorted], None],
     ) -> None:
         self._consumer = consumer
         self._accept = accept
@@ -46,7 +47,7 @@ class RawQuarantine:
         self._epochs: dict[Tp, int] = {}
         """How often each partition has been assigned to this member."""
 
-    def watches(self, records: Sequence[AnyRecord]) -> bool:
+    def watches(self, records: Sequence[ConsumedRecord]) -> bool:
         """Return whether these records are to be processed here."""
         ours = self._consumer.assigned
         for tp in ours - self._ours:
@@ -54,12 +55,12 @@ class RawQuarantine:
         self._ours = ours
         return self._quarantine.watches(self._batch(records))
 
-    async def work(self, records: Sequence[AnyRecord], ended: Callable[[], bool]) -> None:
+    async def work(self, records: Sequence[ConsumedRecord], ended: Callable[[], bool]) -> None:
         """Process each record until `ended`; the rest is read again. Raises Transient."""
         rest = list(records)
         try:
             while rest and not ended():
-                moves = await self._quarantine(self._batch(rest), self._handle)
+                moves = await self._quarantine(self._batch(rest), traced(self._handle))
                 reached = _reached(moves)
                 rest = [r for r in rest if r.offset >= reached.get((r.topic, r.partition), 0)]
         except Transient:
@@ -69,12 +70,10 @@ class RawQuarantine:
             if rest:
                 self._consumer.rewind(rest)
 
-    def _batch(self, records: Sequence[AnyRecord]) -> Batch:
+    def _batch(self, records: Sequence[ConsumedRecord]) -> Batch:
         found: dict[Tp, list[ConsumedRecord]] = {}
         for record in records:
-            found.setdefault((record.topic, record.partition), []).append(
-                cast("ConsumedRecord", record)
-            )
+            found.setdefault((record.topic, record.partition), []).append(record)
         claims = {
             tp: Claim(*tp, self._epochs.get(tp, 0), of[0].offset, None) for tp, of in found.items()
         }

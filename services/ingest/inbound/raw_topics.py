@@ -12,14 +12,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
+from opentelemetry.trace import Span
 
 from services.ingest import metrics
 from services.ingest.handlers.accept_batch import AcceptBatch, Sorted
 from services.ingest.handlers.use_mappings import UseMappings
 from services.ingest.handlers.watch_flood import FloodWatch
-from services.ingest.inbound.raw_consumer import AnyRecord, RawConsumer
+from services.ingest.inbound.raw_consumer import RawConsumer
 from services.ingest.inbound.raw_quarantine import Marks, RawQuarantine
+from shared.kafka.batch import ConsumedRecord
 from shared.kernel.errors import Transient
+from shared.observability import tracing
 from shared.runtime.backoff import Backoff
 from shared.runtime.clock import Clock
 from shared.runtime.health import Health
@@ -37,7 +40,7 @@ HOLD_S = 1.0
 class _Flight:
     """A batch that is being sent and committed."""
 
-    records: list[AnyRecord]
+    records: list[ConsumedRecord]
     done: Sorted
     task: asyncio.Task[None]
 
@@ -124,8 +127,10 @@ class RawTopics:
             await self._landed(records)
             await self._care.work(records, lambda: bool(stop) or self._flood.reason is not None)
             return
+        span = tracing.begun(records[0].topic, records)
         try:
-            done = await self._accept.decide(records, self._now_ms())
+            with tracing.current(span):
+                done = await self._accept.decide(records, self._now_ms())
         except Transient:
             self._consumer.rewind(records)
             raise
@@ -136,24 +141,27 @@ class RawTopics:
             self._consumer.rewind(records)
             return
         task = asyncio.create_task(
-            self._finish(records, done, began_s, stage), name=f"{NAME}-flight"
+            self._finish(records, done, began_s, stage, span), name=f"{NAME}-flight"
         )
         self._flight = _Flight(records, done, task)
 
     async def _finish(
         self,
-        records: list[AnyRecord],
+        records: list[ConsumedRecord],
         done: Sorted,
         began_s: float,
         stage: Callable[[str], None],
+        span: Span,
     ) -> None:
-        await self._accept.deliver(done)
-        stage("send")
-        await self._consumer.commit(records)
-        stage("commit")
+        with tracing.current(span):
+            await self._accept.deliver(done)
+            stage("send")
+            await self._consumer.commit(records)
+            stage("commit")
+        span.end()
         metrics.BATCH_SECONDS.observe(self._clock.monotonic() - began_s)
 
-    async def _landed(self, behind: Sequence[AnyRecord] = ()) -> None:
+    async def _landed(self, behind: Sequence[ConsumedRecord] = ()) -> None:
         """Wait for the batch being sent.
 
         If it failed, it and what was read `behind` it are read again, from the earlier of the two
@@ -172,7 +180,7 @@ class RawTopics:
             raise
         self._done(flight.records, flight.done)
 
-    def _done(self, records: Sequence[AnyRecord], done: Sorted) -> None:
+    def _done(self, records: Sequence[ConsumedRecord], done: Sorted) -> None:
         """Record that these were committed: health, flood window, metrics."""
         self._health.beat(NAME)
         self._flood.note(done.refused)
@@ -188,7 +196,8 @@ class RawTopics:
         for letter in done.letters:
             label = metrics.field_label(letter.field)
             metrics.DEAD_LETTERS.labels(letter.stage, label).inc()
-            log.info("refused", origin=str(letter.origin), field=letter.field)
+            with tracing.about(letter.original_headers):
+                log.info("refused", origin=str(letter.origin), field=letter.field)
 
     def _now_ms(self) -> int:
         return int(self._clock.now().timestamp() * 1000)

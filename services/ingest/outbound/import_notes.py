@@ -133,12 +133,12 @@ class ImportNotes:
 
 
 def unended(path: Path, folder: Path) -> list[str]:
-    """Return the imports of this file whose end marker was not sent, before it is read again."""
+    """Return the imports of this file that have no end marker yet, before it is read again."""
     return _read(_notes_of(path, folder)).begun
 
 
 def _notes_of(path: Path, folder: Path) -> Path:
-    """Return the notes of an import whose first file is `path`."""
+    """Return the notes of an import that begins with the file `path`."""
     name = path.name
     if len(os.fsencode(name)) > NAME_BYTES_MAX:
         name = blake2b(os.fsencode(name), digest_size=8).hexdigest()

@@ -15,9 +15,9 @@ from services.ingest.core.framing.schemas import (
     PROTOBUF,
     Reference,
     RegisteredSchema,
+    is_not_found,
     named,
     read_schema,
-    says_not_found,
 )
 from shared.kernel.errors import Invalid, Transient
 
@@ -90,7 +90,7 @@ class SchemaRegistry:
             raise Transient(f"the schema registry does not answer: {_shown(error)}") from error
         if body is None:
             raise fault("value", f"{what}: the answer has more than {ANSWER_BYTES_MAX:,} bytes")
-        if status == _ABSENT and says_not_found(body):
+        if status == _ABSENT and is_not_found(body):
             raise fault("value", f"{what} is not in the registry")
         if status == _UNSUPPORTED and query.get("format"):
             raise fault("value", f"{what}: the registry cannot send Protobuf as a descriptor")

@@ -2,19 +2,14 @@
 
 from datetime import datetime
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
 from services.ingest.ports import Answer, Claimed
 from shared.http.idempotency import FORGET_MAX, KEPT
 from shared.postgres.engine import unit_of_work
-from shared.postgres.statements import execute
+from shared.postgres.statements import Statements, execute
 
 
-class StoredAnswers:
+class StoredAnswers(Statements):
     """Implements `ports.Answers`."""
-
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
 
     async def claim(self, owner: str, key: str, digest: bytes, at: datetime) -> Claimed:
         """Store the key, where it is new or older than `KEPT`; return what is stored for it."""

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from shared.postgres.audit import State
+from shared.postgres.audit import State, partition_state
 
 MAPPINGS: Final = State(
     "SELECT DISTINCT ON (name) name, version, topics, http_sources, md5(document) AS digest "
@@ -13,11 +13,7 @@ STOP: Final = State(
     "SELECT id, stopped_at, resumed_at FROM ingest.intake_stop ORDER BY id DESC LIMIT 1"
 )
 
-PARTITION: Final = State(
-    "SELECT topic, partition, next_offset, status, epoch FROM ingest.partition "
-    "WHERE partition::text = $1 ORDER BY topic",
-    ("partition",),
-)
+PARTITION: Final = partition_state("ingest")
 
 COMMANDS: Final = {
     "mappings put": MAPPINGS,

@@ -1,34 +1,38 @@
 """SQL statements on the index of dead letters."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.ingest.core.dead_letters import ReadLetter
 from services.ingest.ports import Group, ListedDeadLetter, Search, Settlement, StoredDeadLetter
 from services.ingest.store.tables import dead_letter
 from shared.contracts.dead_letter import DeadLetter, Origin
 from shared.postgres.engine import UnitOfWork, unit_of_work
+from shared.postgres.statements import Statements, change, fetch_value, select
 
 GROUPED_MAX: Final = 100_000
 """Newest matches that are grouped: half a second of PostgreSQL."""
 
 CONTENT: Final = frozenset({"key", "value", "header_names", "header_values"})
 _FACTS = [column for column in dead_letter.c if column.name not in CONTENT]
+_AS_STORED: Final = [each.name for each in fields(ListedDeadLetter) if each.name in dead_letter.c]
 
 _QUOTED: Final = "'[^']*'|\"[^\"]*\"|[0-9]+([.:,/-][0-9]+)*"
 """Parts of a reason that differ from one record to the next: quoted values, numbers, times."""
 
 
-class DeadLetters:
+class DeadLetters(Statements):
     """Implements `ports.DeadLetterIndex`."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+    def transaction(self) -> AbstractAsyncContextManager[UnitOfWork]:
+        """Begin a unit of work."""
+        return unit_of_work(self._engine)
 
     async def add(
         self, work: UnitOfWork, letters: Sequence[ReadLetter], recorded_at: datetime
@@ -46,17 +50,14 @@ class DeadLetters:
     async def get(self, letter_id: int) -> StoredDeadLetter | None:
         """Return the dead letter with this number."""
         query = sa.select(dead_letter).where(dead_letter.c.id == letter_id)
-        async with unit_of_work(self._engine) as work:
-            row = (await work.connection.execute(query)).mappings().one_or_none()
-        return None if row is None else _stored(row)
+        return next(map(_stored, await select(self._engine, query)), None)
 
     async def search(self, search: Search, limit: int, after: int = 0) -> list[ListedDeadLetter]:
         """Return matches in the order of their numbers, beginning after number `after`."""
         t = dead_letter.c
         query = sa.select(*_FACTS).where(t.id > after, *_matching(search))
-        async with unit_of_work(self._engine) as work:
-            rows = await work.connection.execute(query.order_by(t.id).limit(limit))
-        return [_listed(row) for row in rows.mappings()]
+        rows = await select(self._engine, query.order_by(t.id).limit(limit))
+        return [_listed(row) for row in rows]
 
     async def groups(self, search: Search, limit: int) -> list[Group]:
         """Return the most frequent faults among the newest `GROUPED_MAX` matches."""
@@ -84,15 +85,12 @@ class DeadLetters:
             grouped, dead_letter, t.id == g.example
         )
         query = query.order_by(g["count"].desc(), g.example.desc())
-        async with unit_of_work(self._engine) as work:
-            rows = await work.connection.execute(query)
-        return [Group(**row) for row in rows.mappings()]
+        return [Group(**row) for row in await select(self._engine, query)]
 
     async def newest(self) -> int:
         """Return the highest number; 0 when there is none."""
-        async with unit_of_work(self._engine) as work:
-            query = sa.select(sa.func.coalesce(sa.func.max(dead_letter.c.id), 0))
-            return int((await work.connection.execute(query)).scalar_one())
+        newest = await fetch_value(self._engine, "SELECT max(id) FROM ingest.dead_letter")
+        return newest or 0
 
     async def locked(
         self, work: UnitOfWork, search: Search, ids: Sequence[int] | None, limit: int, after: int
@@ -109,9 +107,9 @@ class DeadLetters:
 
     async def settle(self, work: UnitOfWork, ids: Sequence[int], done: Settlement) -> None:
         """Note what was done with these."""
-        change = dead_letter.update().where(dead_letter.c.id.in_(ids))
+        settled = dead_letter.update().where(dead_letter.c.id.in_(ids))
         await work.connection.execute(
-            change.values(
+            settled.values(
                 state=done.state, settled_at=done.at, settled_by=done.by, settled_why=done.why
             )
         )
@@ -119,26 +117,23 @@ class DeadLetters:
     async def refused_again(self, ids: Sequence[int]) -> dict[int, int]:
         """Return, by number, the newest dead letter that a replay of it was refused as."""
         t = dead_letter.c
-        query = sa.select(t.replay_of, sa.func.max(t.id)).where(t.replay_of.in_(ids))
-        async with unit_of_work(self._engine) as work:
-            rows = await work.connection.execute(query.group_by(t.replay_of))
-        return {row[0]: row[1] for row in rows}
+        query = sa.select(t.replay_of, sa.func.max(t.id).label("id")).where(t.replay_of.in_(ids))
+        rows = await select(self._engine, query.group_by(t.replay_of))
+        return {row["replay_of"]: row["id"] for row in rows}
 
     async def drop_contents(self, settled_before: datetime, at: datetime, limit: int) -> int:
         """Delete the content of up to `limit` settled dead letters; returns of how many."""
         t = dead_letter.c
         old = sa.select(t.id).where(t.settled_at < settled_before, t.dropped_at.is_(None))
         old = old.order_by(t.settled_at).limit(limit).with_for_update(skip_locked=True)
-        change = dead_letter.update().where(t.id.in_(old))
         content: dict[str, Any] = {
             "key": None,
             "value": None,
             "header_names": [],
             "header_values": [],
         }
-        async with unit_of_work(self._engine) as work:
-            done = await work.connection.execute(change.values(**content, dropped_at=at))
-        return done.rowcount
+        dropped = dead_letter.update().where(t.id.in_(old)).values(**content, dropped_at=at)
+        return await change(self._engine, dropped)
 
 
 def _matching(search: Search) -> list[sa.ColumnElement[bool]]:
@@ -196,25 +191,12 @@ def _row(read: ReadLetter, recorded_at: datetime, replayed: set[int]) -> dict[st
     }
 
 
-def _listed(row: sa.RowMapping) -> ListedDeadLetter:
-    return ListedDeadLetter(
-        id=row["id"],
-        origin=Origin(row["origin_topic"], row["origin_partition"], row["origin_offset"]),
-        stage=row["stage"],
-        field=row["field"],
-        reason=row["reason"],
-        producer=row["producer"],
-        recorded_at=row["recorded_at"],
-        state=row["state"],
-        replay_of=row["replay_of"],
-        settled_at=row["settled_at"],
-        settled_by=row["settled_by"],
-        settled_why=row["settled_why"],
-        dropped_at=row["dropped_at"],
-    )
+def _listed(row: Mapping[Any, Any]) -> ListedDeadLetter:
+    origin = Origin(row["origin_topic"], row["origin_partition"], row["origin_offset"])
+    return ListedDeadLetter(origin=origin, **{name: row[name] for name in _AS_STORED})
 
 
-def _stored(row: sa.RowMapping) -> StoredDeadLetter:
+def _stored(row: Mapping[Any, Any]) -> StoredDeadLetter:
     facts = _listed(row)
     names = (name.decode() for name in row["header_names"])
     letter = DeadLetter(

@@ -19,32 +19,29 @@ def texts_of(customer_id: str) -> tuple[bytes, bytes]:
     return plain.encode(), escaped.encode()
 
 
-class DeadLetterErasure:
-    """Statements on `ingest.dead_letter`."""
+async def delete_contents(work: UnitOfWork, customer_id: str, now: datetime, by: str) -> int:
+    """Deletes content with the customer's id as its key or as a text of its JSON; counts it.
 
-    async def delete(self, work: UnitOfWork, customer_id: str, now: datetime, by: str) -> int:
-        """Delete content with the customer's id as its key or as a text of its JSON; count them.
-
-        The reason may quote the content, and goes too. Reads all dead letters: they are few.
+    The reason may quote the content, and goes too. Reads all dead letters: they are few.
+    """
+    plain, escaped = texts_of(customer_id)
+    await work.driver.execute("SET LOCAL statement_timeout = 0")
+    status = await work.driver.execute(
         """
-        plain, escaped = texts_of(customer_id)
-        await work.driver.execute("SET LOCAL statement_timeout = 0")
-        status = await work.driver.execute(
-            """
-            UPDATE ingest.dead_letter
-               SET key = NULL, value = NULL, header_names = '{}', header_values = '{}',
-                   reason = $4, state = 'discarded', dropped_at = $3,
-                   settled_at = coalesce(settled_at, $3), settled_by = coalesce(settled_by, $5),
-                   settled_why = $4
-             WHERE dropped_at IS NULL
-               AND (key = $1 OR position($2::bytea IN value) > 0
-                    OR position($6::bytea IN value) > 0)
-            """,
-            customer_id.encode(),
-            plain,
-            now,
-            WHY,
-            by,
-            escaped,
-        )
-        return row_count(status)
+        UPDATE ingest.dead_letter
+           SET key = NULL, value = NULL, header_names = '{}', header_values = '{}',
+               reason = $4, state = 'discarded', dropped_at = $3,
+               settled_at = coalesce(settled_at, $3), settled_by = coalesce(settled_by, $5),
+               settled_why = $4
+         WHERE dropped_at IS NULL
+           AND (key = $1 OR position($2::bytea IN value) > 0
+                OR position($6::bytea IN value) > 0)
+        """,
+        customer_id.encode(),
+        plain,
+        now,
+        WHY,
+        by,
+        escaped,
+    )
+    return row_count(status)

@@ -1,27 +1,22 @@
 """SQL statements on mappings."""
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.ingest.ports import StoredMapping
 from services.ingest.store.tables import mapping
 from shared.kernel.errors import Invalid
 from shared.postgres.engine import UnitOfWork, unit_of_work
-from shared.postgres.statements import select
+from shared.postgres.statements import Statements, select
 
 MAPPINGS_MAX: Final = 200
 """Mappings of one deployment; each is compiled in every process."""
 
 
-class Mappings:
+class Mappings(Statements):
     """Implements `ports.MappingStore`, and writes for the operator's commands."""
-
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
 
     async def current(self) -> list[StoredMapping]:
         """Return the newest version of each, by name."""
@@ -32,7 +27,7 @@ class Mappings:
         """Return the versions of one, the newest first."""
         t = mapping.c
         query = sa.select(mapping).where(t.name == name).order_by(t.version.desc()).limit(limit)
-        return [_stored(row) for row in await select(self._engine, query)]
+        return [StoredMapping(**row) for row in await select(self._engine, query)]
 
     async def put(
         self,
@@ -81,8 +76,8 @@ class Mappings:
         n = newest.subquery()
         same = sa.and_(t.name == n.c.name, t.version == n.c.version)
         query = sa.select(mapping).join(n, same).order_by(t.name)
-        rows = (await work.connection.execute(query)).mappings().all()
-        return [_stored(row) for row in rows]
+        rows = (await work.connection.execute(query)).mappings()
+        return [StoredMapping(**row) for row in rows]
 
 
 def _refuse_shared(field: str, shared: set[str], other: StoredMapping) -> None:
@@ -91,16 +86,3 @@ def _refuse_shared(field: str, shared: set[str], other: StoredMapping) -> None:
             field,
             f"{min(shared)} belongs to the mapping {other.name}: put that one without it first",
         )
-
-
-def _stored(row: Mapping[Any, Any]) -> StoredMapping:
-    return StoredMapping(
-        name=row["name"],
-        version=row["version"],
-        document=row["document"],
-        topics=tuple(row["topics"]),
-        http_sources=tuple(row["http_sources"]),
-        created_at=row["created_at"],
-        actor=row["actor"],
-        note=row["note"],
-    )

@@ -2,25 +2,22 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.ingest.core.source_clocks import SourceReport, clock_fault
 from services.ingest.store.tables import source_clock
 from shared.postgres.engine import unit_of_work
+from shared.postgres.statements import Statements, select
 
 DAYS_KEPT: Final = 30
-"""Days whose counts are kept, at most some hundred rows each."""
+"""Days for which counts are kept, at most some hundred rows each."""
 
 
-class SourceClockDays:
+class SourceClockDays(Statements):
     """Implements `ports.ClockStore`, and reads for the operator's command."""
-
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
 
     async def add(self, reports: Sequence[SourceReport], at: datetime) -> None:
         """Add to the counts of the day (UTC) of `at`, and delete those of long ago."""
@@ -77,12 +74,10 @@ class SourceClockDays:
             .order_by(sa.func.sum(t.accepted + t.future).desc(), t.source)
             .limit(limit)
         )
-        async with unit_of_work(self._engine) as work:
-            rows = await work.connection.execute(query)
-        return [_report(row) for row in rows.mappings()]
+        return [_report(row) for row in await select(self._engine, query)]
 
 
-def _report(row: sa.RowMapping) -> SourceReport:
+def _report(row: dict[str, Any]) -> SourceReport:
     accepted, future = int(row["accepted"]), int(row["future"])
     source, median, spread = row["source"], row["median_s"], row["spread_s"]
     return SourceReport(

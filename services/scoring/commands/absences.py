@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.commands.service import command
+from services.scoring.commands.service import add, group
 from services.scoring.inbound.http.absences import checked
 from services.scoring.store.definitions import Decisions
 from services.scoring.store.identity_queries import IdentityQueries
@@ -16,18 +16,15 @@ from shared.runtime.clock import SystemClock
 
 def add_commands(commands: Any) -> None:
     """Adds `absences announce|end|show`."""
-    absences = commands.add_parser("absences", help="days on which a silence is none")
-    actions = absences.add_subparsers(required=True, metavar="ACTION")
-    announce = actions.add_parser("announce", help="in place of the one announced before")
+    actions = group(commands, "absences", "days on which a silence is none")
+    announce = add(actions, "announce", _announce, "in place of the one announced before")
     announce.add_argument("customer")
     announce.add_argument("--from", dest="begins_at", type=instant, required=True)
     announce.add_argument("--until", dest="ends_at", type=instant, required=True)
     announce.add_argument("--reason", required=True)
-    announce.set_defaults(command=command(_announce))
     for name, help_, action in (("end", "all days count again", _end), ("show", "it", _show)):
-        parser = actions.add_parser(name, help=help_)
+        parser = add(actions, name, action, help_)
         parser.add_argument("customer")
-        parser.set_defaults(command=command(action))
 
 
 async def _announce(args: argparse.Namespace, engine: AsyncEngine) -> int:

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.commands.service import command
+from services.scoring.commands.service import add, group
 from services.scoring.handlers.replay_assessments import Replayed, replay
 from services.scoring.model.loading import loads
 from services.scoring.model.rule_model import VERSION, RuleModel
@@ -20,14 +20,15 @@ from shared.runtime.arguments import count
 
 def add_commands(commands: Any) -> None:
     """Adds `assessments replay`."""
-    assessments = commands.add_parser("assessments", help="published assessments of customers")
-    actions = assessments.add_subparsers(required=True, metavar="ACTION")
-    again = actions.add_parser(
-        "replay", help="make published assessments again from stored features and model version"
+    actions = group(commands, "assessments", "published assessments of customers")
+    again = add(
+        actions,
+        "replay",
+        _replay,
+        "make published assessments again from stored features and model version",
     )
     again.add_argument("customer", nargs="?", help="only this customer's; default: all")
     again.add_argument("--last", type=count, default=100_000, help="at most so many, newest first")
-    again.set_defaults(command=command(_replay))
 
 
 async def _replay(args: argparse.Namespace, engine: AsyncEngine) -> int:

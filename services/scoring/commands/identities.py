@@ -6,31 +6,22 @@ decides on it within a second, and `show` prints what was decided.
 
 import argparse
 import sys
-import uuid
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.commands.service import command
-from services.scoring.settings import ScoringSettings
+from services.scoring.commands.service import add, group
+from services.scoring.commands.statement import check, send
 from services.scoring.store.identity_queries import IdentityQueries, StatementRow
 from shared.contracts import events
-from shared.contracts.activity import ENCODER, Activity, ActivityData
-from shared.contracts.customers import is_customer
-from shared.contracts.events import ID_LENGTH_MAX, IDS_MAX, Identity, id_fault
-from shared.kafka.producer import Producer, Record
-from shared.kafka.settings import KafkaSettings
+from shared.contracts.activity import ActivityData
+from shared.contracts.events import IDS_MAX, Identity
 from shared.kernel.errors import Invalid
-from shared.runtime.clock import SystemClock
-
-SOURCE = "operator"
-"""Source of these statements; their ids are new ones each time."""
 
 
 def add_commands(commands: Any) -> None:
     """Adds `identities link|contact|unlink|show`."""
-    identities = commands.add_parser("identities", help="several ids of one customer")
-    actions = identities.add_subparsers(required=True, metavar="ACTION")
+    actions = group(commands, "identities", "several ids of one customer")
     link = actions.add_parser("link", help="these ids are one customer")
     link.add_argument("ids", nargs="+", metavar="ID", help="two or more")
     link.add_argument("--primary", metavar="ID", help="the one that the customer is to have")
@@ -42,9 +33,8 @@ def add_commands(commands: Any) -> None:
     unlink = actions.add_parser("unlink", help="undo: an id is a customer of its own again")
     unlink.add_argument("ids", nargs="+", metavar="ID")
     unlink.set_defaults(command=_unlink)
-    show = actions.add_parser("show", help="the ids of a customer, and why they are one")
+    show = add(actions, "show", _show, "the ids of a customer, and why they are one")
     show.add_argument("id")
-    show.set_defaults(command=command(_show))
 
 
 async def _link(args: argparse.Namespace) -> int:
@@ -67,25 +57,8 @@ async def _send(subject: str, identity: Identity) -> int:
     if len(identity.ids) > IDS_MAX:
         raise Invalid("ids", f"at most {IDS_MAX} at once")
     for each in (subject, *identity.ids):
-        if not is_customer(each) or len(each) > ID_LENGTH_MAX or id_fault(each) or "\0" in each:
-            raise Invalid("ids", f"{each[:80]!r} can be no customer's id")
-    now = SystemClock().now()
-    event = Activity(
-        specversion="1.0",
-        id=str(uuid.uuid4()),
-        source=SOURCE,
-        type=events.IDENTITY,
-        time=now,
-        subject=subject,
-        receivedms=int(now.timestamp() * 1000),
-        data=ActivityData(identity=identity),
-    )
-    producer = Producer(KafkaSettings(), "scoring-identities")
-    try:
-        topic = ScoringSettings().activity_topic
-        await producer.send([Record(topic, subject.encode(), ENCODER.encode(event))])
-    finally:
-        await producer.close()
+        check("ids", each)
+    await send(events.IDENTITY, subject, ActivityData(identity=identity), "scoring-identities")
     print(f"sent; `identities show {subject}` prints what scoring decided")
     return 0
 
@@ -108,7 +81,7 @@ async def _show(args: argparse.Namespace, engine: AsyncEngine) -> int:
 
 
 def _line(one: StatementRow) -> str:
-    said = f"{one.at:%F} {one.kind} {', '.join(one.ids)} ({one.source}, {one.id})"
+    stated = f"{one.at:%F} {one.kind} {', '.join(one.ids)} ({one.source}, {one.id})"
     if one.refused is not None:
-        return f"{said}: refused, {one.refused}"
-    return said if one.note is None else f"{said}: {one.note}"
+        return f"{stated}: refused, {one.refused}"
+    return stated if one.note is None else f"{stated}: {one.note}"

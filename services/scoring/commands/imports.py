@@ -8,7 +8,7 @@ import orjson
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.commands.service import command
+from services.scoring.commands.service import add, group
 from services.scoring.core.imports import Resting, described, end, resting
 from services.scoring.settings import ScoringSettings
 from services.scoring.store.tables import SCHEMA
@@ -19,15 +19,12 @@ log = structlog.get_logger(__name__)
 
 def add_commands(commands: Any) -> None:
     """Adds `imports show|end`."""
-    imports = commands.add_parser("imports", help="imports of history that are under way")
-    actions = imports.add_subparsers(required=True, metavar="ACTION")
-    show = actions.add_parser("show", help="each of them, and the partitions that rest for it")
-    show.set_defaults(command=command(_show))
-    ending = actions.add_parser(
-        "end", help="end one whose end marker is missing: the sweep goes on, at once"
+    actions = group(commands, "imports", "imports of history that are under way")
+    add(actions, "show", _show, "each of them, and the partitions that rest for it")
+    ending = add(
+        actions, "end", _end, "end one whose end marker is missing: the sweep goes on, at once"
     )
     ending.add_argument("id", help="as `imports show` names it")
-    ending.set_defaults(command=command(_end))
 
 
 async def _show(_: argparse.Namespace, engine: AsyncEngine) -> int:

@@ -2,14 +2,14 @@
 
 import argparse
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.commands.service import command
+from services.scoring.commands.service import add, group
 from services.scoring.core.monitoring.outcomes import GroupQuality
 from services.scoring.core.risk.publication import MOVE_MIN
 from services.scoring.main import serving_of, watch_of
@@ -30,41 +30,27 @@ WEEKS_SHOWN: Final = 8
 DRIFTS_SHOWN: Final = 10
 """Number of drifted columns shown, strongest first."""
 
-Action = Callable[[AsyncEngine, argparse.Namespace], Awaitable[None]]
-
 
 def add_commands(commands: Any) -> None:
     """Adds `models`."""
-    models = commands.add_parser("models", help="the registry of models")
-    actions = models.add_subparsers(required=True, metavar="ACTION")
-    _add(actions, "list", _list, "every model, the serving one and the challenger marked")
-    show = _add(actions, "show", _show, "one model: its card and the result of the gate")
+    actions = group(commands, "models", "the registry of models")
+    add(actions, "list", _list, "every model, the serving one and the challenger marked")
+    show = add(actions, "show", _show, "one model: its card and the result of the gate")
     show.add_argument("version", help="or the beginning of it")
-    promote = _add(actions, "promote", _promote, "let a model serve that passed the gate")
+    promote = add(actions, "promote", _promote, "let a model serve that passed the gate")
     promote.add_argument("version")
     promote.add_argument(
         "--force", metavar="REASON", help="also one that did not pass; the reason is logged"
     )
-    rollback = _add(actions, "rollback", _rollback, "let what served before serve again")
+    rollback = add(actions, "rollback", _rollback, "let what served before serve again")
     rollback.add_argument("--reason", default="rolled back by an operator")
-    shadow = _add(actions, "shadow", _shadow, "the challenger: set it, end it, compare it")
+    shadow = add(actions, "shadow", _shadow, "the challenger: set it, end it, compare it")
     shadow.add_argument("version", nargs="?", help="becomes the challenger; none: show")
     shadow.add_argument("--off", action="store_true", help="have no challenger")
-    _add(actions, "watch", _watch, "what came of past scores, drift, and the present alarms")
+    add(actions, "watch", _watch, "what came of past scores, drift, and the present alarms")
 
 
-def _add(actions: Any, name: str, action: Action, text: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = actions.add_parser(name, help=text)
-
-    async def act(args: argparse.Namespace, engine: AsyncEngine) -> int:
-        await action(engine, args)
-        return 0
-
-    parser.set_defaults(command=command(act))
-    return parser
-
-
-async def _list(engine: AsyncEngine, _: argparse.Namespace) -> None:
+async def _list(_: argparse.Namespace, engine: AsyncEngine) -> int:
     models = Models(engine)
     serving = await models.serving()
     for row in await models.list_all():
@@ -80,9 +66,10 @@ async def _list(engine: AsyncEngine, _: argparse.Namespace) -> None:
         print(f"{FALLBACK} serves")
     for line in (await models.promotions())[:PROMOTIONS_SHOWN]:
         print(f"{line.at:%F %H:%M}Z  {line.action} {line.version or FALLBACK}: {line.reason}")
+    return 0
 
 
-async def _show(engine: AsyncEngine, args: argparse.Namespace) -> None:
+async def _show(args: argparse.Namespace, engine: AsyncEngine) -> int:
     row = await Models(engine).find(args.version)
     shown = {
         name: getattr(row, name) for name in ModelRow.__slots__ if name not in {"gate", "report"}
@@ -90,9 +77,10 @@ async def _show(engine: AsyncEngine, args: argparse.Namespace) -> None:
     shown["gate"] = msgspec.json.decode(row.gate)
     shown["report"] = msgspec.json.decode(row.report)
     print(msgspec.json.format(msgspec.json.encode(shown).decode(), indent=2))
+    return 0
 
 
-async def _promote(engine: AsyncEngine, args: argparse.Namespace) -> None:
+async def _promote(args: argparse.Namespace, engine: AsyncEngine) -> int:
     models = Models(engine)
     row = await models.find(args.version)
     serving = await models.serving()
@@ -114,19 +102,21 @@ async def _promote(engine: AsyncEngine, args: argparse.Namespace) -> None:
     reason = args.force or "passed the gate"
     await models.promote(row.version, reason, SystemClock().now())
     print(f"{row.version} serves from now on")
+    return 0
 
 
-async def _rollback(engine: AsyncEngine, args: argparse.Namespace) -> None:
+async def _rollback(args: argparse.Namespace, engine: AsyncEngine) -> int:
     line = await Models(engine).rollback(args.reason, SystemClock().now())
     print(f"{line.version or FALLBACK} serves again")
+    return 0
 
 
-async def _shadow(engine: AsyncEngine, args: argparse.Namespace) -> None:
+async def _shadow(args: argparse.Namespace, engine: AsyncEngine) -> int:
     models = Models(engine)
     if args.off:
         await models.challenge(None, SystemClock().now())
         print("no challenger")
-        return
+        return 0
     if args.version is not None:
         row = await models.find(args.version)
         serving = await models.serving()
@@ -135,11 +125,11 @@ async def _shadow(engine: AsyncEngine, args: argparse.Namespace) -> None:
         await _readable(row)
         await models.challenge(row.version, SystemClock().now())
         print(f"{row.version} scores beside from now on")
-        return
+        return 0
     challenger = await models.shadow()
     if challenger is None:
         print("no challenger; `models shadow VERSION` sets one")
-        return
+        return 0
     print(f"{challenger.version} since {challenger.shadow_since:%F %H:%M}Z")
     for found in await Shadows(engine).summary(challenger.version, MOVE_MIN):
         print(
@@ -148,9 +138,10 @@ async def _shadow(engine: AsyncEngine, args: argparse.Namespace) -> None:
             f"{found.champion_mean:.3f}, mean difference {found.mean_difference:.3f}, "
             f"{found.moved_share:.1%} differ by {MOVE_MIN} or more"
         )
+    return 0
 
 
-async def _watch(engine: AsyncEngine, _: argparse.Namespace) -> None:
+async def _watch(_: argparse.Namespace, engine: AsyncEngine) -> int:
     settings = ScoringSettings()
     serving = serving_of(settings, engine)
     await serving.refresh()
@@ -177,6 +168,7 @@ async def _watch(engine: AsyncEngine, _: argparse.Namespace) -> None:
         print(f"{moved.called_on!s:<12}{d.feature:<28} PSI {d.psi:.3f}  KS {d.ks:.3f}  {mark}")
     for name, why in (await watch.alarms(now)).items():
         print(f"alarm {name:<8} {why or 'none'}")
+    return 0
 
 
 def _print_beside_the_card(

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.commands.service import command
+from services.scoring.commands.service import add, group
 from services.scoring.core.imports import described, resting
 from services.scoring.settings import ScoringSettings
 from services.scoring.store.tables import SCHEMA
@@ -17,23 +17,19 @@ from shared.runtime.arguments import count, serial
 
 def add_commands(commands: Any) -> None:
     """Adds `partitions show|resume|rewind|forget`."""
-    partitions = commands.add_parser("partitions", help="who owns what, and how far it got")
-    actions = partitions.add_subparsers(required=True, metavar="ACTION")
-    show = actions.add_parser("show", help="every partition")
-    show.set_defaults(command=command(_show))
+    actions = group(commands, "partitions", "who owns what, and how far it got")
+    add(actions, "show", _show, "every partition")
     for name, text in (
         ("resume", "let a stopped partition go on at an offset of your choice"),
         ("rewind", "read a partition again; events known by now have no second effect"),
     ):
-        reset = actions.add_parser(name, help=text)
+        reset = add(actions, name, _reset, text)
         reset.add_argument("partition", type=count)
         reset.add_argument("--topic", default=None)
         reset.add_argument("--offset", type=serial, help="default: the start of the log")
-        reset.set_defaults(command=command(_reset))
-    forget = actions.add_parser("forget", help="the topic no longer has this partition")
+    forget = add(actions, "forget", _forget, "the topic no longer has this partition")
     forget.add_argument("partition", type=count)
     forget.add_argument("--topic", default=None)
-    forget.set_defaults(command=command(_forget))
 
 
 async def _show(_: argparse.Namespace, engine: AsyncEngine) -> int:

@@ -6,66 +6,39 @@ in at its place in the log.
 """
 
 import argparse
-import uuid
 from functools import partial
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.commands.service import command
-from services.scoring.settings import ScoringSettings
+from services.scoring.commands.service import add, group
+from services.scoring.commands.statement import check, send
 from services.scoring.store.history import HistoryReader
 from services.scoring.store.identity_queries import IdentityQueries
 from shared.contracts import events
-from shared.contracts.activity import ENCODER, Activity, ActivityData
-from shared.contracts.customers import is_customer
-from shared.contracts.events import ID_LENGTH_MAX, PROFILING, id_fault
-from shared.kafka.producer import Producer, Record
-from shared.kafka.settings import KafkaSettings
-from shared.kernel.errors import Invalid
-from shared.runtime.clock import SystemClock
-
-SOURCE = "operator"
-"""Source of these statements; their ids are new ones each time."""
+from shared.contracts.activity import ActivityData
+from shared.contracts.events import PROFILING
 
 
 def add_commands(commands: Any) -> None:
     """Adds `profiling refuse|allow|show`."""
-    profiling = commands.add_parser("profiling", help="whether a customer may be assessed")
-    actions = profiling.add_subparsers(required=True, metavar="ACTION")
+    actions = group(commands, "profiling", "whether a customer may be assessed")
     for name, kind, what in (
         ("refuse", "unsubscribed", "the customer does not want to be assessed"),
         ("allow", "subscribed", "the customer may be assessed again"),
     ):
-        said = actions.add_parser(name, help=what)
-        said.add_argument("customer", metavar="ID", help="any id of the customer")
-        said.set_defaults(command=partial(_say, kind))
-    show = actions.add_parser("show", help="since when a customer is not assessed, or how many")
+        stated = actions.add_parser(name, help=what)
+        stated.add_argument("customer", metavar="ID", help="any id of the customer")
+        stated.set_defaults(command=partial(_state, kind))
+    show = add(actions, "show", _show, "since when a customer is not assessed, or how many")
     show.add_argument("customer", nargs="?", metavar="ID", help="default: count them")
-    show.set_defaults(command=command(_show))
 
 
-async def _say(kind: str, args: argparse.Namespace) -> int:
+async def _state(kind: str, args: argparse.Namespace) -> int:
     one: str = args.customer
-    if not is_customer(one) or len(one) > ID_LENGTH_MAX or id_fault(one) or "\0" in one:
-        raise Invalid("ID", f"{one[:80]!r} can be no customer's id")
-    now = SystemClock().now()
-    event = Activity(
-        specversion="1.0",
-        id=str(uuid.uuid4()),
-        source=SOURCE,
-        type=events.INTERACTION,
-        time=now,
-        subject=one,
-        receivedms=int(now.timestamp() * 1000),
-        data=ActivityData(kind=kind, channel=PROFILING),
-    )
-    producer = Producer(KafkaSettings(), "scoring-profiling")
-    try:
-        topic = ScoringSettings().activity_topic
-        await producer.send([Record(topic, one.encode(), ENCODER.encode(event))])
-    finally:
-        await producer.close()
+    check("ID", one)
+    data = ActivityData(kind=kind, channel=PROFILING)
+    await send(events.INTERACTION, one, data, "scoring-profiling")
     print(f"sent; `profiling show {one}` prints what is stored")
     return 0
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.commands.service import command
+from services.scoring.commands.service import add
 from services.scoring.handlers.rebuild import Rebuilt, rebuild
 from services.scoring.settings import ScoringSettings
 from services.scoring.store.rebuild import Rebuilding
@@ -13,10 +13,12 @@ from services.scoring.store.rebuild import Rebuilding
 
 def add_commands(commands: Any) -> None:
     """Adds `rebuild`."""
-    again = commands.add_parser(
-        "rebuild", help="after an upgrade: rebuild states of an older feature set from the events"
+    add(
+        commands,
+        "rebuild",
+        _rebuild,
+        "after an upgrade: rebuild states of an older feature set from the events",
     )
-    again.set_defaults(command=command(_rebuild))
 
 
 async def _rebuild(_: argparse.Namespace, engine: AsyncEngine) -> int:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.scoring.commands.service import command
+from services.scoring.commands.service import add
 from services.scoring.core.features.contracts import Labels
 from services.scoring.core.monitoring import retraining
 from services.scoring.main import serving_of, watch_of
@@ -40,17 +40,22 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Any) -> None:
     """Adds `train`."""
-    learn = commands.add_parser(
-        "train", help="fit a model on the stored events; promote it if it passes the gate"
+    learn = add(
+        commands,
+        "train",
+        _train,
+        "fit a model on the stored events; promote it if it passes the gate",
     )
     _add_options(learn)
-    learn.set_defaults(command=command(_train))
     _add_retrain(commands)
 
 
 def _add_retrain(commands: Any) -> None:
-    again = commands.add_parser(
-        "retrain", help="train if it is time to, or if there is an alarm; else do nothing"
+    again = add(
+        commands,
+        "retrain",
+        _retrain,
+        "train if it is time to, or if there is an alarm; else do nothing",
     )
     _add_options(again)
     again.add_argument(
@@ -59,7 +64,6 @@ def _add_retrain(commands: Any) -> None:
     again.add_argument(
         "--pause-days", type=days, default=7, help="an alarm trains at most so often"
     )
-    again.set_defaults(command=command(_retrain))
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:

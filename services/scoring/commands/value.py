@@ -14,7 +14,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.commands import report_window as middle
-from services.scoring.commands.service import command
+from services.scoring.commands.service import add, group
 from services.scoring.core.features.decode import category_of
 from services.scoring.core.features.state import CATEGORY_BUCKETS
 from services.scoring.core.segments.movement import Moves, known_from
@@ -35,7 +35,7 @@ from shared.runtime.clock import SystemClock
 
 def add_commands(commands: Any) -> None:
     """Adds `report`, `segments` and `value`."""
-    report = commands.add_parser("report", help="movement between groups, and what they do")
+    report = add(commands, "report", _report, "movement between groups, and what they do")
     report.add_argument("--out", type=Path, required=True, help="the HTML file to write")
     report.add_argument("--json", type=Path, help="the same numbers as JSON")
     report.add_argument("--csv", type=Path, help="what each group did in each period, as CSV")
@@ -46,31 +46,22 @@ def add_commands(commands: Any) -> None:
     )
     report.add_argument("--end", type=instant, help="to here; default: the newest change")
     middle.add_arguments(report)
-    report.set_defaults(command=command(_report))
-    segments = commands.add_parser("segments", help="the user's own segments")
-    actions = segments.add_subparsers(required=True, metavar="ACTION")
-    listing = actions.add_parser("list", help="those in force, with their size")
-    listing.set_defaults(command=command(_list))
-    define = actions.add_parser("define", help="define a segment, or change it")
+    actions = group(commands, "segments", "the user's own segments")
+    add(actions, "list", _list, "those in force, with their size")
+    define = add(actions, "define", _define, "define a segment, or change it")
     define.add_argument("id")
     define.add_argument("expression", help="a CEL rule, as \"tier == 'high' && spent > 100.0\"")
     define.add_argument("--name")
     define.add_argument("--action", help="a playbook, triggered once on entry")
     define.add_argument("--act-on-existing", action="store_true")
-    define.set_defaults(command=command(_define))
-    retire = actions.add_parser("retire", help="take a segment out of force")
+    retire = add(actions, "retire", _retire, "take a segment out of force")
     retire.add_argument("id", help="as `segments list` shows it")
-    retire.set_defaults(command=command(_retire))
-    find = actions.add_parser("discover", help="groups without a rule, in words")
-    find.set_defaults(command=command(_discover))
-    value = commands.add_parser("value", help="thresholds of tiers, grades and states")
-    actions = value.add_subparsers(required=True, metavar="ACTION")
-    policy = actions.add_parser("policy", help="put a policy (JSON file) in force")
+    add(actions, "discover", _discover, "groups without a rule, in words")
+    actions = group(commands, "value", "thresholds of tiers, grades and states")
+    policy = add(actions, "policy", _policy, "put a policy (JSON file) in force")
     policy.add_argument("file", type=Path)
     policy.add_argument("--reason", required=True)
-    policy.set_defaults(command=command(_policy))
-    categories = actions.add_parser("categories", help="what is bought, and which need it shows")
-    categories.set_defaults(command=command(_categories))
+    add(actions, "categories", _categories, "what is bought, and which need it shows")
 
 
 async def _report(args: argparse.Namespace, engine: AsyncEngine) -> int:
@@ -133,8 +124,9 @@ async def _list(_: argparse.Namespace, engine: AsyncEngine) -> int:
 async def _discover(_: argparse.Namespace, engine: AsyncEngine) -> int:
     from services.scoring.training.discover_segments import discover  # noqa: PLC0415
 
-    sample, now = await sampled(ValueJobs(engine))
-    if now is None:
+    jobs = ValueJobs(engine)
+    sample, now = await sampled(jobs), await jobs.business_time()
+    if not sample or now is None:
         raise Invalid("segments", "no customer was ever folded, or an import is under way")
     x = sample.columns(now)[0]
     found = await asyncio.to_thread(discover, x)
@@ -157,14 +149,11 @@ async def _define(args: argparse.Namespace, engine: AsyncEngine) -> int:
     saved = await decisions.save_segment(
         SegmentDefinition(
             id=args.id,
-            version=0,
-            revision=0,
             name=args.name or (current.name if current else args.id),
             description=current.description if current else "",
             expression=args.expression,
             action=args.action,
             act_on_existing=args.act_on_existing,
-            retired=False,
             created_at=SystemClock().now(),
         ),
         current.version if current else 0,

@@ -6,12 +6,11 @@ Only this module defines how effects change columns. It changes no column in pla
 from dataclasses import fields
 
 import numpy as np
-from numpy.typing import NDArray
 
-from services.scoring.core.value.compare import ClassificationColumns, ClassificationRows
+from services.scoring.core.value.classify import ClassificationColumns
+from services.scoring.core.value.compare import ClassificationRows
 from services.scoring.ports import BatchEffects, LoadedClassification, LoadedRows
-
-Ints = NDArray[np.int64]
+from shared.kernel.arrays import Ints
 
 
 def loaded_after(loaded: LoadedRows, effects: BatchEffects, rows: Ints) -> LoadedRows:

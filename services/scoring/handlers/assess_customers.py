@@ -42,12 +42,7 @@ from services.scoring.core.signs.detectors import SILENCES, Seen, Signs, detect,
 from services.scoring.core.value.classify import Risk
 from services.scoring.handlers.batch import BatchCustomers
 from services.scoring.handlers.classify_customers import ClassifyCustomers
-from services.scoring.handlers.write_assessments import (
-    Explanations,
-    PublicationSettings,
-    RiskColumns,
-    WriteAssessments,
-)
+from services.scoring.handlers.write_assessments import RiskColumns, WriteAssessments
 from services.scoring.ports import (
     AssessedRows,
     BatchEffects,
@@ -107,7 +102,7 @@ class Assessor:
             stored=loaded.known,
             timer=loaded.due_at,
             due_at=np.full(len(job), np.nan),
-            assessments=NewAssessments.none(),
+            assessments=NewAssessments.nothing(0),
             predictor=predictor,
             messages=[],
             moves=[],
@@ -186,17 +181,14 @@ class Assessor:
         buyers = buyers[~kept[buyers]]
         if not len(buyers):
             return
-        publishing = self._publication_settings(predictor, x, buyers, risk, seen)
-        write = WriteAssessments(job, rows, loaded, predictor, publishing, x, classify)
-        write(
-            effects,
-            buyers,
-            found,
-            Explanations(why, signs),
-            next_assessments=next_assessments,
-            publish=publish,
-            onboarding=new,
-        )
+        days, by_horizon = self._over_horizons(predictor, x, buyers, risk)
+        write = WriteAssessments(
+            job=job, rows=rows, loaded=loaded, predictor=predictor, x=x, classify=classify,
+            risk_topic=self.risk_topic, currency=self.currency, days=days, by_horizon=by_horizon,
+            risk=risk, seen=seen, new=found, reasons=why, signs=signs,
+            next_assessments=next_assessments, publish=publish, onboarding=new,
+        )  # fmt: skip
+        write(effects, buyers)
 
     def _risk(
         self,
@@ -222,15 +214,16 @@ class Assessor:
         expected = expected_value(x, predictor.horizon_days, amount_most)
         return RiskColumns(band, probability, lapse, expected)
 
-    def _publication_settings(
-        self, predictor: Predictor, x: Floats, buyers: Ints, risk: RiskColumns, seen: Lapses
-    ) -> PublicationSettings:
+    def _over_horizons(
+        self, predictor: Predictor, x: Floats, buyers: Ints, risk: RiskColumns
+    ) -> tuple[Sequence[int], Floats]:
+        """Returns the horizons to publish, in days, and P(no purchase) of each row over them."""
         # The end of a contract grows likelier with the horizon, and does not follow the rhythm.
         others = self.also_horizons_days if predictor.labels == "silence" else ()
         days = horizons.horizons_to_publish(others, predictor.horizon_days)
         by_horizon = np.full((len(x), len(days)), np.nan)
         by_horizon[buyers] = predictor.over(x[buyers], risk.probability[buyers], days)
-        return PublicationSettings(self.risk_topic, self.currency, days, by_horizon, risk, seen)
+        return days, by_horizon
 
     def _why(
         self, predictor: Predictor, x: Floats, signs: Signs, risk: RiskColumns, rows: Ints

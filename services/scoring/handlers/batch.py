@@ -4,14 +4,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.scoring.ports import Due, EventRows, PartitionBatch
+from shared.kernel.arrays import Flags, Floats, Ints
 from shared.postgres.outbox import Message
-
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

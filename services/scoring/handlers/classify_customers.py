@@ -6,6 +6,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,7 +15,6 @@ from services.scoring.core.risk.excluded_days import paused_days
 from services.scoring.core.value.affinity import Counts
 from services.scoring.core.value.classify import (
     NONE,
-    Before,
     Risk,
     Valuation,
     assess,
@@ -36,17 +36,15 @@ from shared.postgres.engine import UnitOfWork
 from shared.postgres.outbox import Message
 
 
+@dataclass(frozen=True, slots=True)
 class ClassificationTables:
     """Loads and writes classifications.
 
     `current` returns the valuation in force (`handlers.value_policy_cache`)."""
 
-    def __init__(
-        self, store: ClassificationStore, current: Callable[[], Valuation], changes_topic: str
-    ) -> None:
-        self._store = store
-        self._current = current
-        self._topic = changes_topic
+    store: ClassificationStore
+    current: Callable[[], Valuation]
+    changes_topic: str
 
     async def load(self, work: UnitOfWork, batch: BatchCustomers) -> "ClassifyCustomers":
         """Reads the classifications of the customers that the batch may assess."""
@@ -54,13 +52,13 @@ class ClassificationTables:
         assessed, customers = np.flatnonzero(~np.isnan(batch.now)), batch.customers
         if len(assessed) < len(batch):
             customers = [customers[row] for row in assessed.tolist()]
-        found = await self._store.load(work, customers)
-        return ClassifyCustomers(batch, assessed, found, self._current(), self._topic)
+        found = await self.store.load(work, customers)
+        return ClassifyCustomers(batch, assessed, found, self.current(), self.changes_topic)
 
     async def write(self, work: UnitOfWork, classified: "ClassifyCustomers") -> None:
         """Stores rows and changes; the caller holds the fence."""
         if classified.rows is not None:
-            await self._store.write(work, classified.rows, classified.changes)
+            await self.store.write(work, classified.rows, classified.changes)
 
 
 class ClassifyCustomers:
@@ -115,21 +113,22 @@ class ClassifyCustomers:
         """Classifies these rows; all other arguments have their order.
 
         `categories` are the sketches; `known` marks the customers that had a state before."""
-        loaded = self._loaded.take(self._place[rows])
-        before = _before(loaded, now)
-        profiles = [None if one is None else one[2] for one in loaded.profile.tolist()]
+        before = self._loaded.take(self._place[rows])
+        # A grade set by a person holds until it expires.
+        before.override[~(before.override_until > now)] = NONE
+        profiles = [None if one is None else one[2] for one in before.profile.tolist()]
         classifications = assess(x, now, risk, categories, profiles, before, self.by, paused_days)
         self._compared = found = ClassificationComparison.of(classifications, before, self.by)
         for flags, times in Counter(classifications.quality).items():
             self.quality.update(dict.fromkeys(flags, times))
-        stored = np.flatnonzero(found.to_store(loaded.worth, loaded.at, now))
+        stored = np.flatnonzero(found.to_store(now))
         if not len(stored):
             return
         at = rows[stored].tolist()
         to = Written(
             customers=[self._job.customers[row] for row in at],
             partition=np.array([self._job.partition[row] for row in at], np.int64),
-            sequence=loaded.sequence[stored],
+            sequence=before.sequence[stored],
             at=now[stored],
             value_at_risk=risk.value[stored],
             net_spent=money(x[stored]).net,
@@ -181,20 +180,3 @@ class ClassifyCustomers:
     def published(self, at: int) -> PublishedClassification | None:
         """Returns the classification of the row at this place, as the risk message contains it."""
         return None if self._compared is None else self._compared.message(at)
-
-
-def _before(loaded: LoadedClassification, now: Floats) -> Before:
-    return Before(
-        known=~np.isnan(loaded.at),
-        grade=loaded.grade,
-        tier=loaded.tier,
-        behaviour=loaded.behaviour,
-        lifecycle=loaded.lifecycle,
-        lifecycle_since=loaded.lifecycle_since,
-        # A grade set by a person holds until it expires.
-        override=np.where(loaded.override_until > now, loaded.override, NONE).astype(np.int8),
-        overridden=loaded.overridden,
-        segments=loaded.segments.tolist(),
-        rules_revision=loaded.rules_revision,
-        policy_version=loaded.policy_version,
-    )

@@ -1,8 +1,8 @@
 """Erases customers on request: a batch without events deletes what scoring stores of them.
 
 It runs in the order of the log: what a customer did before the request is deleted, what follows
-belongs to a new customer. A tombstone in each published topic tells readers that nothing older
-follows, and lets the broker delete what was published.
+belongs to a new customer. A tombstone in each published topic means to readers that nothing
+older follows, and lets the broker delete what was published.
 """
 
 from collections import Counter
@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EraseCustomers:
-    """Erases the customers whose request is the next record of a partition."""
+    """Erases the customers with a request that is the next record of a partition."""
 
     transactions: BatchTransactions
     store: CustomerErasure

@@ -4,10 +4,11 @@ Their events are folded into their states like all others, so that a customer wh
 assessed as if there had been no refusal.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from services.scoring.handlers.batch import BatchCustomers, LeftOut
-from services.scoring.store.profiling import ProfilingTable, Wish
+from services.scoring.store import profiling
+from services.scoring.store.profiling import Wish
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.outbox import Message
 
@@ -17,18 +18,17 @@ class HeedProfiling:
     """Decides within a batch's transaction, before the batch reads states."""
 
     risk_topic: str
-    table: ProfilingTable = field(default_factory=ProfilingTable)
 
     async def __call__(self, work: UnitOfWork, job: BatchCustomers) -> LeftOut:
         """Return who is left out; what is known of those who refuse from now on is withdrawn."""
         events = job.events
         stated = [row for row, refuses in enumerate(events.refuses) if refuses is not None]
         if stated:
-            await self.table.note(work, [_wish(job, row) for row in stated])
-        refused = await self.table.refused(work, job.customers)
-        fresh = await self.table.still_assessed(work, refused) if refused else []
+            await profiling.note(work, [_wish(job, row) for row in stated])
+        refused = await profiling.refused(work, job.customers)
+        fresh = await profiling.still_assessed(work, refused) if refused else []
         if fresh:
-            await self.table.withdraw(work, fresh)
+            await profiling.withdraw(work, fresh)
         return LeftOut(refused, fresh, [self._deletion(job, one) for one in fresh])
 
     def _deletion(self, job: BatchCustomers, customer: str) -> Message:

@@ -32,6 +32,7 @@ from shared.contracts.changes import ENCODER, CustomerChanged, IdentityKind
 from shared.contracts.profiles import Dated, merged
 from shared.kafka.batch import Batch, ConsumedRecord
 from shared.kafka.transaction import BatchTransaction, BatchTransactions
+from shared.postgres.engine import UnitOfWork
 from shared.postgres.ledger import TopicPartition
 from shared.postgres.outbox import Message
 from shared.runtime.clock import Clock
@@ -51,7 +52,8 @@ class LinkCustomers:
     """Decides on the statements about ids of a batch."""
 
     transactions: BatchTransactions
-    tables: IdentityTables
+    tables: Callable[[UnitOfWork], IdentityTables]
+    """The statements of a transaction."""
     refuse: Refuse
     clock: Clock
     risk_topic: str
@@ -114,13 +116,13 @@ class _Linking:
         events: EventRows,
         rows: Sequence[int],
     ) -> None:
-        self._by, self._tables, self._work = by, by.tables, transaction.work
+        self._by, self._tables = by, by.tables(transaction.work)
         self._messages, self._tp = transaction.messages, tp
         self._events, self._rows = events, rows
         self._notes: list[str] = []
 
     async def __call__(self, now: datetime) -> set[str]:
-        await self._tables.lock(self._work)
+        await self._tables.lock()
         events = self._events
         given: dict[tuple[str, str], tuple[Statement, int]] = {}
         for row in self._rows:
@@ -128,22 +130,22 @@ class _Linking:
             if identity is not None:
                 one = Statement(events.source[row], events.id[row], events.customer[row], identity)
                 given.setdefault((one.source, one.id), (one, row))
-        fresh = await self._tables.fresh(self._work, [one for one, _ in given.values()])
+        fresh = await self._tables.fresh([one for one, _ in given.values()])
         if not fresh:
             return set()
         named = {i for one in fresh for i in one.ids}
-        before = await self._tables.groups(self._work, named)
-        people = await self._tables.people(self._work, named | before.primary.keys())
+        before = await self._tables.groups(named)
+        people = await self._tables.people(named | before.primary.keys())
         after, changes = apply(fresh, before, _seen(people))
         for move in changes.moves:
             await self._leave(move.contact, move.former, people)
         steps = regrouping(before, after)
         await self._regroup(before, after, steps, people, now)
-        await self._tables.put_links(self._work, before.links, after.links)
+        await self._tables.put_links(before.links, after.links)
         wall = self._by.clock.now()
         timed = [(one, events.time[given[one.source, one.id][1]]) for one in fresh]
         note = "; ".join(self._notes) or None
-        await self._tables.decide(self._work, timed, changes.refused, note, wall)
+        await self._tables.decide(timed, changes.refused, note, wall)
         for key, reason in changes.refused.items():
             self._messages.append(self._by.refuse(events.record[given[key][1]], "data.ids", reason))
         for one in fresh:
@@ -155,7 +157,7 @@ class _Linking:
         """Leaves with the former account what the contact did for it."""
         account, own = people[former], people[contact]
         state = to_bytes(merge(_state(account.own_state), _state(own.own_state)))[0]
-        await self._tables.settle(self._work, contact, former, state, EMPTY)
+        await self._tables.settle(contact, former, state, EMPTY)
         people[former] = Person(account.state, state, account.profile)
         people[contact] = Person(own.state, EMPTY, own.profile)
 
@@ -169,28 +171,28 @@ class _Linking:
     ) -> None:
         apart = {i for i in before.primary if before.of(i) in steps.dissolved}
         if steps.dissolved:
-            await self._tables.dissolve(self._work, steps.dissolved, self._tp[1], now)
+            await self._tables.dissolve(steps.dissolved, self._tp[1], now)
             for one in sorted(apart):
                 if one != before.of(one):
                     self._publish("customer_unmerged", one, before.of(one), now)
-            people |= await self._tables.people(self._work, apart)
+            people |= await self._tables.people(apart)
         if not steps.joined:
             return
         members = {i: now_of for now_of in steps.joined for i in after.members(now_of)}
         unseen = members.keys() - people.keys()
         if unseen:
-            await self._tables.add_unseen(self._work, unseen, EMPTY)
+            await self._tables.add_unseen(unseen, EMPTY)
             people |= dict.fromkeys(unseen, Person(EMPTY, EMPTY, None))
         states = {p: _state(people[p].state) for p in steps.joined}
         for round_ in range(max(map(len, steps.joined.values()))):
             joining = {whole[round_]: p for p, whole in steps.joined.items() if len(whole) > round_}
             await self._add_states(states, joining, people)
-            await self._tables.adopt_keys(self._work, joining)
+            await self._tables.adopt_keys(joining)
         joining = {one: p for p, whole in steps.joined.items() for one in whole}
-        await self._tables.join(self._work, members, after.contacts, joining, now)
+        await self._tables.join(members, after.contacts, joining, now)
         packed = to_bytes(np.concatenate(list(states.values())))
-        await self._tables.put(self._work, dict(zip(states, packed, strict=True)), self._tp[1])
-        await self._tables.put_profiles(self._work, _profiles(steps, people, after.contacts))
+        await self._tables.put(dict(zip(states, packed, strict=True)), self._tp[1])
+        await self._tables.put_profiles(_profiles(steps, people, after.contacts))
         for one, primary in joining.items():
             self._publish("customer_merged", one, primary, now, contact=one in after.contacts)
             self._messages.append(Message(self._tp, self._by.risk_topic, one.encode(), None))
@@ -205,10 +207,10 @@ class _Linking:
         )
         for n, primary in enumerate(joining.values()):
             states[primary] = added[n : n + 1]
-        repeats = await self._tables.repeats(self._work, joining)
+        repeats = await self._tables.repeats(joining)
         if not repeats:
             return
-        payloads = await self._tables.repeated_events(self._work, repeats)
+        payloads = await self._tables.repeated_events(repeats)
         twice, found = _repeated(payloads, repeats)
         for one, states_of_one in twice.items():
             primary = joining[one]

@@ -23,7 +23,7 @@ async def fold_own_states(
     effects: BatchEffects,
     repeated: EventRows,
 ) -> None:
-    """Adds to the effects the new own states of ids whose customers have several.
+    """Adds to the effects the new own states of ids of customers with several.
 
     `repeated`: events that another id of the customer had sent before: they count here only, and
     are recorded here. Raises Transient where the ids of a customer have changed meanwhile.

@@ -75,16 +75,6 @@ LeaveOut = Callable[[UnitOfWork, BatchCustomers], Awaitable[LeftOut]]
 """Returns the customers who do not want to be assessed."""
 
 
-async def nobody(_: UnitOfWork, __: BatchCustomers) -> LeftOut:
-    """Leaves no customer out."""
-    return LeftOut()
-
-
-async def keep_all(_: UnitOfWork, events: EventRows) -> EventRows:
-    """Returns all events: no customer was erased."""
-    return events
-
-
 class MicroBatch:
     """Handler of the activity topic."""
 
@@ -104,8 +94,8 @@ class MicroBatch:
         isolation: ItemIsolation,
         blameless: Callable[[], Awaitable[None]],
         link: Link,
-        without_erased: WithoutErased = keep_all,
-        leave_out: LeaveOut = nobody,
+        without_erased: WithoutErased,
+        leave_out: LeaveOut,
     ) -> None:
         """`link` decides on statements about ids (`handlers.link_customers`).
 

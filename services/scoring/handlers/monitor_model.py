@@ -9,6 +9,7 @@ serves.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, Protocol
 
@@ -21,7 +22,7 @@ from services.scoring.core.features import state as states_of
 from services.scoring.core.features.compute import FEATURES, features
 from services.scoring.core.features.contracts import Labels
 from services.scoring.core.features.events import DAY_S
-from services.scoring.core.features.registry import feature_index
+from services.scoring.core.features.registry import column
 from services.scoring.core.features.state import FEATURE_SET
 from services.scoring.core.monitoring.alarms import ALARMS, alarms
 from services.scoring.core.monitoring.drift import SCORE, Drift, drift
@@ -74,37 +75,26 @@ class Background(Protocol):
     async def promised(self, version: str) -> Mapping[str, GroupQuality]: ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorModel:
     """Monitors the serving model: `look` does what is due, `watch` repeats it until stopped."""
 
-    def __init__(
-        self,
-        *,
-        roll: MonitoringTables,
-        background: Background,
-        champion: Callable[[], Predictor],
-        challenger: Callable[[], Predictor | None],
-        rule: Callable[[int], Predictor],
-        labels: Labels,
-        now: Callable[[], Awaitable[datetime | None]],
-        poll_s: float,
-    ) -> None:
-        self._roll = roll
-        self._background = background
-        self._champion = champion
-        self._challenger = challenger
-        self._rule = rule
-        self._labels = labels
-        self._now = now
-        self._poll_s = poll_s
+    roll: MonitoringTables
+    background: Background
+    champion: Callable[[], Predictor]
+    challenger: Callable[[], Predictor | None]
+    rule: Callable[[int], Predictor]
+    labels: Labels
+    now: Callable[[], Awaitable[datetime | None]]
+    poll_s: float
 
     async def watch(self, stop: Stop) -> None:
         """Polls until stopped; after an error of PostgreSQL or the model store, polls on."""
-        await repeat(self._watch_once, stop, "model watch", self._poll_s)
+        await repeat(self._watch_once, stop, "model watch", self.poll_s)
 
     async def _watch_once(self) -> None:
         try:
-            now = await self._now()
+            now = await self.now()
             if now is not None:
                 await self.look(now)
         except Invalid as trouble:
@@ -112,25 +102,25 @@ class MonitorModel:
 
     async def look(self, now: datetime) -> None:
         """Scores the sample if it is due, settles matured roll calls, and updates the gauges."""
-        last = await self._roll.last_call()
+        last = await self.roll.last_call()
         if last is None or (now.date() - last).days >= EVERY_DAYS:
             await self._call(now)
-        for on, horizon in await self._roll.unsettled(now.date()):
+        for on, horizon in await self.roll.unsettled(now.date()):
             if on + timedelta(days=horizon + 1) < now.date():
                 await self._settle(on)
         await self._show(now)
 
     async def _call(self, now: datetime) -> None:
-        sampled = await self._roll.sample(FEATURE_SET, CUSTOMERS_MAX)
-        champion = self._champion()
-        learned = await self._background.reference(champion.version)
+        sampled = await self.roll.sample(FEATURE_SET, CUSTOMERS_MAX)
+        champion = self.champion()
+        learned = await self.background.reference(champion.version)
         scored = await asyncio.to_thread(self._scored, sampled, now, champion, learned)
         if scored is None:
             return
         called, calls, drifts = scored
         kept = [MeasuredDrift(called.date(), champion.version, d) for d in drifts]
-        await self._roll.add_call(calls, kept)
-        await self._roll.forget(called.date() - timedelta(days=KEEP_DAYS))
+        await self.roll.add_call(calls, kept)
+        await self.roll.forget(called.date() - timedelta(days=KEEP_DAYS))
         log.info("roll called", customers=len(calls), drifted=sum(d.drifted for d in drifts))
 
     def _scored(
@@ -161,14 +151,14 @@ class MonitorModel:
     def _rows(
         self, customers: list[str], x: Floats, called: datetime, champion: Predictor, p: Floats
     ) -> list[CalledCustomer]:
-        challenger = self._challenger()
+        challenger = self.challenger()
         if challenger is not None and challenger.horizon_days != champion.horizon_days:
             challenger = None  # probabilities over another horizon do not compare
         beside = None if challenger is None else challenger.predict(x)
-        rule = self._rule(champion.horizon_days).predict(x)
+        rule = self.rule(champion.horizon_days).predict(x)
         midnight = called.timestamp() % DAY_S / DAY_S
         bought, silent, known = (
-            x[:, feature_index[name]] for name in ("purchase_days", "recency_days", "tenure_days")
+            column(x, name) for name in ("purchase_days", "recency_days", "tenure_days")
         )
         return [
             CalledCustomer(
@@ -190,23 +180,23 @@ class MonitorModel:
         ]
 
     async def _settle(self, on: date) -> None:
-        rows = await self._roll.called(on)
+        rows = await self.roll.called(on)
         customers = [row.customer_id for row in rows]
-        found = await self._roll.states(customers, FEATURE_SET)
+        found = await self.roll.states(customers, FEATURE_SET)
         kept = sorted(found)
         gone = [c for n, c in enumerate(customers) if n not in found]
         if not kept:
-            await self._roll.settle(on, {}, [], gone=gone)
+            await self.roll.settle(on, {}, [], gone=gone)
             return
         outcomes, worths = await asyncio.to_thread(
             _settled,
             on,
             [rows[n] for n in kept],
             [found[n] for n in kept],
-            await self._roll.windows(customers),
-            self._labels,
+            await self.roll.windows(customers),
+            self.labels,
         )
-        await self._roll.settle(on, outcomes, worths, gone=gone)
+        await self.roll.settle(on, outcomes, worths, gone=gone)
         log.info("roll call settled", called_on=str(on), rows=len(outcomes))
 
     async def _show(self, now: datetime) -> None:
@@ -214,7 +204,7 @@ class MonitorModel:
         for name, why in alarms.items():
             metrics.MODEL_ALARM.labels(name).set(bool(why))
         newest: set[tuple[str, str]] = set()
-        for row in await self._roll.realised(now.date() - timedelta(days=KEEP_DAYS)):
+        for row in await self.roll.realised(now.date() - timedelta(days=KEEP_DAYS)):
             quality = row.quality
             key = (row.role, quality.segment)
             if key not in newest:
@@ -228,17 +218,17 @@ class MonitorModel:
         for segment, quality in promised.items():
             for measure, value in quality.beside_the_card().items():
                 metrics.PROMISED_QUALITY.labels(segment, measure).set(value)
-        for found in await self._roll.newest_drift():
+        for found in await self.roll.newest_drift():
             metrics.DRIFT_PSI.labels(found.drift.feature).set(found.drift.psi)
 
     async def promised(self) -> Mapping[str, GroupQuality]:
         """Returns the measures in the serving model's card, by segment; empty without a card."""
-        return await self._background.promised(self._champion().version)
+        return await self.background.promised(self.champion().version)
 
     async def alarms(self, now: datetime) -> dict[str, str]:
         """Returns the reason of each alarm of the serving model; empty where there is no alarm."""
-        version = self._champion().version
-        rows = await self._roll.realised(now.date() - timedelta(days=KEEP_DAYS))
+        version = self.champion().version
+        rows = await self.roll.realised(now.date() - timedelta(days=KEEP_DAYS))
         latest = next(
             (
                 row.quality
@@ -247,8 +237,8 @@ class MonitorModel:
             ),
             None,
         )
-        drifts = [row.drift for row in await self._roll.newest_drift() if row.version == version]
-        importance = await self._background.importance(version)
+        drifts = [row.drift for row in await self.roll.newest_drift() if row.version == version]
+        importance = await self.background.importance(version)
         promised = (await self.promised()).get("all")
         trained_auc = None if promised is None else promised.roc_auc
         found = alarms(drifts, importance, latest, trained_auc)
@@ -322,11 +312,11 @@ def _group_qualities(
         ("challenger", "challenger", "challenger_probability"),
         ("rule", None, "rule_probability"),
     )
-    for role, named, column in roles:
+    for role, named, score in roles:
         versions = np.array(
             ["rule" if named is None else getattr(row, named) or "" for row in rows]
         )
-        p = _column(rows, column)
+        p = _column(rows, score)
         for version in sorted(set(versions.tolist()) - {""}):
             of = versions == version
             for segment, members in groups.items():

@@ -75,15 +75,17 @@ class Sample:
         return x, influence(profiles), states["categories"]
 
 
-async def sampled(jobs: ValueJobs) -> tuple[Sample, float | None]:
-    """Returns a sample of all stored states, and the business time to compute features at."""
+async def sampled(jobs: ValueJobs, stop: Stop | None = None) -> Sample | None:
+    """Returns a sample of all stored states; with `stop`, pauses between pages, None once set."""
     sample, after = Sample(), ""
     while True:
         page = await jobs.states(after, PAGE_CUSTOMERS)
         sample.add(page)
         if len(page.customers) < PAGE_CUSTOMERS:
-            return sample, await jobs.business_time()
+            return sample
         after = page.customers[-1]
+        if stop is not None and await stop.wait(PAUSE_S):
+            return None
 
 
 class RefreshValueBase:
@@ -133,16 +135,8 @@ class RefreshValueBase:
         return done
 
     async def _measure(self, now: float, stop: Stop) -> bool:
-        sample, after = Sample(), ""
-        while True:
-            page = await self._jobs.states(after, PAGE_CUSTOMERS)
-            sample.add(page)
-            if len(page.customers) < PAGE_CUSTOMERS:
-                break
-            after = page.customers[-1]
-            if await stop.wait(PAUSE_S):
-                return False
-        if not len(sample):
+        sample = await sampled(self._jobs, stop)
+        if not sample:
             return False
         try:
             base = await asyncio.to_thread(_fit, sample, now, self._current())

@@ -106,24 +106,19 @@ class ShadowScoring:
 
 
 def _score(challenger: Predictor, waiting: Sequence[ShadowBatch]) -> list[ShadowScore]:
-    p = challenger.predict(np.concatenate([batch.features for batch in waiting]))
-    of_each = (
-        (customer, at, turn.champion, champions)
-        for turn in waiting
-        for customer, at, champions in zip(
-            turn.customers, turn.assessed_at, turn.probability.tolist(), strict=True
-        )
-    )
+    features = np.concatenate([batch.features for batch in waiting])
+    p = iter(challenger.predict(features).tolist())
     return [
         ShadowScore(
             version=challenger.version,
             customer_id=customer,
             assessed_at=at,
-            probability=probability,
-            champion=champion,
+            probability=next(p),
+            champion=batch.champion,
             champion_probability=champions,
         )
-        for (customer, at, champion, champions), probability in zip(
-            of_each, p.tolist(), strict=True
+        for batch in waiting
+        for customer, at, champions in zip(
+            batch.customers, batch.assessed_at, batch.probability.tolist(), strict=True
         )
     ]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from services.scoring.core.features.registry import feature_index
+from services.scoring.core.features.registry import column
 from services.scoring.core.features.state import FEATURE_SET
 from services.scoring.core.features.times import moments
 from services.scoring.core.risk import horizons, publication
@@ -42,18 +42,16 @@ class RiskColumns:
         return self.lapse * self.expected
 
 
-@dataclass(frozen=True, slots=True)
-class Explanations:
-    """Explanations by row: reasons of the published rows, signs of all rows."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteAssessments:
+    """Writes the assessments of a batch; all of its columns have the order of `rows`."""
 
-    reasons: Mapping[int, Sequence[Reason]]
-    signs: Signs
-
-
-@dataclass(frozen=True, slots=True)
-class PublicationSettings:
-    """Topic, currency, horizons and risk columns that published assessments are made from."""
-
+    job: BatchCustomers
+    rows: Ints
+    loaded: LoadedRows
+    predictor: Predictor
+    x: Floats
+    classify: ClassifyCustomers
     risk_topic: str
     currency: str
     days: Sequence[int]
@@ -61,121 +59,79 @@ class PublicationSettings:
     """float64[n, k]: P(no purchase) of each row over each of `days`."""
     risk: RiskColumns
     seen: Lapses
+    new: publication.AssessmentColumns
+    reasons: Mapping[int, Sequence[Reason]]
+    """Reasons of the published rows."""
+    signs: Signs
+    next_assessments: Floats
+    publish: Flags
+    onboarding: Flags
 
-
-class WriteAssessments:
-    """Writes the assessments of a batch; all columns passed to it have the order of `rows`."""
-
-    def __init__(
-        self,
-        job: BatchCustomers,
-        rows: Ints,
-        loaded: LoadedRows,
-        predictor: Predictor,
-        publishing: PublicationSettings,
-        x: Floats,
-        classify: ClassifyCustomers,
-    ) -> None:
-        self._job = job
-        self._rows = rows
-        self._loaded = loaded
-        self._predictor = predictor
-        self._publishing = publishing
-        self._x = x
-        self._classify = classify
-
-    def __call__(
-        self,
-        effects: BatchEffects,
-        buyers: Ints,
-        new: publication.AssessmentColumns,
-        why: Explanations,
-        *,
-        next_assessments: Floats,
-        publish: Flags,
-        onboarding: Flags,
-    ) -> None:
+    def __call__(self, effects: BatchEffects, buyers: Ints) -> None:
         """Writes the assessments of `buyers`, and messages about those marked in `publish`."""
-        published, message = publish[buyers], np.full(len(buyers), None, np.object_)
-        message[published] = self._messages(effects, buyers[published], new, why, onboarding)
+        published, message = self.publish[buyers], np.full(len(buyers), None, np.object_)
+        message[published] = self._messages(effects, buyers[published])
         packed = np.empty(len(buyers), np.object_)
-        packed[:] = horizons.pack(self._publishing.days, self._publishing.by_horizon[buyers])
+        packed[:] = horizons.pack(self.days, self.by_horizon[buyers])
+        # The signs last sent to the topic stay until the next message about the customer.
+        signs = np.where(self.publish, self.new.signs, self.loaded.published_signs)
         effects.assessments = NewAssessments(
-            row=self._rows[buyers],
-            revision=self._loaded.revision[buyers] + 1,
-            assessed_at=new.at[buyers],
-            probability=new.probability[buyers],
-            band=new.band[buyers],
-            look_at=next_assessments[buyers],
-            features=self._x[buyers],
-            # The signs last sent to the topic stay until the next message about the customer.
-            published_signs=np.where(publish, new.signs, self._loaded.published_signs)[buyers],
-            value_at_risk=self._publishing.risk.value[buyers],
+            row=self.rows[buyers],
+            revision=self.loaded.revision[buyers] + 1,
+            assessed_at=self.new.at[buyers],
+            probability=self.new.probability[buyers],
+            band=self.new.band[buyers],
+            look_at=self.next_assessments[buyers],
+            features=self.x[buyers],
+            published_signs=signs[buyers],
+            value_at_risk=self.risk.value[buyers],
             published=published,
             message=message,
             horizons=packed,
         )
 
-    def _messages(
-        self,
-        effects: BatchEffects,
-        published: Ints,
-        new: publication.AssessmentColumns,
-        why: Explanations,
-        onboarding: Flags,
-    ) -> list[bytes]:
+    def _messages(self, effects: BatchEffects, published: Ints) -> list[bytes]:
         if not len(published):
             return []
-        columns = self._columns(published, new, onboarding)
         encoded: list[bytes] = []
-        for at, row, values in zip(
-            published.tolist(), self._rows[published].tolist(), columns, strict=True
+        for row, values in zip(
+            self.rows[published].tolist(), self._columns(published), strict=True
         ):
-            customer = self._job.customers[row]
-            risk = self._message(customer, values, at, why)
-            encoded.append(ENCODER.encode(risk))
-            cause = self._job.parts[self._job.partition[row]].tp
-            effects.messages.append(
-                Message(cause, self._publishing.risk_topic, customer.encode(), encoded[-1])
-            )
+            customer = self.job.customers[row]
+            encoded.append(ENCODER.encode(self._message(customer, *values)))
+            cause = self.job.parts[self.job.partition[row]].tp
+            effects.messages.append(Message(cause, self.risk_topic, customer.encode(), encoded[-1]))
         return encoded
 
-    def _columns(
-        self, published: Ints, new: publication.AssessmentColumns, onboarding: Flags
-    ) -> Iterator[tuple[Any, ...]]:
+    def _columns(self, published: Ints) -> Iterator[tuple[Any, ...]]:
         """Returns the inputs of `_message` for each row, as Python values."""
-        x, now = self._x[published], new.at[published]
+        x, now = self.x[published], self.new.at[published]
         return zip(
+            published.tolist(),
             moments(now),
-            new.probability[published].tolist(),
-            new.band[published].tolist(),
-            (self._loaded.revision[published] + 1).tolist(),
-            self._loaded.band[published].tolist(),
-            onboarding[published].tolist(),
-            self._publishing.by_horizon[published].tolist(),
-            self._publishing.risk.expected[published].tolist(),
-            self._publishing.risk.lapse[published].tolist(),
-            self._publishing.seen.days[published].tolist(),
-            self._publishing.seen.gap[published].tolist(),
-            self._publishing.seen.own[published].tolist(),
-            x[:, feature_index["purchases"]].tolist(),
+            self.new.probability[published].tolist(),
+            self.new.band[published].tolist(),
+            (self.loaded.revision[published] + 1).tolist(),
+            self.loaded.band[published].tolist(),
+            self.onboarding[published].tolist(),
+            self.by_horizon[published].tolist(),
+            self.risk.expected[published].tolist(),
+            self.risk.lapse[published].tolist(),
+            self.seen.days[published].tolist(),
+            self.seen.gap[published].tolist(),
+            self.seen.own[published].tolist(),
+            column(x, "purchases").tolist(),
             moments(last_purchase(x, now)),
-            self._publishing.seen.silence[published].tolist(),
-            x[:, feature_index["gap_mean_days"]].tolist(),
-            _received(self._job)[self._rows[published]].tolist(),
-            feature_rows(x, self._publishing.risk.lapse[published]),
+            self.seen.silence[published].tolist(),
+            column(x, "gap_mean_days").tolist(),
+            _received(self.job)[self.rows[published]].tolist(),
+            feature_rows(x, self.risk.lapse[published]),
             strict=True,
         )
 
-    def _message(
-        self,
-        customer: str,
-        values: tuple[Any, ...],
-        row: int,
-        why: Explanations,
-    ) -> RiskAssessed:
+    def _message(self, customer: str, *values: Any) -> RiskAssessed:
         (
-            at, probability, band, revision, previous, onboarding, by_horizon, expected, lapse,
+            row, at, probability, band, revision, previous, onboarding, by_horizon, expected, lapse,
             lapse_days, usual_gap, own, purchases, last_purchase_at, silent, gap, received_ms,
             feature_row,
         ) = values  # fmt: skip
@@ -184,30 +140,30 @@ class WriteAssessments:
             revision=revision,
             assessed_at=at,
             probability=probability,
-            horizon_days=self._predictor.horizon_days,
+            horizon_days=self.predictor.horizon_days,
             horizons=[
                 Within(days=days, probability=p)
-                for days, p in zip(self._publishing.days, by_horizon, strict=True)
+                for days, p in zip(self.days, by_horizon, strict=True)
             ],
             lapse=Lapse(
                 days=lapse_days, probability=lapse, usual_gap_days=usual_gap, own_rhythm=own
             ),
-            signs=why.signs.of(row),
+            signs=self.signs.of(row),
             band=BANDS[band],
             previous_band=None if previous == NO_BAND else BANDS[previous],
             onboarding=previous == NO_BAND and onboarding,
-            method=self._predictor.method,
-            model_version=self._predictor.version,
+            method=self.predictor.method,
+            model_version=self.predictor.version,
             feature_set=FEATURE_SET,
-            reasons=list(why.reasons[row]),
+            reasons=list(self.reasons[row]),
             purchases=int(purchases),
             last_purchase_at=last_purchase_at,
             days_silent=silent,
             usual_gap_days=defined(gap),
             expected_value=expected,
             value_at_risk=lapse * expected,
-            currency=self._publishing.currency,
-            standing=self._classify.published(row),
+            currency=self.currency,
+            standing=self.classify.published(row),
             feature_row=feature_row,
             received_ms=received_ms,
         )

@@ -22,6 +22,7 @@ from services.scoring.core.features.decode import (
 )
 from services.scoring.core.features.events import Kind
 from services.scoring.core.monitoring.source_outage import observe
+from services.scoring.inbound.dead_letter import dead_letter
 from services.scoring.ports import (
     NOW,
     SOURCES,
@@ -31,7 +32,6 @@ from services.scoring.ports import (
 )
 from shared.contracts import events as types
 from shared.contracts.activity import DECODER, Activity
-from shared.contracts.dead_letter import DeadLetter
 from shared.contracts.events import KEY_BYTES_MAX, Identity, key_fault
 from shared.contracts.reading import read
 from shared.kafka.batch import Batch, ConsumedRecord
@@ -116,9 +116,7 @@ class ActivityDecoder:
 
     def dead_letter(self, record: ConsumedRecord, field: str, reason: str) -> Message:
         """Returns a record as a dead letter."""
-        letter = DeadLetter.of(record, "scoring", field, reason)
-        tp = (record.topic, record.partition)
-        return Message(tp, self._dead_letter_topic, letter.key, letter.value, letter.to_headers())
+        return dead_letter(self._dead_letter_topic, record, field, reason)
 
 
 def erasure_of(record: ConsumedRecord) -> Activity | None:

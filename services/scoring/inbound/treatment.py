@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from shared.contracts.dead_letter import DeadLetter
+from services.scoring.inbound.dead_letter import dead_letter
 from shared.contracts.events import ID_LENGTH_MAX
 from shared.contracts.reading import read, with_utc
 from shared.contracts.treatment import DECODER, TreatmentRecorded
-from shared.kafka.batch import Batch, ConsumedRecord
+from shared.kafka.batch import Batch
 from shared.kernel.errors import Invalid
 from shared.postgres.outbox import Message
 
@@ -31,13 +31,9 @@ class TreatmentDecoder:
                     _check(fact)
                     facts.append(fact)
                 except Invalid as error:
-                    dead.append(self._dead_letter(record, error))
+                    topic = self._dead_letter_topic
+                    dead.append(dead_letter(topic, record, error.field, error.reason))
         return facts, dead
-
-    def _dead_letter(self, record: ConsumedRecord, error: Invalid) -> Message:
-        letter = DeadLetter.of(record, "scoring", error.field, error.reason)
-        tp = (record.topic, record.partition)
-        return Message(tp, self._dead_letter_topic, letter.key, letter.value, letter.to_headers())
 
 
 def _check(fact: TreatmentRecorded) -> None:

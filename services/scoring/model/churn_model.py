@@ -7,7 +7,7 @@ version, so two models with one version give the same number for the same row.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import msgspec
 import numpy as np
@@ -18,9 +18,10 @@ from services.scoring.core.features.state import FEATURE_SET
 from services.scoring.core.risk import btyd, horizons
 from services.scoring.core.risk.horizons import AS_RHYTHM, Bridge
 from services.scoring.core.risk.odds import logit, sigmoid
+from services.scoring.core.risk.rhythm import history
 from services.scoring.model.blending import Blend
 from services.scoring.model.card import ModelCard
-from services.scoring.model.pooled_model import RULES_PRIOR, columns, no_purchase_over
+from services.scoring.model.pooled_model import RULES_PRIOR, no_purchase_over
 from services.scoring.model.store import address
 from shared.contracts.risk import Method
 from shared.kernel.arrays import Floats
@@ -79,6 +80,8 @@ _DECODER = msgspec.json.Decoder(Artefact)
 class ChurnModel:
     """A Predictor backed by LightGBM. Safe to share between threads."""
 
+    method: ClassVar[Method] = "model"
+
     artefact: Artefact
     version: str
     booster: "lightgbm.Booster"
@@ -87,11 +90,6 @@ class ChurnModel:
     newest: float
     """Log-odds of the rhythm of a customer who has just bought for the first time."""
     threads: int
-
-    @property
-    def method(self) -> Method:
-        """Always `model`."""
-        return "model"
 
     @property
     def labels(self) -> Labels:
@@ -136,7 +134,7 @@ class ChurnModel:
         float64[n].
         """
         it = self.artefact.over
-        repeats, span, age = columns(x)
+        repeats, span, age = history(x)
         q_main = btyd.no_purchase_probability(it.rhythm, repeats, span, age, self.horizon_days)
         q = btyd.no_purchase_probability(it.rhythm, repeats, span, age, rest)
         return it.lapse.apply_or_one(p, q_main, q, rest)
@@ -151,7 +149,7 @@ class ChurnModel:
         read = np.ascontiguousarray(x[:, : len(self.artefact.features)])
         trees = self.booster.predict(read, raw_score=True, num_threads=self.threads)
         blend = self.artefact.blend
-        rhythm = self._rhythm(*columns(x)) if blend.rhythm else 0.0
+        rhythm = self._rhythm(*history(x)) if blend.rhythm else 0.0
         return blend.log_odds(np.asarray(trees, dtype=np.float64), rhythm)
 
     def explain(self, x: Floats) -> Floats:
@@ -168,7 +166,7 @@ class ChurnModel:
         shap = _contributions(self.booster, np.ascontiguousarray(x[:, :read]), self.threads)
         found[:, :read] = blend.slope * shap[:, :-1]
         if blend.rhythm:
-            repeats, span, age = columns(x)
+            repeats, span, age = history(x)
             before = self._rhythm(repeats, span, span)
             found[:, _GAP] += blend.rhythm * (before - self.newest)
             found[:, _SILENCE] += blend.rhythm * (self._rhythm(repeats, span, age) - before)

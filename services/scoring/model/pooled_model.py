@@ -7,19 +7,19 @@ pooled prior, the more so the less is known of the customer. Only purchase days 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 import numpy as np
 
 from services.scoring.core.features.contracts import Labels
-from services.scoring.core.features.registry import feature_index
+from services.scoring.core.features.registry import column
 from services.scoring.core.features.state import FEATURE_SET
 from services.scoring.core.risk import btyd, horizons
 from services.scoring.core.risk.horizons import AS_RHYTHM, Bridge
-from services.scoring.core.risk.odds import logit
 from services.scoring.core.risk.regularity import of_base
-from services.scoring.core.risk.rhythm import PRIOR
+from services.scoring.core.risk.rhythm import PRIOR, history
+from services.scoring.model.rule_model import in_silence
 from services.scoring.model.store import address
 from shared.contracts.risk import Method
 from shared.kernel.arrays import Floats
@@ -62,23 +62,13 @@ class PooledArtefact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class PooledModel:
     """A Predictor of three numbers per customer."""
 
+    method: ClassVar[Method] = "pooled"
+    labels: ClassVar[Labels] = "silence"
+    feature_set: ClassVar[int] = FEATURE_SET
+    """This release's: the three features read mean the same in all sets."""
+
     artefact: PooledArtefact
     version: str
-
-    @property
-    def method(self) -> Method:
-        """Always `pooled`."""
-        return "pooled"
-
-    @property
-    def labels(self) -> Labels:
-        """Always `silence`."""
-        return "silence"
-
-    @property
-    def feature_set(self) -> int:
-        """Return this release's feature set: the three features read mean the same in all sets."""
-        return FEATURE_SET
 
     @property
     def horizon_days(self) -> int:
@@ -97,7 +87,7 @@ class PooledModel:
         float64[n, F] -> float64[n]; NaN without a purchase.
         """
         found = np.full(len(x), np.nan)
-        bought = x[:, feature_index["purchase_days"]] > 0
+        bought = column(x, "purchase_days") > 0
         found[bought] = no_purchase(self.prior, x[bought], self.horizon_days)
         return found
 
@@ -109,15 +99,13 @@ class PooledModel:
 
     def lapse(self, x: Floats, p: Floats, rest: Floats) -> Floats:
         """Return P(no purchase) over the rest of each lapse length, by the fitted bridge."""
-        repeats, span, age = columns(x)
+        repeats, span, age = history(x)
         q = btyd.no_purchase_probability(self.prior, repeats, span, age, rest)
         return self.artefact.lapse.apply_or_one(p, p, q, rest)
 
     def explain(self, x: Floats) -> Floats:
         """Return all log-odds in one column, as the rule does: only rhythm and silence count."""
-        contributions = np.zeros_like(x)
-        contributions[:, feature_index["recency_days"]] = logit(self.predict(x))
-        return contributions
+        return in_silence(x, self.predict(x))
 
 
 def fit_prior(x: Floats) -> btyd.Parameters:
@@ -125,30 +113,20 @@ def fit_prior(x: Floats) -> btyd.Parameters:
 
     MBG/CNBD-k where the base buys more regularly than at random.
     """
-    return btyd.fit(*columns(x), model="mbg", k=of_base(x))
+    return btyd.fit(*history(x), model="mbg", k=of_base(x))
 
 
 def no_purchase(prior: btyd.Parameters, x: Floats, horizon_days: int) -> Floats:
     """Return P(no purchase in the horizon) of customers with a purchase, float64[n]."""
-    return np.clip(btyd.no_purchase_probability(prior, *columns(x), horizon_days), 0.0, 1.0)
+    return np.clip(btyd.no_purchase_probability(prior, *history(x), horizon_days), 0.0, 1.0)
 
 
 def no_purchase_over(prior: btyd.Parameters, x: Floats, days: Sequence[int]) -> dict[int, Floats]:
     """Map days to P(no purchase over them) of customers with a purchase, float64[n] each."""
-    again, span, age = (column[:, None] for column in columns(x))
+    again, span, age = (column[:, None] for column in history(x))
     wide = np.asarray(days, np.float64)
     found = btyd.no_purchase_probability(prior, again, span, age, wide)
     return dict(zip(days, np.clip(found, 0.0, 1.0).T, strict=True))
-
-
-def columns(x: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return x, t_x and age: repeat purchase days, days to the newest purchase, days to now.
-
-    Days count from the first purchase.
-    """
-    repeats = x[:, feature_index["purchase_days"]] - 1
-    span = np.nan_to_num(x[:, feature_index["gap_mean_days"]]) * repeats
-    return repeats, span, span + x[:, feature_index["recency_days"]]
 
 
 def make(artefact: PooledArtefact) -> tuple[PooledModel, bytes]:

@@ -38,6 +38,11 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return np.frombuffer(self.probability, "<f4").astype(np.float64)
 
 
+def drawn(x: Floats, seed: int) -> Floats:
+    """Draw at most `ROWS_MAX` of these rows, in their order."""
+    return x[np.sort(np.random.default_rng(seed).permutation(len(x))[:ROWS_MAX])]
+
+
 def dumps(x: Floats, p: Floats) -> bytes:
     """Encode a reference."""
     return msgspec.json.encode(

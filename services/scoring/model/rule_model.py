@@ -5,12 +5,12 @@ Serves while there is no fitted model; every assessment names it as the method. 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 
 from services.scoring.core.features.contracts import Labels
-from services.scoring.core.features.registry import feature_index
+from services.scoring.core.features.registry import column
 from services.scoring.core.features.state import FEATURE_SET
 from services.scoring.core.risk import horizons
 from services.scoring.core.risk.odds import logit
@@ -26,27 +26,12 @@ VERSION: Final = "rule-2"
 class RuleModel:
     """A Predictor that needs no training; the arithmetic is `core.risk.rhythm`."""
 
+    method: ClassVar[Method] = "rule"
+    labels: ClassVar[Labels] = "silence"
+    version: ClassVar[str] = VERSION
+    feature_set: ClassVar[int] = FEATURE_SET
+
     horizon_days: int
-
-    @property
-    def version(self) -> str:
-        """Return the rule's own version."""
-        return VERSION
-
-    @property
-    def method(self) -> Method:
-        """Always `rule`."""
-        return "rule"
-
-    @property
-    def labels(self) -> Labels:
-        """Always `silence`."""
-        return "silence"
-
-    @property
-    def feature_set(self) -> int:
-        """Return the feature set of this release."""
-        return FEATURE_SET
 
     def predict(self, x: Floats) -> Floats:
         """Return the probability of silence.
@@ -71,6 +56,11 @@ class RuleModel:
         Sums to the log-odds as a model's contributions do. The texts for an owner come from
         `core.risk.reasons.rule_reasons`, which also names what the rule does not weigh.
         """
-        contributions = np.zeros_like(x)
-        contributions[:, feature_index["recency_days"]] = logit(self.predict(x))
-        return contributions
+        return in_silence(x, self.predict(x))
+
+
+def in_silence(x: Floats, p: Floats) -> Floats:
+    """Return the log-odds of p as contributions, float64[n, F], all in the silence's column."""
+    contributions = np.zeros_like(x)
+    column(contributions, "recency_days")[:] = logit(p)
+    return contributions

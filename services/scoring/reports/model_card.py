@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from services.scoring.core.features.registry import FEATURES, feature_index
+from services.scoring.core.features.registry import FEATURES, column, feature_index
 from services.scoring.reports.model_card_views import lead_times, segments, shap_spread
 from services.scoring.training.data.panel import SUBSETS
 from services.scoring.training.evaluation.figures import LAPSE_SHOWN, Found, instant
@@ -25,7 +25,6 @@ DRAWN: Final = (CHOSEN, MODEL, "bg_nbd", "recency")
 """Models in the curves: more lines cannot be distinguished."""
 MONEY: Final = "amount_decayed_365"
 """Weight of a customer in the gain in money: spending of about the last year."""
-FEATURES_DRAWN: Final = 15
 FORMATS: Final = ("", "", ".4f", ".4f", ".4f", ".4f", ".4f", ".3f")
 
 
@@ -124,7 +123,7 @@ def _gains(silent: Flags, p: Mapping[str, Floats], x: Floats) -> tuple[Block, ..
                    y_label="share of the silent found", reference=([0, 1], [0, 1])),
              "Riskiest first. The dashed line is a blind choice.")
     ]  # fmt: skip
-    money = np.nan_to_num(x[:, feature_index[MONEY]])
+    money = np.nan_to_num(column(x, MONEY))
     if float((money * silent).sum()) <= 0.0:
         return (Row(plots), Text("No amounts in the file: no gain in money.", note=True))
     by_money = {name: curves.gain(silent, each * money, money) for name, each in p.items()}
@@ -181,11 +180,7 @@ def _lead(seen: Sequence[HeldOutCutoff], days: int) -> tuple[Block, ...]:
 def _explained(last: HeldOutCutoff) -> list[Section]:
     if last.trained is None:
         return []
-    gains = last.trained.booster.feature_importance("gain")
-    total = float(gains.sum()) or 1.0
-    strongest = np.argsort(-gains, kind="stable")[:FEATURES_DRAWN]
-    importance = {FEATURES[at].name: float(gains[at] / total) for at in strongest if gains[at] > 0}
-    spread = shap_spread(last, FEATURES_DRAWN)
+    importance, spread = last.trained.report.importance, shap_spread(last)
     if not importance or not spread:
         return []
     meanings = [(name, FEATURES[feature_index[name]].meaning) for name in spread]

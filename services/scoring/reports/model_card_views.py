@@ -8,10 +8,11 @@ from typing import Final
 
 import numpy as np
 
-from services.scoring.core.features.registry import FEATURES, feature_index
+from services.scoring.core.features.registry import FEATURES, column
 from services.scoring.core.monitoring.metrics import log_loss, roc_auc
 from services.scoring.core.risk.rhythm import expected_gap_days
 from services.scoring.training.evaluation.held_out import CHOSEN, HeldOutCutoff
+from services.scoring.training.fit.train import IMPORTANT
 from shared.kernel.arrays import Flags, Floats
 
 THRESHOLDS: Final = (0.25, 0.5, 0.75)
@@ -46,7 +47,7 @@ def lead_times(seen: Sequence[HeldOutCutoff]) -> list[tuple[float | int | None, 
     x = np.concatenate([one.rows.x for one in seen])[active]
     silent = np.concatenate([one.rows.silent for one in seen])[active]
     p = np.concatenate([one.predictions[CHOSEN] for one in seen])[active]
-    early = expected_gap_days(x) - x[:, feature_index["recency_days"]]
+    early = expected_gap_days(x) - column(x, "recency_days")
     for threshold in THRESHOLDS:
         warned = p >= threshold
         count = int(warned.sum())
@@ -61,7 +62,7 @@ def lead_times(seen: Sequence[HeldOutCutoff]) -> list[tuple[float | int | None, 
     return rows
 
 
-def shap_spread(one: HeldOutCutoff, features_max: int) -> Mapping[str, tuple[float, float, float]]:
+def shap_spread(one: HeldOutCutoff) -> Mapping[str, tuple[float, float, float]]:
     """Map feature to 5 %, 50 %, 95 % of its contributions to the log-odds, strongest first."""
     if one.trained is None or not len(one.rows):
         return {}
@@ -70,7 +71,7 @@ def shap_spread(one: HeldOutCutoff, features_max: int) -> Mapping[str, tuple[flo
         one.trained.booster.predict(one.rows.x[rows], pred_contrib=True, num_threads=1)
     )[:, :-1]
     strength = np.abs(contributions).mean(axis=0)
-    strongest = [at for at in np.argsort(-strength, kind="stable")[:features_max] if strength[at]]
+    strongest = [at for at in np.argsort(-strength, kind="stable")[:IMPORTANT] if strength[at]]
     low, middle, high = np.quantile(contributions, (0.05, 0.5, 0.95), axis=0)
     return {
         FEATURES[at].name: (float(low[at]), float(middle[at]), float(high[at])) for at in strongest
@@ -78,10 +79,10 @@ def shap_spread(one: HeldOutCutoff, features_max: int) -> Mapping[str, tuple[flo
 
 
 def _groups(x: Floats, horizon_days: int) -> dict[str, Flags]:
-    days, tenure = x[:, feature_index["purchase_days"]], x[:, feature_index["tenure_days"]]
+    days, tenure = column(x, "purchase_days"), column(x, "tenure_days")
     recency, spent = (
-        x[:, feature_index["recency_days"]],
-        np.nan_to_num(x[:, feature_index["spent"]]),
+        column(x, "recency_days"),
+        np.nan_to_num(column(x, "spent")),
     )
     active = recency <= horizon_days
     big = spent >= max(float(np.quantile(spent, 0.9)), np.finfo(float).tiny)

@@ -5,7 +5,7 @@ A query names its columns: none is a person's name, or a text about a customer.
 
 from typing import Final
 
-from shared.postgres.audit import State
+from shared.postgres.audit import State, partition_state
 
 _PRIMARY: Final = (
     "coalesce((SELECT primary_id FROM scoring.member WHERE customer_id = $1), $1::text)"
@@ -54,11 +54,7 @@ MODELS: Final = State(
     """
 )
 """`serving` null: the rule."""
-PARTITION: Final = State(
-    "SELECT topic, partition, next_offset, status, epoch FROM scoring.partition "
-    "WHERE partition::text = $1 ORDER BY topic",
-    ("partition",),
-)
+PARTITION: Final = partition_state("scoring")
 PARTITIONS: Final = State(
     "SELECT topic, partition, next_offset, status, progress::jsonb AS progress "
     "FROM scoring.partition ORDER BY topic, partition"

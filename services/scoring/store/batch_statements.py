@@ -4,6 +4,13 @@ from services.scoring.core.features.state import FEATURE_SET
 from services.scoring.store.classification import STAGING as CLASSIFICATION_STAGING
 from shared.postgres.fetch_columns import Gathering
 
+REVISIONS_ABOVE = "revisions_above"
+"""Key of a partition's progress, set by `restored`: customers without a number are numbered above
+it, since they may have had numbers that the restored database does not know."""
+
+_REVISION = f"""coalesce(s.revision, (SELECT max((progress::json ->> '{REVISIONS_ABOVE}')::int8)
+                                         FROM scoring.partition), 0)"""  # noqa: S608
+
 # Times are staged as Unix seconds, exact to the microsecond: writing a datetime object costs Python
 # more than all other columns of its row, `to_timestamp` costs next to nothing.
 STAGING = f"""
@@ -57,7 +64,7 @@ DUE = Gathering(
 LOAD = Gathering(
     {
         "feature_set": ("int2", "coalesce(s.feature_set, -1::smallint)"),
-        "revision": ("int8", "coalesce(s.revision, 0)"),
+        "revision": ("int8", _REVISION),
         "probability": (
             "float8",
             f"CASE WHEN s.assessed_feature_set = {FEATURE_SET} THEN s.probability END",
@@ -123,7 +130,7 @@ UPDATE scoring.customer_state s
    SET feature_set = $1, state = coalesce(n.state, s.state), {_CHANGES}
   FROM (SELECT * FROM s_customer WHERE stored ORDER BY customer_id) n
  WHERE s.customer_id = n.customer_id AND s.partition = n.partition
-   AND (NOT n.assessed OR n.revision = coalesce(s.revision, 0) + 1)
+   AND (NOT n.assessed OR n.revision = {_REVISION} + 1)
 """  # noqa: S608 (names of our own columns)
 
 ADD_CUSTOMERS = f"""

@@ -6,6 +6,7 @@ Written after the fence, in key order, like the rest of the batch.
 from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -113,6 +114,11 @@ DELETE FROM scoring.segment_member m USING unnest($1::text[], $2::text[]) AS u(s
 """
 
 
+_CHANGE: Final = (
+    "at", "customer_id", "sequence", "kind", "before", "after", "segment", "segment_version",
+    "silent",
+)  # fmt: skip
+
 _WORDS: Final = {
     # Code `NONE`, -1, indexes the last element.
     name: objects([*(word.encode() for word in words), None])
@@ -184,14 +190,9 @@ class ClassificationTable:
         await driver.copy_records_to_table(
             "standing_change",
             schema_name="scoring",
-            columns=["at", "customer_id", "sequence", "kind", "before", "after", "segment",
-                     "segment_version", "silent"],
-            records=[
-                (c.at, c.customer_id, c.sequence, c.kind, c.before, c.after, c.segment,
-                 c.segment_version, c.silent)
-                for c in changes
-            ],
-        )  # fmt: skip
+            columns=_CHANGE,
+            records=map(attrgetter(*_CHANGE), changes),
+        )
         await _move_members(driver, changes)
 
 

@@ -4,31 +4,24 @@ from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.store.tables import customer_state, treatment
 from services.scoring.store.value_tables import segment_member, standing, standing_change
-from shared.postgres.statements import select
+from shared.postgres.statements import Statements, select
 
 CHANGES_SHOWN_MAX: Final = 200
 """Changes returned of one customer, newest first."""
-_ROW: Final = (
-    standing.c.customer_id, standing.c.at, standing.c.grade, standing.c.tier,
-    standing.c.behaviour, standing.c.lifecycle, standing.c.lifecycle_since, standing.c.segments,
-    standing.c.needs, standing.c.quality, standing.c.rfm, standing.c.rfm_cell,
-    standing.c.lifetime_value, standing.c.lifetime_value_days, standing.c.expected_purchases,
-    standing.c.alive_probability, standing.c.value_at_risk, standing.c.net_spent,
-    standing.c.profit, standing.c.worth, standing.c.overridden,
-)  # fmt: skip
+_ROW: Final = tuple(
+    column
+    for column in standing.c
+    if column.name not in {"partition", "sequence", "rules_revision", "policy_version", "score"}
+)
 After = tuple[float, str]
 """Sort value and customer id of the previous page's last row."""
 
 
-class ClassificationQueries:
+class ClassificationQueries(Statements):
     """Read-only statements on classifications."""
-
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
 
     async def members(self, segment_id: str, after: str, limit: int) -> list[dict[str, Any]]:
         """Reads the members of a segment by customer id, with the time of entry."""

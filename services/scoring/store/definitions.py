@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on, insert
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.core.risk.timers import AFTER_BACKFILL, PULLED
 from services.scoring.core.segments.rules import SEGMENTS_MAX
@@ -23,7 +22,7 @@ from services.scoring.store.value_tables import (
 )
 from shared.kernel.errors import Invalid
 from shared.postgres.engine import UnitOfWork, unit_of_work
-from shared.postgres.statements import select
+from shared.postgres.statements import Statements, select
 
 ONE_WRITER: Final = sa.text("SELECT pg_advisory_xact_lock(hashtext('scoring.decisions'))")
 """Lock for one writer at a time: versions must become visible in order, or a poll misses one."""
@@ -36,19 +35,19 @@ VERSIONS_SHOWN_MAX: Final = 100
 """Versions returned of one segment or policy, newest first."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentDefinition:
-    """Version of a segment."""
+    """Version of a segment; `Decisions.save_segment` sets the numbers of a new one."""
 
     id: str
-    version: int
-    revision: int
+    version: int = 0
+    revision: int = 0
     name: str
     description: str
     expression: str
     action: str | None
     act_on_existing: bool
-    retired: bool
+    retired: bool = False
     created_at: datetime
 
 
@@ -80,11 +79,8 @@ class AnnouncedAbsence:
     announced_at: datetime
 
 
-class Decisions:
+class Decisions(Statements):
     """Statements on policies, segments, grade overrides and absences."""
-
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
 
     async def save_policy(self, policy: str, reason: str, now: datetime) -> int:
         """Stores a new version of the policy and returns its number."""

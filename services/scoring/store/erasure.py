@@ -4,16 +4,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
 from services.scoring.store import identity_tables, value_tables
 from services.scoring.store.tables import SCHEMA, erasure, event
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.postgres.erasures import Erasures
-from shared.postgres.statements import row_count
+from shared.postgres.statements import Statements, row_count
 
 ERASED_AT_ONCE_MAX: Final = 200
-"""Customers whose stored events one scan deletes: it reads all events, however many it deletes."""
+"""Customers of one scan, which reads all events, however many of them it deletes."""
 
 SCANNED: Final = frozenset({event.name})
 """Tables without an index by customer."""
@@ -37,12 +35,10 @@ _SEGMENT_MEMBER: Final = (
 """Uses the primary key (segment, customer), which a condition on the customer alone cannot."""
 
 
-class CustomerErasure:
+class CustomerErasure(Statements):
     """Statements that delete a customer."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
-        self.erasures = Erasures(SCHEMA)
+    erasures: Final = Erasures(SCHEMA)
 
     async def delete(self, work: UnitOfWork, customer: str) -> dict[str, int]:
         """Delete the state and everything else that is indexed by customer; return row counts."""
@@ -73,7 +69,7 @@ class CustomerErasure:
         return sum(map(row_count, done))
 
     async def delete_events(self, now: datetime) -> int:
-        """Delete the stored events of customers whose erasure is not done; return their number.
+        """Delete the stored events of customers with an unfinished erasure; return their number.
 
         Those of a contact go from the account, which keeps their sum in its state. Events recorded
         after the erasure began are of a person who came back, and stay.

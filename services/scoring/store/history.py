@@ -7,16 +7,14 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.ports import PublishedAssessment
 from services.scoring.store.tables import assessment_history, customer_state
 from services.scoring.store.tables import profile as profile_table
 from shared.contracts.activity import DECODER, ENCODER
 from shared.contracts.risk import BANDS
-from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.postgres.outbox import Message
-from shared.postgres.statements import fetch, fetch_value, select
+from shared.postgres.statements import Statements, fetch, fetch_in_chunks, fetch_value, select
 
 EVENTS_AT_ONCE = 50_000
 """Events per chunk for training: about 25 MB."""
@@ -115,11 +113,8 @@ SELECT count(DISTINCT n.customer_id) FROM scoring.not_profiled n
 """
 
 
-class HistoryReader:
+class HistoryReader(Statements):
     """Read-only statements on scoring's tables."""
-
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
 
     async def customer(self, customer_id: str) -> dict[str, Any] | None:
         """Reads a customer's state, current assessment and profile; None if unknown."""
@@ -219,11 +214,9 @@ class HistoryReader:
         self, customer_id: str | None, most: int
     ) -> AsyncIterator[list[PublishedAssessment]]:
         """Reads at most `most` published assessments with features, newest first, in chunks."""
-        async with unit_of_work(self._engine) as work:
-            await _read_at_length(work)
-            cursor = await work.driver.cursor(_MADE, customer_id, most)
-            while rows := await cursor.fetch(MADE_AT_ONCE):
-                yield [PublishedAssessment(**row) for row in rows]
+        chunks = fetch_in_chunks(self._engine, MADE_AT_ONCE, _MADE, customer_id, most)
+        async for rows in chunks:
+            yield [PublishedAssessment(**row) for row in rows]
 
     async def events(self) -> AsyncIterator[list[bytes]]:
         """Reads every stored event's payload, in chunks, in no particular order.
@@ -231,11 +224,8 @@ class HistoryReader:
         Those of customers who do not want to be assessed are left out.
 
         Its subject is the customer that the event belongs to by now."""
-        async with unit_of_work(self._engine) as work:
-            await _read_at_length(work)
-            cursor = await work.driver.cursor(_EVENTS)
-            while rows := await cursor.fetch(EVENTS_AT_ONCE):
-                yield [_of_customer(row["payload"], row["belongs_to"]) for row in rows]
+        async for rows in fetch_in_chunks(self._engine, EVENTS_AT_ONCE, _EVENTS):
+            yield [_of_customer(row["payload"], row["belongs_to"]) for row in rows]
 
 
 def _of_customer(payload: bytes, belongs_to: str | None) -> bytes:
@@ -245,9 +235,3 @@ def _of_customer(payload: bytes, belongs_to: str | None) -> bytes:
     activity.originalsubject = activity.originalsubject or activity.subject
     activity.subject = belongs_to
     return ENCODER.encode(activity)
-
-
-async def _read_at_length(work: UnitOfWork) -> None:
-    """Removes the time limits of this transaction, which reads a whole table in chunks."""
-    await work.driver.execute("SET LOCAL statement_timeout = 0")
-    await work.driver.execute("SET LOCAL idle_in_transaction_session_timeout = 0")

@@ -42,7 +42,7 @@ _PROFILE: Final = msgspec.json.Decoder(Profile)
 
 REPEATS_S: Final = 2.0
 """Longest search of the history for events that two ids have both counted, in seconds: the
-partition waits for it. A search that takes longer is given up, and the note says so."""
+partition waits for it. A search that takes longer is given up, and the note states it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +72,19 @@ class Repeat:
 class IdentityTables:
     """Statements on groups of ids, within an open transaction."""
 
-    async def lock(self, work: UnitOfWork) -> None:
+    def __init__(self, work: UnitOfWork) -> None:
+        self._driver = work.driver
+
+    async def lock(self) -> None:
         """Waits until no other transaction changes groups, until the commit.
 
         A merge touches few rows of large tables, always by key, as a batch does."""
-        await work.driver.execute(BEGIN)
-        await work.driver.execute(EVERYTHING)
+        await self._driver.execute(BEGIN)
+        await self._driver.execute(EVERYTHING)
 
-    async def fresh(self, work: UnitOfWork, statements: Sequence[Statement]) -> list[Statement]:
+    async def fresh(self, statements: Sequence[Statement]) -> list[Statement]:
         """Returns the statements that were not decided on yet, each once."""
-        rows = await work.driver.fetch(
+        rows = await self._driver.fetch(
             "SELECT s.source, s.id FROM unnest($1::text[], $2::text[]) AS u(source, id) "
             "JOIN scoring.identity_statement s USING (source, id)",
             [s.source for s in statements],
@@ -93,9 +96,9 @@ class IdentityTables:
             first.setdefault((one.source, one.id), one)
         return [one for key, one in first.items() if key not in known]
 
-    async def groups(self, work: UnitOfWork, ids: Collection[str]) -> Groups:
+    async def groups(self, ids: Collection[str]) -> Groups:
         """Reads the groups of these ids, whole."""
-        rows = await work.driver.fetch(
+        rows = await self._driver.fetch(
             "SELECT m.customer_id, m.primary_id, m.account FROM scoring.member m "
             "WHERE m.primary_id IN (SELECT primary_id FROM scoring.member "
             "WHERE customer_id = ANY($1::text[]))",
@@ -106,16 +109,16 @@ class IdentityTables:
             contacts={row["customer_id"]: row["account"] for row in rows if row["account"]},
         )
         if rows:
-            links = await work.driver.fetch(
+            links = await self._driver.fetch(
                 "SELECT a, b FROM scoring.identity_link WHERE a = ANY($1::text[])",
                 list(groups.primary),
             )
             groups.links = {(row["a"], row["b"]) for row in links}
         return groups
 
-    async def people(self, work: UnitOfWork, ids: Iterable[str]) -> dict[str, Person]:
+    async def people(self, ids: Iterable[str]) -> dict[str, Person]:
         """Locks and reads the stored ids among these. Raises Transient for an older feature set."""
-        rows = await work.driver.fetch(
+        rows = await self._driver.fetch(
             "SELECT s.customer_id, s.state, s.feature_set, m.feature_set AS own_set, "
             "coalesce(m.own_state, s.state) AS own_state, p.changed_at, p.event_id, p.profile "
             "FROM scoring.customer_state s LEFT JOIN scoring.member m USING (customer_id) "
@@ -136,11 +139,11 @@ class IdentityTables:
             for row in rows
         }
 
-    async def add_unseen(self, work: UnitOfWork, ids: Collection[str], state: bytes) -> None:
+    async def add_unseen(self, ids: Collection[str], state: bytes) -> None:
         """Stores ids without any event, so that a batch that meets one of them now is refused.
 
         Raises Transient where one was stored meanwhile."""
-        done = await work.driver.execute(
+        done = await self._driver.execute(
             "INSERT INTO scoring.customer_state (customer_id, partition, feature_set, state) "
             "SELECT id, $2, $3, $4 FROM unnest($1::text[]) AS u(id) ORDER BY id "
             "ON CONFLICT DO NOTHING",
@@ -152,100 +155,93 @@ class IdentityTables:
         if row_count(done) < len(ids):
             raise Transient("a customer was seen for the first time meanwhile")
 
-    async def settle(
-        self, work: UnitOfWork, contact: str, account: str, state: bytes, empty: bytes
-    ) -> None:
+    async def settle(self, contact: str, account: str, state: bytes, empty: bytes) -> None:
         """Leaves with an account what its contact has done: the contact moves without a past.
 
         `state`: own state of the account with that of the contact; `empty`: the empty state."""
-        await work.driver.execute(
+        await self._driver.execute(
             "UPDATE scoring.member m SET own_state = n.state "
             "FROM (VALUES ($1::text, $3::bytea), ($2, $4)) AS n(customer_id, state) "
             "WHERE m.customer_id = n.customer_id",
             account, contact, state, empty,
         )  # fmt: skip
-        await work.driver.execute(
+        await self._driver.execute(
             "UPDATE scoring.event_key SET came_with = NULL WHERE customer_id = $1 "
             "AND came_with = $2",
             account,
             contact,
         )
         for table in ("event_key", "member_key"):
-            await work.driver.execute(
+            await self._driver.execute(
                 f"DELETE FROM scoring.{table} WHERE customer_id = $1",  # noqa: S608 (our own names)
                 contact,
             )
 
-    async def dissolve(
-        self, work: UnitOfWork, primaries: Sequence[str], home: int, now: datetime
-    ) -> None:
+    async def dissolve(self, primaries: Sequence[str], home: int, now: datetime) -> None:
         """Makes each member of these groups a customer of its own again."""
         ids = list(primaries)
-        await work.driver.execute(APART, ids, home, now)
+        await self._driver.execute(APART, ids, home, now)
         for statement in (ABSENCES_APART, PROFILES_APART, KEYS_BACK, KEYS_OUT, OWN_KEYS_BACK):
-            await work.driver.execute(statement, ids)
-        rows = await work.driver.fetch(
+            await self._driver.execute(statement, ids)
+        rows = await self._driver.fetch(
             "DELETE FROM scoring.member WHERE primary_id = ANY($1::text[]) RETURNING customer_id",
             ids,
         )
-        await work.driver.execute(ARM, [row["customer_id"] for row in rows], home)
+        await self._driver.execute(ARM, [row["customer_id"] for row in rows], home)
 
-    async def repeats(self, work: UnitOfWork, joining: Mapping[str, str]) -> list[Repeat]:
+    async def repeats(self, joining: Mapping[str, str]) -> list[Repeat]:
         """Returns the events that both sides have counted; `joining`: customer -> primary id."""
-        rows = await work.driver.fetch(REPEATED, list(joining), list(joining.values()))
+        rows = await self._driver.fetch(REPEATED, list(joining), list(joining.values()))
         return [Repeat(*row) for row in rows]
 
-    async def repeated_events(self, work: UnitOfWork, repeats: Sequence[Repeat]) -> list[bytes]:
+    async def repeated_events(self, repeats: Sequence[Repeat]) -> list[bytes]:
         """Reads stored events of the customers and days of these repeats.
 
         Returns none where the search takes longer than `REPEATS_S`."""
         ids = {one.origin for one in repeats} | {one.customer for one in repeats}
         days = [one.recorded_on for one in repeats]
-        limit = await work.driver.fetchval("SELECT current_setting('statement_timeout')")
+        limit = await self._driver.fetchval("SELECT current_setting('statement_timeout')")
         set_limit = "SELECT set_config('statement_timeout', $1, true)"
         try:
-            async with work.driver.transaction():
-                await work.driver.execute(set_limit, f"{REPEATS_S * 1000:.0f}")
-                rows = await work.driver.fetch(
+            async with self._driver.transaction():
+                await self._driver.execute(set_limit, f"{REPEATS_S * 1000:.0f}")
+                rows = await self._driver.fetch(
                     "SELECT payload FROM scoring.event WHERE customer_id = ANY($1::text[]) "
                     "AND recorded_at >= $2::date AND recorded_at < $3::date",
                     list(ids), min(days), max(days) + timedelta(days=2),
                 )  # fmt: skip
         except asyncpg.QueryCanceledError:
             rows = []
-        await work.driver.execute(set_limit, limit)
+        await self._driver.execute(set_limit, limit)
         return [row["payload"] for row in rows]
 
-    async def adopt_keys(self, work: UnitOfWork, joining: Mapping[str, str]) -> None:
+    async def adopt_keys(self, joining: Mapping[str, str]) -> None:
         """Gives the primary id the keys of the customers who become part of it."""
-        await work.driver.execute(ADOPT_KEYS, list(joining), list(joining.values()))
+        await self._driver.execute(ADOPT_KEYS, list(joining), list(joining.values()))
 
     async def join(
         self,
-        work: UnitOfWork,
         members: Mapping[str, str],
         contacts: Mapping[str, str],
         joining: Mapping[str, str],
         now: datetime,
     ) -> None:
         """Makes `members` (id -> primary id) groups; `joining` are customers no more."""
-        await work.driver.execute(
+        await self._driver.execute(
             FREEZE, list(members), list(members.values()), [contacts.get(i) for i in members], now
         )
-        await work.driver.execute(HAND_OVER, list(joining), list(joining.values()))
-        await work.driver.execute(RETIRE, list(joining), now)
+        await self._driver.execute(HAND_OVER, list(joining), list(joining.values()))
+        await self._driver.execute(RETIRE, list(joining), now)
 
-    async def put(self, work: UnitOfWork, states: Mapping[str, bytes], home: int) -> None:
+    async def put(self, states: Mapping[str, bytes], home: int) -> None:
         """Stores merged states; the customers are assessed as soon as the partition is swept."""
-        await work.driver.execute(PUT, list(states), list(states.values()), home, FEATURE_SET)
-        await work.driver.execute(ARM, sorted(states), home)
+        await self._driver.execute(PUT, list(states), list(states.values()), home, FEATURE_SET)
+        await self._driver.execute(ARM, sorted(states), home)
 
-    async def put_profiles(
-        self, work: UnitOfWork, profiles: Mapping[str, tuple[datetime, str, Profile]]
-    ) -> None:
+    async def put_profiles(self, profiles: Mapping[str, tuple[datetime, str, Profile]]) -> None:
         """Stores merged profiles."""
         if profiles:
-            await work.driver.execute(
+            await self._driver.execute(
                 "INSERT INTO scoring.profile (customer_id, changed_at, event_id, profile, owner_id)"
                 " SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::bytea[], "
                 "$5::text[]) ON CONFLICT (customer_id) DO UPDATE SET "
@@ -258,7 +254,7 @@ class IdentityTables:
                 [None if p.owner is None else p.owner.id for _, _, p in profiles.values()],
             )
 
-    async def put_links(self, work: UnitOfWork, before: set[Link], after: set[Link]) -> None:
+    async def put_links(self, before: set[Link], after: set[Link]) -> None:
         """Stores the links that came, and deletes those that are no more."""
         for statement, links in (
             ("DELETE FROM scoring.identity_link l USING unnest($1::text[], $2::text[]) AS u(a, b) "
@@ -267,18 +263,17 @@ class IdentityTables:
              "ON CONFLICT DO NOTHING", after - before),
         ):  # fmt: skip
             if links:
-                await work.driver.execute(statement, [a for a, _ in links], [b for _, b in links])
+                await self._driver.execute(statement, [a for a, _ in links], [b for _, b in links])
 
     async def decide(
         self,
-        work: UnitOfWork,
         statements: Sequence[tuple[Statement, datetime]],
         refused: Mapping[tuple[str, str], str],
         note: str | None,
         now: datetime,
     ) -> None:
         """Stores that these statements were decided on; with each its time."""
-        await work.driver.execute(
+        await self._driver.execute(
             "INSERT INTO scoring.identity_statement "
             "(source, id, subject, ids, kind, at, refused, note, recorded_at) "
             "SELECT s, i, u, ARRAY(SELECT jsonb_array_elements_text(a::jsonb)), k, t, r, $8, $9 "

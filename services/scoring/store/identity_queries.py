@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
 from shared.postgres.engine import unit_of_work
+from shared.postgres.statements import Statements, fetch, fetch_value
 
 STATEMENTS_SHOWN_MAX = 100
 """Statements returned about one customer, newest first."""
@@ -43,18 +42,13 @@ class StatementRow:
     """What could not be done exactly."""
 
 
-class IdentityQueries:
+class IdentityQueries(Statements):
     """Statements on identity that change nothing."""
-
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
 
     async def primary(self, customer_id: str) -> str:
         """Returns the id under which the customer with this id is kept; usually the same."""
-        async with unit_of_work(self._engine) as work:
-            found = await work.driver.fetchval(
-                "SELECT primary_id FROM scoring.member WHERE customer_id = $1", customer_id
-            )
+        query = "SELECT primary_id FROM scoring.member WHERE customer_id = $1"
+        found = await fetch_value(self._engine, query, customer_id)
         return customer_id if found is None else str(found)
 
     async def ids(self, primary: str) -> list[CustomerIdRow]:
@@ -80,12 +74,12 @@ class IdentityQueries:
 
     async def statements(self, ids: Sequence[str]) -> list[StatementRow]:
         """Reads statements that name one of these ids, newest decision first."""
-        async with unit_of_work(self._engine) as work:
-            rows = await work.driver.fetch(
-                "SELECT source, id, subject, ids, kind, at, refused, note "
-                "FROM scoring.identity_statement WHERE ids && $1::text[] "
-                "ORDER BY recorded_at DESC, source, id LIMIT $2",
-                list(ids),
-                STATEMENTS_SHOWN_MAX,
-            )
+        rows = await fetch(
+            self._engine,
+            "SELECT source, id, subject, ids, kind, at, refused, note "
+            "FROM scoring.identity_statement WHERE ids && $1::text[] "
+            "ORDER BY recorded_at DESC, source, id LIMIT $2",
+            list(ids),
+            STATEMENTS_SHOWN_MAX,
+        )
         return [StatementRow(*row) for row in rows]

@@ -11,13 +11,12 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.store.tables import model, model_promotion
 from shared.contracts.risk import Method
 from shared.kernel.errors import Invalid
 from shared.postgres.engine import UnitOfWork, unit_of_work
-from shared.postgres.statements import fetch_value, select
+from shared.postgres.statements import Statements, fetch_value, select
 
 LOCK: Final = 0x6D6F64656C
 """'model': advisory lock that serializes promotions."""
@@ -62,11 +61,8 @@ class Promotion:
     before_id: int | None
 
 
-class Models:
+class Models(Statements):
     """Statements on `scoring.model` and `scoring.model_promotion`."""
-
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
 
     async def register(self, row: ModelRow) -> None:
         """Adds a model; a known version (same content) gets the newer gate decision and report."""

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.core.monitoring.drift import Drift
 from services.scoring.core.monitoring.outcomes import GroupQuality
@@ -15,7 +14,7 @@ from services.scoring.core.monitoring.treatment_weights import TreatmentWindow
 from services.scoring.store.tables import drift, realised, roll_call, shadow_score
 from shared.kernel.errors import Transient
 from shared.postgres.engine import unit_of_work
-from shared.postgres.statements import fetch, fetch_value, select
+from shared.postgres.statements import Statements, fetch, fetch_value, select
 
 _SAMPLE = """
 SELECT customer_id, state FROM scoring.customer_state WHERE feature_set = $1 AND partition >= 0
@@ -85,11 +84,8 @@ class MeasuredDrift:
     drift: Drift
 
 
-class MonitoringTables:
+class MonitoringTables(Statements):
     """Statements on `roll_call`, `realised` and `drift`."""
-
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
 
     async def last_call(self) -> date | None:
         """Reads the day of the newest roll call."""

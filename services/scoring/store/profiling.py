@@ -56,40 +56,40 @@ class Wish(NamedTuple):
     source: str
 
 
-class ProfilingTable:
-    """Statements on `scoring.profiling`, within an open transaction."""
+async def refused(work: UnitOfWork, customers: Collection[str]) -> set[str]:
+    """Return which of these customers do not want to be assessed, by any of their ids.
 
-    async def refused(self, work: UnitOfWork, customers: Collection[str]) -> set[str]:
-        """Return which of these customers do not want to be assessed, by any of their ids.
+    Without any refusal this is one tiny query.
+    """
+    if not customers or not await work.driver.fetchval(
+        "SELECT EXISTS (SELECT 1 FROM scoring.profiling)"
+    ):
+        return set()
+    rows = await work.driver.fetch(
+        "SELECT customer_id FROM scoring.not_profiled WHERE customer_id = ANY($1::text[])",
+        list(customers),
+    )
+    return {row["customer_id"] for row in rows}
 
-        Without any refusal this is one tiny query.
-        """
-        if not customers or not await work.driver.fetchval(
-            "SELECT EXISTS (SELECT 1 FROM scoring.profiling)"
-        ):
-            return set()
-        rows = await work.driver.fetch(
-            "SELECT customer_id FROM scoring.not_profiled WHERE customer_id = ANY($1::text[])",
-            list(customers),
-        )
-        return {row["customer_id"] for row in rows}
 
-    async def note(self, work: UnitOfWork, wishes: Sequence[Wish]) -> None:
-        """Store the statements; the newest counts, in whatever order it comes."""
-        await work.driver.execute(_NOTE, *map(list, zip(*wishes, strict=True)))
+async def note(work: UnitOfWork, wishes: Sequence[Wish]) -> None:
+    """Store the statements; the newest counts, in whatever order it comes."""
+    await work.driver.execute(_NOTE, *map(list, zip(*wishes, strict=True)))
 
-    async def still_assessed(self, work: UnitOfWork, customers: Collection[str]) -> list[str]:
-        """Return which of these customers have a stored assessment or classification."""
-        rows = await work.driver.fetch(
-            "SELECT customer_id FROM scoring.customer_state s WHERE customer_id = ANY($1::text[]) "
-            "AND (probability IS NOT NULL OR published_at IS NOT NULL OR EXISTS (SELECT FROM "
-            "scoring.standing t WHERE t.customer_id = s.customer_id AND t.lifecycle IS NOT NULL)) "
-            "ORDER BY 1",
-            list(customers),
-        )
-        return [row["customer_id"] for row in rows]
 
-    async def withdraw(self, work: UnitOfWork, customers: Collection[str]) -> None:
-        """Delete what was found about these customers; what they did stays."""
-        for statement in _WITHDRAW:
-            await work.driver.execute(statement, list(customers))
+async def still_assessed(work: UnitOfWork, customers: Collection[str]) -> list[str]:
+    """Return which of these customers have a stored assessment or classification."""
+    rows = await work.driver.fetch(
+        "SELECT customer_id FROM scoring.customer_state s WHERE customer_id = ANY($1::text[]) "
+        "AND (probability IS NOT NULL OR published_at IS NOT NULL OR EXISTS (SELECT FROM "
+        "scoring.standing t WHERE t.customer_id = s.customer_id AND t.lifecycle IS NOT NULL)) "
+        "ORDER BY 1",
+        list(customers),
+    )
+    return [row["customer_id"] for row in rows]
+
+
+async def withdraw(work: UnitOfWork, customers: Collection[str]) -> None:
+    """Delete what was found about these customers; what they did stays."""
+    for statement in _WITHDRAW:
+        await work.driver.execute(statement, list(customers))

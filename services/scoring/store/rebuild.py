@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.scoring.core.features.state import FEATURE_SET
 from shared.kernel.errors import Transient
 from shared.postgres.engine import unit_of_work
-from shared.postgres.statements import fetch, fetch_value
+from shared.postgres.statements import execute, fetch, fetch_in_chunks, fetch_value
 
 EVENTS_AT_ONCE = 5_000
 """Events read and folded at once: about 2 MB."""
@@ -85,55 +85,41 @@ class Rebuilding:
         )
         return [row["customer_id"] for row in rows]
 
-    async def events(self, part: int, parts: int) -> AsyncIterator[Sequence[tuple[str, bytes]]]:
+    def events(self, part: int, parts: int) -> AsyncIterator[Sequence[tuple[str, bytes]]]:
         """Reads (customer, payload) of all stored events of one slice, in no particular order."""
-        async with unit_of_work(self._engine) as work:
-            await work.driver.execute("SET LOCAL statement_timeout = 0")
-            await work.driver.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-            cursor = await work.driver.cursor(
-                f"{_EVENTS} WHERE {_OURS}",
-                FEATURE_SET,
-                part,
-                parts,
-            )
-            while rows := await cursor.fetch(EVENTS_AT_ONCE):
-                yield [(row["customer_id"], row["payload"]) for row in rows]
+        query = f"{_EVENTS} WHERE {_OURS}"
+        return fetch_in_chunks(self._engine, EVENTS_AT_ONCE, query, FEATURE_SET, part, parts)
 
     async def members(self) -> list[tuple[str, str]]:
         """Reads (id, primary id) of all customers with several ids, where a state is outdated."""
-        async with unit_of_work(self._engine) as work:
-            rows = await work.driver.fetch(
-                "SELECT customer_id, primary_id FROM scoring.member WHERE primary_id IN "
-                "(SELECT primary_id FROM scoring.member WHERE feature_set <> $1)",
-                FEATURE_SET,
-            )
+        rows = await fetch(
+            self._engine,
+            "SELECT customer_id, primary_id FROM scoring.member WHERE primary_id IN "
+            "(SELECT primary_id FROM scoring.member WHERE feature_set <> $1)",
+            FEATURE_SET,
+        )
         return [(row["customer_id"], row["primary_id"]) for row in rows]
 
-    async def member_events(self) -> AsyncIterator[Sequence[tuple[str, bytes]]]:
+    def member_events(self) -> AsyncIterator[Sequence[tuple[str, bytes]]]:
         """Reads (id that it came with, payload) of all stored events of these."""
-        async with unit_of_work(self._engine) as work:
-            await work.driver.execute("SET LOCAL statement_timeout = 0")
-            await work.driver.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-            cursor = await work.driver.cursor(
-                "SELECT e.original_customer_id, e.payload FROM scoring.event e "
-                "JOIN scoring.member m ON m.customer_id = e.original_customer_id "
-                "WHERE m.feature_set <> $1",
-                FEATURE_SET,
-            )
-            while rows := await cursor.fetch(EVENTS_AT_ONCE):
-                yield [(row["original_customer_id"], row["payload"]) for row in rows]
+        query = (
+            "SELECT e.original_customer_id, e.payload FROM scoring.event e "
+            "JOIN scoring.member m ON m.customer_id = e.original_customer_id "
+            "WHERE m.feature_set <> $1"
+        )
+        return fetch_in_chunks(self._engine, EVENTS_AT_ONCE, query, FEATURE_SET)
 
     async def put_members(self, states: Sequence[tuple[str, bytes]]) -> None:
         """Replaces the own states of ids of customers with several."""
-        async with unit_of_work(self._engine) as work:
-            await work.driver.execute(
-                "UPDATE scoring.member m SET own_state = n.state, feature_set = $3 "
-                "FROM unnest($1::text[], $2::bytea[]) AS n(customer_id, state) "
-                "WHERE m.customer_id = n.customer_id",
-                [name for name, _ in states],
-                [state for _, state in states],
-                FEATURE_SET,
-            )
+        await execute(
+            self._engine,
+            "UPDATE scoring.member m SET own_state = n.state, feature_set = $3 "
+            "FROM unnest($1::text[], $2::bytea[]) AS n(customer_id, state) "
+            "WHERE m.customer_id = n.customer_id",
+            [name for name, _ in states],
+            [state for _, state in states],
+            FEATURE_SET,
+        )
 
     async def put(self, states: Sequence[tuple[str, bytes]]) -> None:
         """Replaces the outdated states with the new ones."""

@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
 from services.scoring.handlers.shadow_scoring import ShadowScore
-from shared.postgres.statements import execute, fetch
+from shared.postgres.statements import Statements, execute, fetch
 
 _ADD = """
 INSERT INTO scoring.shadow_score AS s (customer_id, version, assessed_on, assessed_at, probability,
@@ -44,11 +42,8 @@ class ScoreComparison:
     """Share of scores that differ by the least difference asked for, or more."""
 
 
-class Shadows:
+class Shadows(Statements):
     """Statements on `scoring.shadow_score`."""
-
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
 
     async def add(self, rows: Sequence[ShadowScore]) -> None:
         """Stores the first scores of each customer and UTC day; stored ones stay."""

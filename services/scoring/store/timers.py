@@ -2,9 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
-from shared.postgres.statements import fetch
+from shared.postgres.statements import Statements, fetch
 
 COUNTED_MAX = 100_000
 """Due customers of a partition that are counted: an index is read for as many entries."""
@@ -19,11 +17,8 @@ SELECT coalesce(sum(d.n), 0)::bigint AS customers, min(d.oldest) AS oldest
 """
 
 
-class Timers:
+class Timers(Statements):
     """Statements on `scoring.timer` that no batch needs."""
-
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
 
     async def due(self, now: datetime) -> tuple[int, datetime | None]:
         """Returns how many customers are due at `now` (UTC), and the time of the first of them.

@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
 from services.scoring.core.monitoring.treatment_weights import TreatmentWindow
 from shared.contracts.treatment import TreatmentRecorded
 from shared.postgres.engine import UnitOfWork
-from shared.postgres.statements import fetch
+from shared.postgres.statements import Statements, fetch
 
 _ADD = """
 INSERT INTO scoring.treatment (customer_id, kind, at, task_id, cause, detail, policy, playbook,
@@ -35,11 +33,8 @@ SELECT coalesce(m.primary_id, t.customer_id) AS customer_id, min(at) AS at
 """
 
 
-class Treatments:
+class Treatments(Statements):
     """Statements on `scoring.treatment`."""
-
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
 
     async def add(self, work: UnitOfWork, facts: Sequence[TreatmentRecorded]) -> None:
         """Stores treatments, each once."""

@@ -9,12 +9,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import orjson
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.core.imports import under_way
 from services.scoring.core.risk.timers import AFTER_BACKFILL, PULLED
 from shared.postgres.engine import unit_of_work
-from shared.postgres.statements import execute, fetch, fetch_value
+from shared.postgres.statements import Statements, execute, fetch, fetch_value
 
 REASSESS_DELAY: Final = timedelta(seconds=5)
 """Delay from a decision to the first assessment by it: every replica has polled it by then."""
@@ -61,11 +60,8 @@ class StatePage:
     profiles: list[bytes | None]
 
 
-class ValueJobs:
+class ValueJobs(Statements):
     """Statements on `scoring.value_job` and on the tables that its jobs process."""
-
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
 
     async def reassess(self, customers_max: int, wall: datetime) -> int:
         """Makes the next customers due at once; returns how many (0 while the sweep is busy)."""

@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
 from shared.postgres.engine import unit_of_work
+from shared.postgres.statements import Statements
 
 Versions = tuple[int, int, int]
 """(policy, base, definitions): each grows with every change; 0 where there is none."""
@@ -38,11 +37,8 @@ class InForce:
     segments: list[SegmentRow]
 
 
-class ValueSettings:
+class ValueSettings(Statements):
     """Implements `handlers.value_policy_cache.ValuationSource` on PostgreSQL."""
-
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
 
     async def in_force(self, known: Versions | None) -> InForce | None:
         """Reads what is in force; returns None where its versions are `known`.

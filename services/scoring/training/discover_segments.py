@@ -19,7 +19,7 @@ from sklearn.metrics import silhouette_score
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from services.scoring.core.features.registry import feature_index
+from services.scoring.core.features.registry import column, feature_index
 from shared.kernel.arrays import Floats
 
 FEATURES: Final = ("recency_days", "purchase_days", "tenure_days", "gap_mean_days",
@@ -70,7 +70,7 @@ def discover(x: Floats) -> Discovered:
 
     Raises ValueError with fewer than `CUSTOMERS_MIN` buyers, or where all buyers are alike.
     """
-    x = x[x[:, feature_index["purchases"]] > 0]
+    x = x[column(x, "purchases") > 0]
     if len(x) < CUSTOMERS_MIN:
         raise ValueError(f"{len(x)} buyers, at least {CUSTOMERS_MIN} are needed")
     plain = np.nan_to_num(x[:, [feature_index[name] for name in FEATURES]])

@@ -20,7 +20,7 @@ from services.alerts.delivery.core.endpoint import Endpoint, Kind
 from services.alerts.delivery.http_client import Http
 from services.alerts.delivery.store.endpoints import Endpoints
 from services.alerts.inbound.http.callbacks import BODIES, CALLBACKS
-from services.alerts.store.tasks import Tasks
+from services.alerts.store import tasks as task_store
 from shared.contracts.events import Owner, Profile
 from shared.http.app import create_app
 from shared.http.borders import Limits
@@ -70,7 +70,7 @@ class CrmScenario:
                 "INSERT INTO alerts.customer (customer_id) VALUES ($1) ON CONFLICT DO NOTHING",
                 task.customer_id,
             )
-            await Tasks().add(work, [task])
+            await task_store.add(work, [task])
         sent = await self.connectors.of(self.endpoint).send(leased(task), self.bench.clock.now())
         assert sent.result == "ok", sent
         return task.id
@@ -109,7 +109,6 @@ async def office(
         )
         take_click = HandleCardClick(
             engine=engine,
-            tasks=Tasks(),
             owners=owners,
             callbacks=CallbackRows(engine),
             give_verdict=bench.give_verdict(),

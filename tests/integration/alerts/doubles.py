@@ -8,7 +8,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.core.policy import Policy
 from services.alerts.handlers.learn_effects import LearnEffects
-from services.alerts.store.effects import Effects
 from services.alerts.store.policies import Policies
 from services.alerts.store.uplift_fits import UpliftFits
 from shared.postgres.engine import UnitOfWork
@@ -55,7 +54,6 @@ def learn_effects(engine: AsyncEngine, rules: Policies, clock: Clock) -> LearnEf
     """Return the step that learns effects, as `main` wires it."""
     return LearnEffects(
         engine=engine,
-        effects=Effects(),
         fits=UpliftFits(),
         rules=rules,
         clock=clock,

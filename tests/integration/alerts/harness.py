@@ -34,16 +34,13 @@ from services.alerts.delivery.store.endpoint_secrets import EndpointSecrets
 from services.alerts.delivery.store.endpoints import Endpoints
 from services.alerts.handlers.apply_task_action import ApplyTaskAction
 from services.alerts.handlers.dry_run_policy import DryRunPolicy
-from services.alerts.handlers.erase_customers import EraseCustomers
 from services.alerts.handlers.give_verdict import GiveVerdict
 from services.alerts.handlers.handle_activity import HandleActivity
 from services.alerts.handlers.handle_assessments import HandleAssessments
 from services.alerts.handlers.handle_segment_entries import HandleSegmentEntries
-from services.alerts.handlers.heed_wishes import HeedWishes
 from services.alerts.handlers.measure_effect import MeasureEffect, MeasureOutcomes
-from services.alerts.handlers.merge_customers import MergeCustomers
 from services.alerts.handlers.raise_scheduled_tasks import RaiseScheduledTasks
-from services.alerts.handlers.record_task_changes import RecordTaskChanges
+from services.alerts.handlers.record_task_changes import Announcer, RecordTaskChanges
 from services.alerts.handlers.run_task_timers import RunTaskTimers
 from services.alerts.inbound.activity import ActivityDecoder
 from services.alerts.inbound.changes import ChangesDecoder
@@ -51,19 +48,9 @@ from services.alerts.inbound.http.dependencies import Parts
 from services.alerts.inbound.http.endpoints import Managing
 from services.alerts.inbound.risk import RiskDecoder
 from services.alerts.reports.effect_page import effect_page
-from services.alerts.store.assessments import Assessments
 from services.alerts.store.business_clock import BusinessClock
-from services.alerts.store.consents import Consents
-from services.alerts.store.customers import Customers
-from services.alerts.store.due_tasks import DueTasks, TaskLog
-from services.alerts.store.effects import Effects
-from services.alerts.store.erasure import Erasure
-from services.alerts.store.feedback import Feedback
 from services.alerts.store.policies import Policies
-from services.alerts.store.schedules import Schedules
 from services.alerts.store.tables import SCHEMA
-from services.alerts.store.tasks import Tasks
-from services.alerts.store.trials import Trials
 from shared.contracts import activity, changes, risk
 from shared.contracts.activity import Activity
 from shared.contracts.changes import CustomerChanged
@@ -72,7 +59,6 @@ from shared.contracts.treatment import TreatmentRecorded
 from shared.http.access import Tokens
 from shared.kafka.batch import Batch, ConsumedRecord
 from shared.kafka.transaction import BatchTransactions
-from shared.postgres.erasures import Erasures
 from shared.postgres.ledger import Ledger
 from shared.postgres.outbox import Outbox, unpack
 from shared.postgres.suspects import Suspects
@@ -130,14 +116,8 @@ class AlertsHarness:
         return ItemIsolation(Suspects(self.engine, SCHEMA), self.clock, lambda _: None)
 
     @property
-    def erasures(self) -> Erasures:
-        return Erasures(SCHEMA)
-
-    @property
     def book(self) -> RecordTaskChanges:
-        return RecordTaskChanges(
-            Tasks(), Trials(), Deliveries(), self.stored, TaskLog(), "treatment"
-        )
+        return RecordTaskChanges(self.stored, "treatment")
 
     def shared(self, http: Http) -> ConnectorContext:
         """Return the context that all connectors share."""
@@ -153,12 +133,9 @@ class AlertsHarness:
     def assess(self) -> HandleAssessments:
         return HandleAssessments(
             decode=RiskDecoder("dead"),
-            customers=Customers(),
             recorder=self.book,
             transactions=self.transactions,
             rules=SetRules(self.policy),
-            assessments=Assessments(),
-            erasures=self.erasures,
             clock=self.clock,
             deliveries_queued=asyncio.Event(),
         )
@@ -166,18 +143,7 @@ class AlertsHarness:
     def observe(self) -> HandleActivity:
         return HandleActivity(
             decode=ActivityDecoder("dead"),
-            customers=Customers(),
-            trials=Trials(),
-            consents=Consents(),
-            feedback=Feedback(),
             recorder=self.book,
-            heed=HeedWishes(recorder=self.book),
-            erase=EraseCustomers(
-                customers=Customers(),
-                rows=Erasure(),
-                recorder=self.book,
-                erasures=self.erasures,
-            ),
             transactions=self.transactions,
             clock=self.clock,
             deliveries_queued=asyncio.Event(),
@@ -186,55 +152,36 @@ class AlertsHarness:
     def give_verdict(self, *, replay: bool = False) -> GiveVerdict:
         return GiveVerdict(
             engine=self.engine,
-            customers=Customers(),
-            tasks=Tasks(),
-            log=TaskLog(),
             recorder=self.book,
-            outbox=Outbox(SCHEMA),
             business_clock=BusinessClock(self.clock, replay=replay),
             clock=self.clock,
-            deliveries_queued=asyncio.Event(),
-            treatments_queued=asyncio.Event(),
+            announcer=Announcer(self.clock),
         )
 
     def act(self, *, replay: bool = False) -> ApplyTaskAction:
         return ApplyTaskAction(
             engine=self.engine,
-            customers=Customers(),
-            tasks=Tasks(),
-            log=TaskLog(),
             rules=SetRules(self.policy),
             recorder=self.book,
-            outbox=Outbox(SCHEMA),
             business_clock=BusinessClock(self.clock, replay=replay),
             clock=self.clock,
-            deliveries_queued=asyncio.Event(),
-            treatments_queued=asyncio.Event(),
+            announcer=Announcer(self.clock),
         )
 
     def tend(self, *, replay: bool = False) -> RunTaskTimers:
         return RunTaskTimers(
             engine=self.engine,
-            customers=Customers(),
-            tasks=Tasks(),
-            due=DueTasks(),
-            log=TaskLog(),
             rules=SetRules(self.policy),
             recorder=self.book,
-            outbox=Outbox(SCHEMA),
             business_clock=BusinessClock(self.clock, replay=replay),
             clock=self.clock,
             health=Health(self.clock),
-            deliveries_queued=asyncio.Event(),
-            treatments_queued=asyncio.Event(),
+            announcer=Announcer(self.clock),
             isolation=self.careful,
             more={
                 "outcomes": MeasureOutcomes(
                     engine=self.engine,
-                    trials=Trials(),
-                    effects=Effects(),
                     rules=SetRules(self.policy),
-                    assessments=Assessments(),
                     late=timedelta(days=2),
                     keep=timedelta(days=60),
                 ),
@@ -245,25 +192,18 @@ class AlertsHarness:
     def take_care(self) -> RaiseScheduledTasks:
         return RaiseScheduledTasks(
             engine=self.engine,
-            customers=Customers(),
-            rows=Schedules(),
             rules=SetRules(self.policy),
             recorder=self.book,
-            outbox=Outbox(SCHEMA),
             clock=self.clock,
             isolation=self.careful,
-            ring=lambda _: None,
+            announcer=Announcer(self.clock),
         )
 
     def enter(self) -> HandleSegmentEntries:
         return HandleSegmentEntries(
             decode=ChangesDecoder("dead"),
-            customers=Customers(),
-            rows=Schedules(),
             rules=SetRules(self.policy),
-            erasures=self.erasures,
             recorder=self.book,
-            merge=MergeCustomers(customers=Customers(), recorder=self.book),
             transactions=self.transactions,
             clock=self.clock,
             deliveries_queued=asyncio.Event(),
@@ -281,10 +221,8 @@ class AlertsHarness:
             give_verdict=self.give_verdict(),
             act=self.act(),
             rules=Policies(),
-            try_policy=DryRunPolicy(engine=self.engine, assessments=Assessments()),
-            measure_effect=MeasureEffect(
-                engine=self.engine, effects=Effects(), rules=SetRules(self.policy)
-            ),
+            try_policy=DryRunPolicy(engine=self.engine),
+            measure_effect=MeasureEffect(engine=self.engine, rules=SetRules(self.policy)),
             effect_page=effect_page,
             business_clock=BusinessClock(self.clock, replay=False),
             clock=self.clock,

@@ -9,22 +9,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.core.policy_document import Policy, read
 from services.alerts.delivery.core.signature import verify
-from services.alerts.delivery.store.deliveries import Deliveries
 from services.alerts.delivery.store.encryption import Encryption
 from services.alerts.delivery.store.endpoints import Endpoints
 from services.alerts.handlers.decide_messages import DecideMessages
-from services.alerts.handlers.heed_wishes import HeedWishes
 from services.alerts.handlers.record_task_changes import RecordTaskChanges
 from services.alerts.handlers.send_customer_messages import SendCustomerMessages
 from services.alerts.handlers.take_message_result import TakeMessageResult
 from services.alerts.store.business_clock import BusinessClock
-from services.alerts.store.consents import Consents
-from services.alerts.store.customer_messages import CustomerMessages
-from services.alerts.store.customers import Customers
-from services.alerts.store.due_tasks import TaskLog
 from services.alerts.store.tables import SCHEMA
-from services.alerts.store.tasks import Tasks
-from services.alerts.store.trials import Trials
 from shared.contracts import events
 from shared.contracts.activity import Activity, ActivityData
 from shared.contracts.customer_message import SEND
@@ -86,13 +78,8 @@ def customer_messages(engine: AsyncEngine, clock: SetClock, policy: Policy) -> S
     return SendCustomerMessages(
         engine=engine,
         decide=DecideMessages(
-            messages=CustomerMessages(),
-            consents=Consents(),
-            customers=Customers(),
-            tasks=Tasks(),
             rules=SetRules(policy),
         ),
-        log=TaskLog(),
         business_clock=BusinessClock(clock, replay=False),
         clock=clock,
         isolation=ItemIsolation(Suspects(engine, SCHEMA), clock, lambda _: None),
@@ -104,15 +91,7 @@ def take_result(engine: AsyncEngine, clock: SetClock) -> TakeMessageResult:
     """Return the handler of what providers report."""
     return TakeMessageResult(
         engine=engine,
-        messages=CustomerMessages(),
-        consents=Consents(),
-        customers=Customers(),
-        log=TaskLog(),
-        heed=HeedWishes(
-            recorder=RecordTaskChanges(
-                Tasks(), Trials(), Deliveries(), Endpoints(VAULT, {}), TaskLog(), "treatment"
-            )
-        ),
+        recorder=RecordTaskChanges(Endpoints(VAULT, {}), "treatment"),
         deliveries_queued=asyncio.Event(),
         business_clock=BusinessClock(clock, replay=False),
         clock=clock,

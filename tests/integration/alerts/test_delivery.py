@@ -91,7 +91,7 @@ async def test_06_410_switches_the_endpoint_off_until_an_operator_says_otherwise
         await until(bench.engine, STATUS, ("pending", 1), ("pending", 0))
         await bench.__aenter__()  # registers its endpoints, as a restart does
         assert len(receiver.requests) == 1
-        assert await bench.admin.enable("crm")
+        await bench.admin.enable("crm")
         await until(bench.engine, STATUS, ("delivered", 2), ("delivered", 1))
 
 

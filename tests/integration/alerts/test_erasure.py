@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.handlers.erase_customers import EraseMessages
-from services.alerts.store.erasure import DELETED, RENAMED, SENT, Erasure
+from services.alerts.store.erasure import DELETED, RENAMED, SENT
 from services.alerts.store.tables import SCHEMA, metadata
 from shared.contracts import events, risk
 from shared.contracts.activity import Activity, ActivityData
@@ -108,9 +108,7 @@ async def test_messages_go_once_they_were_delivered(bench: AlertsHarness) -> Non
     await bench.read_activity(named(-30))
     await bench.read_risk(warning(1))
     await bench.read_activity(erasure())
-    loop = EraseMessages(
-        engine=bench.engine, rows=Erasure(), erasures=bench.erasures, clock=bench.clock
-    )
+    loop = EraseMessages(engine=bench.engine, clock=bench.clock)
     await loop.once()
     assert await values(bench, "SELECT done_at FROM alerts.erasure") == [(None,)]
     async with unit_of_work(bench.engine) as work:

@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.inbound.http import add_routes
-from services.alerts.store.erasure import Erasure
-from services.alerts.store.feedback import forget_feedback
+from services.alerts.store import erasure as erasure_store
+from services.alerts.store import tables
+from services.alerts.store.rows import forget
 from services.alerts.store.tables import api_token
 from shared.contracts import events
 from shared.contracts.activity import Activity, ActivityData
@@ -150,7 +151,8 @@ async def test_feedback_is_erased_with_the_customer_and_forgotten_in_time(
         feedback("suggestion", day(-9), "f-3", subject="c-2"),
     )
     async with unit_of_work(bench.engine) as work:
-        await Erasure().forget(work, "c-1")
+        await erasure_store.forget(work, "c-1")
     assert {item["event_id"] for item in await found(api, "")} == {"f-2", "f-3"}
-    assert await forget_feedback(bench.engine, day(-1), 10) == 1
+    async with unit_of_work(bench.engine) as work:
+        assert await forget(work, tables.feedback.c.at, day(-1), 10) == 1
     assert {item["event_id"] for item in await found(api, "")} == {"f-2"}

@@ -13,7 +13,7 @@ from services.alerts.core.policy import CustomerState, WarnedCause
 from services.alerts.core.task import Task
 from services.alerts.handlers.give_verdict import Conflict
 from services.alerts.ports import VerdictGiven
-from services.alerts.store.customers import Customers
+from services.alerts.store import customers as customer_store
 from shared.contracts import events, risk
 from shared.contracts.activity import Activity, ActivityData
 from shared.contracts.events import Owner, Profile
@@ -95,25 +95,24 @@ async def test_known_and_unknown_customers_are_locked_and_read_alike(bench: Aler
         day(1), (day(2), day(3)), 2, day(5), "price", day(4),
     )  # fmt: skip
     bare = replace(CustomerState("bob"), purchased_at=day(1))
-    customers = Customers()
     async with unit_of_work(bench.engine) as work:
-        first = await customers.lock(work, ["bob", "ann"])
+        first = await customer_store.lock(work, ["bob", "ann"])
         assert {name: known.state for name, known in first.items()} == {
             "ann": CustomerState("ann"),
             "bob": CustomerState("bob"),
         }
-        await customers.write(work, [bare, state], first)
+        await customer_store.write(work, [bare, state], first)
     async with unit_of_work(bench.engine) as work:
-        found = await customers.lock(work, ["new", "ann", "bob"])
+        found = await customer_store.lock(work, ["new", "ann", "bob"])
         later = replace(
             state, revision=4, band="low", probability=0.1, value_at_risk=1.0, purchased_at=day(6)
         )
         after = replace(bare, warned=(WarnedCause("churned", day(4)),), recent=(day(4),))
-        await customers.write(work, [later, after], found)
+        await customer_store.write(work, [later, after], found)
     assert [found[name].state for name in ("ann", "bob")] == [state, bare]
     assert found["new"].state == CustomerState("new")
     async with unit_of_work(bench.engine) as work:
-        found = await customers.lock(work, ["ann", "bob"])
+        found = await customer_store.lock(work, ["ann", "bob"])
     assert [found[name].state for name in ("ann", "bob")] == [later, after]
 
 

@@ -6,11 +6,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.alerts.core.realised import Realised
 from services.alerts.handlers.dry_run_policy import DryRunPolicy
 from services.alerts.handlers.measure_warnings import MeasureWarnings
-from services.alerts.store.assessments import Assessments
 from services.alerts.store.business_clock import BusinessClock
 from services.alerts.store.due_tasks import OpenTasks
 from services.alerts.store.policies import Policies
-from services.alerts.store.trials import Trials
 from shared.contracts import events
 from shared.contracts.activity import Activity, ActivityData
 from shared.runtime.clock import SystemClock
@@ -28,8 +26,9 @@ async def test_warnings_are_measured_as_they_mature(engine: AsyncEngine) -> None
     measure = MeasureWarnings(
         engine=engine,
         rules=Policies(),
-        trials=Trials(),
-        stored=DryRunPolicy(engine=engine, assessments=Assessments()),
+        stored=DryRunPolicy(
+            engine=engine,
+        ),
         business_clock=BusinessClock(SystemClock(), replay=True),
         observe=lambda found, budget: figures.append((found, budget)),
     )

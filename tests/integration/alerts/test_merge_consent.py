@@ -7,8 +7,9 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.core.policy_document import read
-from services.alerts.store.consents import Consents
-from services.alerts.store.feedback import Feedback, FeedbackFilter
+from services.alerts.store import consents as consent_store
+from services.alerts.store import feedback as feedback_store
+from services.alerts.store.feedback import FeedbackFilter
 from shared.contracts import events
 from shared.contracts.activity import Activity, ActivityData
 from shared.contracts.changes import CustomerChanged
@@ -88,8 +89,8 @@ async def test_a_message_needs_the_consent_of_all_ids(
         assert ("handed", None) in await rows(mailing.engine, MESSAGES)
     else:  # its only message was decided on while it was one customer
         async with unit_of_work(mailing.engine) as work:
-            assert await Consents().given(work, [WEB]) == {(WEB, "email"): day(-50)}
-            assert await Consents().subscriptions(work, [WEB]) == {}
+            assert await consent_store.given(work, [WEB]) == {(WEB, "email"): day(-50)}
+            assert await consent_store.subscriptions(work, [WEB]) == {}
 
 
 @pytest.mark.parametrize(("wish", "reason"), WISHES)
@@ -200,7 +201,9 @@ async def test_feedback_is_listed_once_by_any_id(engine: AsyncEngine) -> None:
 
         async def listed(customer: str) -> list[tuple[str, str, str]]:
             async with unit_of_work(engine) as work:
-                found = await Feedback().page(work, FeedbackFilter(customer_id=customer), None, 9)
+                found = await feedback_store.page(
+                    work, FeedbackFilter(customer_id=customer), None, 9
+                )
             return [(row["event_id"], row["customer_id"], row["came_with"]) for row in found]
 
         want = [("f-3", WEB, WEB), ("f-2", WEB, CARD), ("f-1", WEB, CARD)]
@@ -239,5 +242,5 @@ async def test_an_unsubscription_by_the_provider_is_of_all_ids(mailing: AlertsHa
     assert done.unsubscribed
     await mailing.read_changes(unmerged())
     async with unit_of_work(mailing.engine) as work:
-        found = await Consents().subscriptions(work, [WEB, CARD])
+        found = await consent_store.subscriptions(work, [WEB, CARD])
     assert sorted(found) == [CARD, WEB]

@@ -15,9 +15,10 @@ from services.alerts.core.policy_document import read
 from services.alerts.core.scheduled_tasks import month_days
 from services.alerts.core.task_lifecycle import Start
 from services.alerts.inbound.http import add_routes
+from services.alerts.store import tasks as task_store
 from services.alerts.store.policies import Policies
 from services.alerts.store.tables import api_token
-from services.alerts.store.tasks import QueueFilter, Tasks
+from services.alerts.store.tasks import QueueFilter
 from shared.contracts import events
 from shared.contracts.activity import Activity, ActivityData
 from shared.contracts.changes import CustomerChanged
@@ -294,7 +295,7 @@ async def test_planned_tasks_stand_in_the_queue_by_worth(bench: AlertsHarness) -
     )  # fmt: skip
     await bench.read_changes(*(entered(f"c-{n}", 1) for n in (1, 2, 3)))
     async with unit_of_work(bench.engine) as work:
-        queue = await Tasks().queue(work, QueueFilter("unowned", None, day(2)), None, 10)
+        queue = await task_store.queue(work, QueueFilter("unowned", None, day(2)), None, 10)
     assert [task.customer_id for task in queue] == ["c-3", "c-2", "c-1"]
 
 
@@ -309,7 +310,7 @@ async def test_a_complaint_of_a_vip_comes_before_those_of_others_and_by_worth(
           for n in range(30))
     )  # fmt: skip
     async with unit_of_work(bench.engine) as work:
-        queue = await Tasks().queue(work, QueueFilter("unowned", None, day(2)), None, 30)
+        queue = await task_store.queue(work, QueueFilter("unowned", None, day(2)), None, 30)
     vips = [f"c-{n:02}" for n in range(30) if n % 4 == 3]
     assert [task.customer_id for task in queue][: len(vips)] == vips
     ranks = [(task.grade_rank, -task.worth) for task in queue]

@@ -1,19 +1,19 @@
 """A customer's way through a segment by the real cores of both services: a task and its end."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.core.policy_document import read
+from services.scoring.core.features.columns import objects
 from services.scoring.core.features.compute import features
 from services.scoring.core.features.events import DAY_S, EventColumns
 from services.scoring.core.features.fold import fold
 from services.scoring.core.features.state import empty
 from services.scoring.core.segments.rules import SegmentRules, rule
 from services.scoring.core.value.classify import (
-    NONE,
     Before,
     Risk,
     Valuation,
@@ -58,10 +58,10 @@ class Scored:
         changes = found.changes(ChangeSubject(0, "c-1", self.sequence, day(at)), silent=False)
         self.sequence += len(changes)
         one = np.ones(1, np.int64)
-        self.before = Before(
-            np.ones(1, np.bool_), shown.grade, shown.tier, shown.behaviour, shown.lifecycle,
-            shown.lifecycle_since, np.full(1, NONE, np.int8), np.zeros(1, np.bool_),
-            found.segments, one, one,
+        self.before = replace(
+            self.before, at=now, grade=shown.grade, tier=shown.tier, behaviour=shown.behaviour,
+            lifecycle=shown.lifecycle, lifecycle_since=shown.lifecycle_since,
+            segments=objects(found.segments), rules_revision=one, policy_version=one,
         )  # fmt: skip
         return [change for change in changes if is_published(change)]
 

@@ -14,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.__main__ import _add_commands
 from services.alerts.commands.running import SPEC
-from services.alerts.store.erasure import Erasure
+from services.alerts.store import due_tasks
+from services.alerts.store import erasure as erasure_store
 from shared.contracts import events
 from shared.contracts.events import Profile
 from shared.postgres.engine import unit_of_work
@@ -132,7 +133,7 @@ async def test_a_step_that_raises_is_set_aside_and_the_others_go_on(
         async def broken(*_: object) -> list[str]:
             raise KeyError("broken")
 
-        monkeypatch.setattr(type(tend.due), "quiet_over", broken)
+        monkeypatch.setattr(due_tasks, "quiet_over", broken)
         for _ in range(ALONE_MAX):
             await tend.iterate()
         assert await tend.isolation.note() is not None
@@ -148,5 +149,5 @@ async def test_erasing_a_customer_erases_what_is_held_against_it(
     await _passes(database_url, "care", "raise", done=1)
     assert len(await rows(prepared, SUSPECTS)) == 1
     async with unit_of_work(prepared) as work:
-        await Erasure().forget(work, "c-poison")
+        await erasure_store.forget(work, "c-poison")
     assert await rows(prepared, SUSPECTS) == []

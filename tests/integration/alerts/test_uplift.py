@@ -15,8 +15,8 @@ from services.alerts.core.policy_document import read
 from services.alerts.core.uplift.subjects import COLUMNS
 from services.alerts.handlers.learn_effects import LearnEffects
 from services.alerts.inbound.http import add_routes
-from services.alerts.store.effects import Effects
-from services.alerts.store.erasure import Erasure
+from services.alerts.store import effects as effect_store
+from services.alerts.store import erasure as erasure_store
 from services.alerts.store.policies import Policies
 from services.alerts.store.tables import api_token
 from services.alerts.store.uplift_fits import UpliftFits
@@ -131,10 +131,10 @@ async def test_an_erased_customer_leaves_no_features(bench: AlertsHarness) -> No
           for n in range(9))
     )  # fmt: skip
     async with unit_of_work(bench.engine) as work:
-        learned = len(await Effects().uplift_subjects(work, "test"))
+        learned = len(await effect_store.uplift_subjects(work, "test"))
         for customer in (CUSTOMERS[0], *(f"x-{n}" for n in range(9))):
-            await Erasure().forget(work, customer)
-        assert len(await Effects().uplift_subjects(work, "test")) == learned - 1
+            await erasure_store.forget(work, customer)
+        assert len(await effect_store.uplift_subjects(work, "test")) == learned - 1
     assert await rows(bench.engine, "SELECT count(*) FROM alerts.withheld_task") == [(0,)]
     kept = (
         "SELECT features, feature_version, measured_at IS NOT NULL FROM alerts.trial "

@@ -159,8 +159,8 @@ async def test_the_examples_of_the_guide_work(receiver: Receiver) -> None:
     """Runs the Python and the curl of `docs/delivery.md` as they are printed there."""
     _, own = re.findall(r"```python\n(.*?)```", GUIDE, re.S)
     (by_hand, *_) = re.findall(r"```bash\n(.*?)```", GUIDE, re.S)
-    if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
-        pytest.skip(f"the guide's lines for a shell want {', '.join(missing)}: install them")
+    if absent := [tool for tool in TOOLS if shutil.which(tool) is None]:
+        running.missing(f"install {', '.join(absent)}")
     scope: dict[str, Any] = {}
     exec(own, scope)  # noqa: S102 (of our own guide)
     process = await asyncio.create_subprocess_exec(

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.alerts.core.consent import refusal
 from services.alerts.core.policy_document import read
 from services.alerts.delivery.core.endpoint import Endpoint, Route
-from services.alerts.store.consents import Consents
+from services.alerts.store import consents as consent_store
 from shared.contracts import events
 from shared.contracts.activity import Activity, ActivityData
 from shared.contracts.changes import CustomerChanged
@@ -170,8 +170,8 @@ async def test_the_history_says_who_said_what_and_is_final(bench: AlertsHarness)
         async with bench.engine.begin() as connection:
             await connection.execute(sa.text("UPDATE alerts.wish SET said = 'consent'"))
     async with unit_of_work(bench.engine) as work:
-        newest = await Consents().history(work, "c-1", None, 2)
-        older = await Consents().history(work, "c-1", newest[-1]["seq"], 50)
+        newest = await consent_store.history(work, "c-1", None, 2)
+        older = await consent_store.history(work, "c-1", newest[-1]["seq"], 50)
     assert [row["said"] for row in newest] == ["subscribed", "unsubscribed"]
     assert len(older) == 6
     await bench.read_activity(event(events.ERASURE, ActivityData(), day(9), "r-1"))
@@ -219,7 +219,7 @@ async def test_whatever_happens_nothing_is_queued_against_a_wish(bench: AlertsHa
             bought = event(events.PURCHASE, ActivityData(amount=1.0), now, f"b{step}")
             await bench.read_activity(bought)
         async with unit_of_work(bench.engine) as work:
-            wishes = (await Consents().wishes(work, ["c-1"]))["c-1"]
+            wishes = (await consent_store.wishes(work, ["c-1"]))["c-1"]
         for seq, kind, channel, status in await sent(bench, seen):
             seen = max(seen, seq)
             if status == "open":

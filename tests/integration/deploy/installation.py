@@ -6,7 +6,7 @@ import io
 import json
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, redirect_stdout
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -89,9 +89,15 @@ class Installation:
         own = tuple(replace(topic, name=self.topic(topic)) for topic in wanted)
         await creating.create(self.stack.kafka.settings, own)
 
-    def examine(self, *arguments: str) -> tuple[int, list[Finding], str]:
-        """Run the doctor; return exit status, findings and the whole output."""
-        given = argparse.Namespace(json=True, service=[], broker_clock="clock" in arguments)
+    def examine(
+        self, *arguments: str, replicas: Sequence[tuple[str, str]] = ()
+    ) -> tuple[int, list[Finding], str]:
+        """Run the doctor; return exit status, findings and the whole output.
+
+        `replicas`: name and address of processes that it is to ask.
+        """
+        clock = "clock" in arguments
+        given = argparse.Namespace(json=True, service=list(replicas), broker_clock=clock)
         out = io.StringIO()
         with (
             mock.patch.dict(os.environ, self.environment(), clear=True),
@@ -169,11 +175,12 @@ def answering(answers: Mapping[str, str], **headers: str) -> AbstractContextMana
     return serving(Handler)
 
 
-def service(name: str, model: str = "rule-2") -> AbstractContextManager[int]:
+def service(name: str, model: str = "rule-2", revision: str = "abc") -> AbstractContextManager[int]:
     """Serve what a service answers that is ready."""
     info = f'ebbwatch_scoring_model_info{{version="{model}"}} 1.0\n' if name == "scoring" else ""
     answers = {
         "/readyz": '{"missing": {}}',
-        "/metrics": f'{info}ebbwatch_{name}_build_info{{version="0.1.0",revision="abc"}} 1.0\n',
+        "/metrics": info
+        + f'ebbwatch_{name}_build_info{{version="0.1.0",revision="{revision}"}} 1.0\n',
     }
     return answering(answers, **{SERVICE.replace("-", "_"): name})

@@ -154,8 +154,8 @@ def test_settings_that_do_not_fit_are_found(healthy: Installation) -> None:
     status, findings, printed = healthy.examine()
     assert status == 2
     wrong = [each.what for each in findings if each.check == "settings"]
-    assert any("lanes" in what for what in wrong)
-    assert any("secret_keys" in what for what in wrong)
+    assert any(what.startswith("EBBWATCH_SCORING_LANES: ") for what in wrong)
+    assert any(what.startswith("EBBWATCH_ALERTS_SECRET_KEYS") for what in wrong)
     assert {each.level for each in findings if each.check == "migrations"} == {"ok"}
     assert PASSWORD not in printed
     healthy.settings = {"EBBWATCH_ALERTS_RISK_TOPIC": "another"}
@@ -163,6 +163,35 @@ def test_settings_that_do_not_fit_are_found(healthy: Installation) -> None:
     wrong = [each.what for each in findings if each.check == "settings" and each.level == "fail"]
     assert len(wrong) == 1
     assert "EBBWATCH_ALERTS_RISK_TOPIC is another" in wrong[0]
+
+
+def test_replicas_of_different_builds_are_found(healthy: Installation) -> None:
+    """By the build that each of them shows in its metrics."""
+    with service("scoring", revision="def") as port:
+        both = [healthy.ports["scoring"], port]
+        named = [("scoring", f"http://127.0.0.1:{each}") for each in both]
+        status, findings, _ = healthy.examine(replicas=named)
+    assert status == 1
+    (found,) = (each for each in findings if each.level != "ok")
+    assert found.check == "services"
+    assert f"0.1.0 def: scoring at http://127.0.0.1:{port}" in found.what
+    assert "docs/upgrading.md" in found.do
+
+
+def test_no_receiver_of_tasks_is_found(healthy: Installation) -> None:
+    """A deleted endpoint is none."""
+    asyncio.run(healthy.execute("UPDATE alerts.endpoint SET deleted_at = now()"))
+    status, findings, _ = healthy.examine()
+    assert status == 1
+    (found,) = (each for each in findings if each.level != "ok")
+    assert (found.check, "no task leaves Ebbwatch" in found.what) == ("endpoints", True)
+
+
+def test_every_check_has_a_planted_fault(healthy: Installation) -> None:
+    """Those of clocks are planted as facts: a server's clock cannot be set here."""
+    _, findings, _ = healthy.examine()
+    planted = {check for check, *_ in PLANTED} | {"settings", "broker", "database"}
+    assert planted == {each.check for each in findings} - {"clocks"}
 
 
 async def _plant(place: Installation) -> None:
@@ -194,6 +223,12 @@ async def _plant(place: Installation) -> None:
     await _reached(place, "scoring", activity, 0)
     await _reached(place, "scoring", treatment, 1)
     await _reached(place, "alerts", place.topic(RISK), 7)
+    await _claimed(place, "alerts", place.topic(CHANGES))
+    await place.execute(
+        "UPDATE alerts.partition SET status = 'stopped', status_reason = 'not the log we read' "
+        "WHERE topic = $1",
+        place.topic(CHANGES),
+    )
     progress = {"backfill": "march", "backfill_at": LONG_AGO.timestamp()}
     await place.execute(
         "UPDATE scoring.partition SET progress = $2, worker = 'host-a/1' WHERE topic = $1",
@@ -258,35 +293,38 @@ def found(stack: LocalStack, template: str) -> Iterator[list[Finding]]:
     stack.postgres.drop("doctor_broken")
 
 
-@pytest.mark.parametrize(
-    ("check", "level", "what", "do"),
-    [
-        ("topics", "fail", "risk-{} has cleanup.policy=delete instead of compact", "compact"),
-        ("topics", "warn", "changes-{} has 2 partitions instead of 6", "add partitions"),
-        ("topics", "warn", "raw-{} has message.timestamp.type=CreateTime", "LogAppendTime"),
-        ("topics", "warn", "activity-{} has retention.ms=3600000", "2592000000"),
-        ("migrations", "fail", "scoring's tables are at revision scoring_9999", "release"),
-        ("migrations", "fail", "ingest has no tables", "services.ingest migrate"),
-        ("roles", "warn", "a superuser", "CREATE ROLE"),
-        ("services", "fail", "another program answers", "EBBWATCH_INGEST_PORT"),
-        ("services", "fail", "nothing answers as alerts", "services.alerts run"),
-        ("lag", "warn", "scoring is 42.", "start more processes"),
-        ("lag", "fail", "1 records of ebbwatch.treatment-{}/0 were deleted", "--offset 2"),
-        ("lag", "fail", "/0 ends at 0, before offset 7 that alerts has reached", "Kafka was lost"),
-        ("tokens", "warn", "alerts's token 1 (root) may do everything", "tokens revoke 1"),
-        ("tokens", "warn", "alerts's token 2 (till) expired", "tokens create --name till"),
-        ("tokens", "warn", "scoring has no valid token", "tokens create --name NAME"),
-        ("model", "fail", "the promoted model lgbm-1 cannot be read", "MODEL_STORE"),
-        ("model", "fail", "serves rule-2, while lgbm-1 is promoted", "MODEL_STORE"),
-        ("model", "warn", "scoring runs on 2 hosts (host-a, host-b)", "s3://"),
-        ("imports", "warn", "'march' has brought nothing since", "imports end 'march'"),
-        ("endpoints", "fail", "gone was switched off", "endpoints enable gone"),
-        ("endpoints", "warn", "sleeping is paused", "endpoints enable sleeping"),
-        ("endpoints", "warn", "failing has taken nothing for", "deliveries list"),
-        ("endpoints", "fail", "sealed with the key lostkey", "EBBWATCH_ALERTS_SECRET_KEYS"),
-        ("budget", "warn", "10 warnings of 200 customers in 30 days: 5.0 per 100", "tune"),
-    ],
-)
+PLANTED = [
+    ("topics", "fail", "risk-{} has cleanup.policy=delete instead of compact", "compact"),
+    ("topics", "warn", "changes-{} has 2 partitions instead of 6", "add partitions"),
+    ("topics", "warn", "raw-{} has message.timestamp.type=CreateTime", "LogAppendTime"),
+    ("topics", "warn", "activity-{} has retention.ms=3600000", "2592000000"),
+    ("migrations", "fail", "scoring's tables are at revision scoring_9999", "release"),
+    ("migrations", "fail", "ingest has no tables", "services.ingest migrate"),
+    ("roles", "warn", "a superuser", "CREATE ROLE"),
+    ("services", "fail", "another program answers", "EBBWATCH_INGEST_PORT"),
+    ("services", "warn", "scoring runs on 2 hosts (host-a, host-b), and 1", "--service scoring="),
+    ("services", "fail", "nothing answers as alerts", "services.alerts run"),
+    ("lag", "warn", "scoring is 42.", "start more processes"),
+    ("lag", "fail", "1 records of ebbwatch.treatment-{}/0 were deleted", "--offset 2"),
+    ("lag", "fail", "alerts stopped reading ebbwatch.changes-{}/0: not the log we read", "resume"),
+    ("lag", "fail", "/0 ends at 0, before offset 7 that alerts has reached", "Kafka was lost"),
+    ("tokens", "warn", "alerts's token 1 (root) may do everything", "tokens revoke 1"),
+    ("tokens", "warn", "alerts's token 2 (till) expired", "tokens create --name till"),
+    ("tokens", "warn", "scoring has no valid token", "tokens create --name NAME"),
+    ("model", "fail", "the promoted model lgbm-1 cannot be read", "MODEL_STORE"),
+    ("model", "fail", "serves rule-2, while lgbm-1 is promoted", "MODEL_STORE"),
+    ("model", "warn", "scoring runs on 2 hosts (host-a, host-b)", "s3://"),
+    ("imports", "warn", "'march' has brought nothing since", "imports end 'march'"),
+    ("endpoints", "fail", "gone was switched off", "endpoints enable gone"),
+    ("endpoints", "warn", "sleeping is paused", "endpoints enable sleeping"),
+    ("endpoints", "warn", "failing has taken nothing for", "deliveries list"),
+    ("endpoints", "fail", "sealed with the key lostkey", "EBBWATCH_ALERTS_SECRET_KEYS"),
+    ("budget", "warn", "10 warnings of 200 customers in 30 days: 5.0 per 100", "tune"),
+]
+"""Check, level, and parts of what is found and of what to do about it; `{}`: the topic's mark."""
+
+
+@pytest.mark.parametrize(("check", "level", "what", "do"), PLANTED)
 def test_a_planted_fault_is_found(
     found: list[Finding], check: str, level: str, what: str, do: str
 ) -> None:

@@ -7,6 +7,7 @@ import random
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -103,7 +104,8 @@ class _Sender:
 class _Tables(IdentityTables):
     """The real statements, with points at which a process may die."""
 
-    def __init__(self, faults: Faults) -> None:
+    def __init__(self, work: UnitOfWork, faults: Faults) -> None:
+        super().__init__(work)
         self._faults = faults
 
     async def join(self, *args: object, **kwargs: object) -> None:
@@ -177,7 +179,7 @@ class Cluster:
                 outbox=outbox,
                 relay=relay,
             ),
-            tables=_Tables(self.faults),
+            tables=partial(_Tables, faults=self.faults),
             refuse=ActivityDecoder(DEAD, replay=False).dead_letter,
             clock=made.clock,
             risk_topic=RISK,

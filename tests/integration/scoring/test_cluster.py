@@ -15,7 +15,7 @@ import pytest
 from services.scoring.core.monitoring.treatment_weights import TreatmentWindow
 from services.scoring.training.data.disk_history import DiskHistory, DiskHistoryWriter
 from services.scoring.training.data.event_table import EventBatch
-from services.scoring.training.data.panel import RowOptions
+from services.scoring.training.data.panel import RowOptions, gather, no_progress
 from services.scoring.training.fit.cluster import TOLERANCE, DaskCluster
 from services.scoring.training.fit.train import OneMachine, train
 from tests.unit.scoring.training.histories import END, HORIZON_DAYS, day, shoppers
@@ -80,4 +80,4 @@ def test_the_cluster_learns_what_one_machine_learns(client: Any, history: DiskHi
 
 def test_a_history_in_memory_is_refused(client: Any) -> None:
     with pytest.raises(TypeError, match="spooled files"):
-        DaskCluster(client).panel(shoppers(), [day(60)], HORIZON_DAYS, END)
+        DaskCluster(client).pieces(shoppers(), gather, no_progress)

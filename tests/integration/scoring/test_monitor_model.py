@@ -242,7 +242,7 @@ async def test_a_contractual_outcome_is_the_contract_s_end(f: Fixture) -> None:
     over = contracts(Kind.CONTRACT_ENDED, np.flatnonzero(under & gone), DAY0 - DAY_S)
     states = fold(fold(past(), started), over)
     await write(f.engine, states)
-    f.watch._labels = "contractual"
+    f.watch = replace(f.watch, labels="contractual")
     await f.watch.look(T0)
     called = await f.rows("roll_call")
     assert len(called) == N - 5

@@ -7,7 +7,10 @@ import zlib
 from dataclasses import dataclass
 from typing import Any
 
+from services.ingest.core.accept import accepted
+from services.ingest.core.rates import RateTable
 from shared.contracts import events as types
+from shared.contracts.activity import Activity
 from shared.contracts.dead_letter import Headers
 from shared.contracts.topics import MESSAGE_BYTES_MAX
 
@@ -15,6 +18,11 @@ ARRIVED_MS = 1_772_355_600_000
 """2026-03-01T09:00:00Z."""
 
 NUL = "\\u0000"
+
+
+def accept(value: bytes | None, headers: Headers, arrived_ms: int, rates: RateTable) -> Activity:
+    """Return the event of `accepted` without its notes."""
+    return accepted(value, headers, arrived_ms, rates).event
 
 
 def event(**changes: Any) -> dict[str, Any]:

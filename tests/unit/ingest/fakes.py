@@ -101,17 +101,15 @@ class FakeStops:
         return count
 
 
-@asynccontextmanager
-async def no_transaction() -> AsyncIterator[UnitOfWork]:
-    """Provide a unit of work for stores that have none."""
-    yield cast("UnitOfWork", None)
-
-
 @dataclass(slots=True)
 class FakeIndex:
     """Dead letters in memory, numbered from 1."""
 
     rows: list[StoredDeadLetter] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[UnitOfWork]:
+        yield cast("UnitOfWork", None)
 
     def put(self, letter: DeadLetter, replay_of: int | None = None) -> None:
         facts = ListedDeadLetter(

@@ -5,13 +5,12 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from services.ingest.core.accept import accept
 from services.ingest.core.rates import RateTable
 from services.ingest.core.times import AHEAD_LIMIT, AHEAD_MAX, TIME_MIN
 from shared.contracts import events as types
 from shared.contracts.activity import ENCODER, Activity, ActivityData
 from shared.kernel.errors import Invalid
-from tests.unit.ingest.events import ARRIVED_MS, binary_headers, encoded, event, purchase
+from tests.unit.ingest.events import ARRIVED_MS, accept, binary_headers, encoded, event, purchase
 
 ARRIVED = datetime.fromtimestamp(ARRIVED_MS / 1000, UTC)
 RATES = RateTable.parse("USD", "currency,from,rate\nEUR,2026-01-01,1.2\nEUR,2020-01-01,1.1\n")

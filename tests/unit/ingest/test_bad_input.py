@@ -2,11 +2,10 @@
 
 import pytest
 
-from services.ingest.core.accept import accept
 from services.ingest.core.faults import FIELD_CHARS_MAX, REASON_CHARS_MAX
 from services.ingest.core.rates import RateTable
 from shared.kernel.errors import Invalid
-from tests.unit.ingest.events import ARRIVED_MS, BAD, BAD_BY_ARRIVAL, Bad, encoded, purchase
+from tests.unit.ingest.events import ARRIVED_MS, BAD, BAD_BY_ARRIVAL, Bad, accept, encoded, purchase
 
 RATES = RateTable("USD")
 

@@ -42,7 +42,7 @@ TRACE = (TRACEPARENT, b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 async def _accepted(
-    outlet: FakeOutlet, records: Sequence[ConsumedRecord | Unreadable], now_ms: int = ARRIVED_MS
+    outlet: FakeOutlet, records: Sequence[ConsumedRecord], now_ms: int = ARRIVED_MS
 ) -> Sorted:
     accept = AcceptBatch(outlet, TOPICS, RATES)
     done = await accept.decide(records, now_ms)
@@ -138,7 +138,7 @@ class TestAcceptBatch:
         """No key and no value; more headers than a dead letter can hold; nothing readable."""
         outlet = FakeOutlet()
         many = tuple((str(n), b"") for n in range(HEADERS_KEPT_MAX + 1))
-        records: list[ConsumedRecord | Unreadable] = [
+        records: list[ConsumedRecord] = [
             Consumed(None, 0, key=None),
             Consumed(b"?", 1, headers=many),
             Unreadable("raw", 0, 2, 0, Invalid("headers", "why")),
@@ -218,7 +218,7 @@ class TestPublishEvents:
         outlet = FakeOutlet()
         body = b" " + json.dumps(event(), indent=1).encode()
         done = await self._publish(outlet)(body, (TRACE,))
-        assert (done.accepted, done.refusals) == (1, [])
+        assert (done.accepted, done.refused) == (1, [])
         content_type = ("content-type", b"application/cloudevents+json")
         assert outlet.sent == [Outgoing("raw", b"household-7", body, (content_type, TRACE))]
 

@@ -101,7 +101,7 @@ class TestPublishMapped:
         publish = self._publish(outlet, kept)
         done = await publish("shop", SHOPIFY, [ORDER, BROKEN, IGNORED], (("h", b"v"),), "POST /x")
         assert (done.accepted, done.ignored) == (1, 1)
-        assert {refusal.index for refusal in done.refusals} == {1}
+        assert {refusal.index for refusal in done.refused} == {1}
         headers = ((SOURCE, b"shop"), ("h", b"v"))
         assert outlet.sent == [Record("raw", b"207119551", ORDER, headers)]
         assert kept == [(BROKEN, headers, "POST /x")]

@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 
 from services.ingest.commands.import_links import import_links
-from services.ingest.core.accept import accept
 from services.ingest.core.rates import RateTable
 from shared.contracts.events import IDENTITY, Identity
 from shared.kernel.errors import Invalid
-from tests.unit.ingest.events import ARRIVED_MS
+from tests.unit.ingest.events import ARRIVED_MS, accept
 from tests.unit.ingest.fakes import FakeOutlet, FixedClock
 
 RATES = RateTable("USD")

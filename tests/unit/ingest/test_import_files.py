@@ -75,7 +75,7 @@ def run(
     files = [PreparedFile(EventFile(path, ReadOptions(), rejects=rejects), rejects)]
     notes = ImportNotes([path], "", path.parent)
     terms = Terms("raw", "files", None, live=live)
-    handler = ImportFiles(outlet, terms, RateTable("USD"), notes, SetClock(now))
+    handler = ImportFiles(outlet, terms, RateTable("USD"), SetClock(now))
 
     def advance(sent: int) -> None:
         if stop_at is not None and sent >= stop_at:
@@ -83,7 +83,7 @@ def run(
 
     with patch.object(import_files, "CHUNK_EVENTS", 3):
         try:
-            return asyncio.run(handler.run(files, advance)), notes, rejects
+            return asyncio.run(handler.run(files, notes, advance)), notes, rejects
         finally:
             notes.close()
 

@@ -8,11 +8,10 @@ import msgspec
 import pytest
 
 from services.ingest.core import ordinary
-from services.ingest.core.accept import accept
 from services.ingest.core.ordinary import QUANTITY_MAX, decode
 from services.ingest.core.rates import RateTable
 from shared.contracts import events as types
-from tests.unit.ingest.events import ARRIVED_MS, encoded, event, purchase
+from tests.unit.ingest.events import ARRIVED_MS, accept, encoded, event, purchase
 
 ITEM = {"sku": "1", "category": "MEAT", "quantity": 2}
 BASKET = {"order_id": "o-1", "items": [ITEM], "currency": "USD", "amount": "12.50"}

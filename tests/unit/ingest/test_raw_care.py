@@ -10,9 +10,9 @@ from services.ingest.core.rates import RateTable
 from services.ingest.handlers import accept_batch
 from services.ingest.handlers.accept_batch import AcceptBatch
 from services.ingest.handlers.watch_flood import FloodWatch
-from services.ingest.inbound.raw_consumer import AnyRecord
 from services.ingest.inbound.raw_topics import RawTopics
 from services.ingest.ports import Topics
+from shared.kafka.batch import ConsumedRecord
 from shared.kafka.quarantine import BATCH_DEATHS_MAX, DEATHS_MAX, MARKED_BATCHES, REASON
 from shared.kernel.errors import Transient
 from shared.runtime.health import Health
@@ -53,7 +53,7 @@ class Ours(Scripted):
         return {("raw", 0)}
 
 
-def _log(count: int) -> list[AnyRecord]:
+def _log(count: int) -> list[ConsumedRecord]:
     return [Consumed(encoded(id=BAD if n == 7 else str(n)), n) for n in range(count)]
 
 

@@ -10,10 +10,11 @@ from services.ingest.core.flood import RECORDS
 from services.ingest.core.rates import RateTable
 from services.ingest.handlers.accept_batch import AcceptBatch
 from services.ingest.handlers.watch_flood import FloodWatch
-from services.ingest.inbound.raw_consumer import AnyRecord, RawConsumer
+from services.ingest.inbound.raw_consumer import RawConsumer
 from services.ingest.inbound.raw_topics import RawTopics
 from services.ingest.ports import Topics
 from shared.contracts.activity import DECODER
+from shared.kafka.batch import ConsumedRecord
 from shared.kafka.settings import KafkaSettings
 from shared.kernel.errors import Transient
 from shared.runtime.backoff import FIRST_S
@@ -30,7 +31,7 @@ class Scripted(RawConsumer):
     It polls two records at a time and ends the loop behind the last one.
     """
 
-    log: list[AnyRecord]
+    log: list[ConsumedRecord]
     stop: Stop
     position: int = 0
     committed: int = 0
@@ -53,7 +54,7 @@ class Scripted(RawConsumer):
         self._started = True
         self.starts += 1
 
-    async def poll(self) -> list[AnyRecord]:
+    async def poll(self) -> list[ConsumedRecord]:
         if self.position == self.poll_fails_at:
             self.poll_fails_at = None
             self._started = False
@@ -65,7 +66,7 @@ class Scripted(RawConsumer):
             self.stop.set()
         return found
 
-    async def commit(self, records: list[AnyRecord]) -> None:  # type: ignore[override] # as called
+    async def commit(self, records: list[ConsumedRecord]) -> None:  # type: ignore[override] # as called
         if self.commit_failures:
             self.commit_failures -= 1
             raise Transient("rebalanced")
@@ -76,7 +77,7 @@ class Scripted(RawConsumer):
         assert self.committed == self.position, "what was read is not done yet"
         self.read_committed = self.position
 
-    def rewind(self, records: list[AnyRecord]) -> None:  # type: ignore[override] # as called
+    def rewind(self, records: list[ConsumedRecord]) -> None:  # type: ignore[override] # as called
         self.position = records[0].offset
 
     async def hold(self) -> None:
@@ -96,7 +97,7 @@ def _loop(consumer: Scripted, outlet: FakeOutlet, stops: FakeStops) -> RawTopics
     return RawTopics(consumer, accept, FloodWatch(stops, 0.9, clock), Health(clock), clock)
 
 
-def _log(count: int) -> list[AnyRecord]:
+def _log(count: int) -> list[ConsumedRecord]:
     return [Consumed(encoded(id=str(n)), n) for n in range(count)]
 
 

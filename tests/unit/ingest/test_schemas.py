@@ -12,12 +12,11 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped] # sh
 
 from deploy.generated import differing
 from deploy.schemas import FOLDER, generate, main
-from services.ingest.core.accept import accept
 from services.ingest.core.rates import RateTable
 from shared.contracts import events as types
 from shared.contracts.activity import ENCODER
 from shared.kernel.errors import Invalid
-from tests.unit.ingest.events import ARRIVED_MS, event
+from tests.unit.ingest.events import ARRIVED_MS, accept, event
 
 DATA: dict[str, dict[str, Any]] = {
     types.PURCHASE: {"amount": "1.50", "currency": "USD", "items": [{"sku": "1", "quantity": 2}]},

@@ -28,7 +28,6 @@ from tests.unit.ingest.fakes import (
     FakeIndex,
     FakeOutlet,
     FixedClock,
-    no_transaction,
 )
 
 HOUR_MS = 3_600_000
@@ -42,11 +41,11 @@ def _letter(n: int, field: str = "data.currency", **changes: object) -> DeadLett
 
 
 def _replay(index: FakeIndex, outlet: FakeOutlet) -> ReplayDeadLetters:
-    return ReplayDeadLetters(no_transaction, index, outlet, FixedClock(), "raw-0")
+    return ReplayDeadLetters(index, outlet, FixedClock(), "raw-0")
 
 
 def _discard(index: FakeIndex) -> DiscardDeadLetters:
-    return DiscardDeadLetters(no_transaction, index, FixedClock())
+    return DiscardDeadLetters(index, FixedClock())
 
 
 def _index(*letters: DeadLetter) -> FakeIndex:

@@ -7,7 +7,7 @@ import pytest
 
 from services.ingest.core.accept import accepted
 from services.ingest.core.rates import RateTable
-from services.ingest.core.unknown import TOLD_MAX, UnknownFields
+from services.ingest.core.unknown import REPORTED_MAX, UnknownFields
 from shared.contracts import events as types
 from shared.kernel.errors import Invalid
 from tests.unit.ingest.events import ARRIVED_MS, encoded, event, purchase
@@ -81,7 +81,7 @@ def test_a_free_map_takes_any_key() -> None:
 
 def test_the_number_of_notes_is_bounded() -> None:
     """A whole order in `data` gives one note, not a thousand."""
-    assert len(told(purchase(**{f"x{n:03}": n for n in range(500)}), "note")) == TOLD_MAX
+    assert len(told(purchase(**{f"x{n:03}": n for n in range(500)}), "note")) == REPORTED_MAX
 
 
 def test_extensions_of_the_envelope_are_nobodys_business() -> None:

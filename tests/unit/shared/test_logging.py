@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from services.scoring.core.segments.patterns import WRONG, pattern
 from shared.observability.logging import configure_logging, without_values
+from shared.observability.tracing import about, attempting
 from shared.postgres.engine import create_engine
 from shared.postgres.settings import PostgresSettings
 
@@ -20,10 +21,19 @@ SECRET = "ann@example.com"
 FORGED = 'x\n{"event": "forged", "level": "error"}'
 
 
-@pytest.fixture
-def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+class Terminal(io.StringIO):
+    """Output of a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(params=[io.StringIO])
+def logged(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[io.StringIO]:
     """Provide the log output; afterwards restore the logging of the test run."""
-    root, shown = logging.getLogger(), io.StringIO()
+    root, shown = logging.getLogger(), request.param()
     before = root.handlers[:], root.level
     monkeypatch.setattr(sys, "stderr", shown)
     configure_logging("none")
@@ -42,6 +52,38 @@ def test_a_text_makes_no_line_of_its_own(logged: io.StringIO) -> None:
     lines = [json.loads(line) for line in logged.getvalue().splitlines()]
     assert [line["event"] for line in lines] == [FORGED, FORGED]
     assert "forged" in lines[1]["exception"]
+
+
+@pytest.mark.parametrize("logged", [Terminal], indirect=True)
+def test_on_a_terminal_lines_are_readable_and_no_text_makes_one(logged: io.StringIO) -> None:
+    structlog.get_logger("t").warning("refused", field="x\x1b[2J\n2026-01-01T00:00 [info] forged")
+    try:
+        int("x\n2026-01-01T00:00:00Z [info] forged")
+    except ValueError:
+        logging.getLogger("t").exception("failed")
+    first, *others = logged.getvalue().splitlines()
+    assert "refused" in first
+    assert "service" in first
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(first)
+    assert [line for line in others if "failed" in line and "error" in line]
+    assert not [line for line in logged.getvalue().splitlines() if line.startswith("2026-01-01")]
+    assert "\x1b[2J" not in logged.getvalue()
+
+
+def test_a_line_names_the_trace_that_is_current(logged: io.StringIO) -> None:
+    trace = f"00-{7:032x}-{5:016x}-01"
+    with attempting("send", trace, {}):
+        structlog.get_logger("t").info("within")
+        logging.getLogger("t").warning("of a library")
+    with about((("traceparent", trace.encode()), ("baggage", b"x"))):
+        structlog.get_logger("t").info("about a record")
+    with about((("traceparent", b"nonsense"),)):
+        structlog.get_logger("t").info("outside")
+    within, library, record, outside = (json.loads(line) for line in logged.getvalue().splitlines())
+    for line in (within, library, record):
+        assert (line["trace_id"], line["span_id"]) == (f"{7:032x}", f"{5:016x}")
+    assert "trace_id" not in outside
 
 
 def test_a_wrong_expression_is_not_logged_by_the_library(capfd: pytest.CaptureFixture[str]) -> None:

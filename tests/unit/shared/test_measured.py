@@ -8,9 +8,12 @@ from prometheus_client import REGISTRY
 
 from shared.http.app import create_app
 from shared.http.borders import Limits
+from shared.observability import messaging
 from shared.observability.service_metrics import ServiceMetrics
+from shared.observability.tracing import recorded_by
 from shared.runtime.health import Health
 from tests.fakes.clock import SetClock
+from tests.fakes.spans import Spans, parent
 
 METRICS = ServiceMetrics("measured", "its end", ("all",))
 
@@ -72,6 +75,26 @@ async def test_requests_are_counted_by_template(client: httpx.AsyncClient) -> No
     assert timed == 3
 
 
+async def test_requests_are_traced_by_template(client: httpx.AsyncClient) -> None:
+    """As a part of the sender's trace; probes, scrapes and strangers leave no span."""
+    spans, [(name, context)] = Spans(), parent(6)
+    headers = {name: (context or b"").decode()}
+    with recorded_by(spans.tracer):
+        for path in ("/livez", "/metrics", "/v1/nowhere"):
+            await client.get(path, headers=headers)
+        assert spans.ended() == []
+        assert (await client.get("/v1/open/ann", headers=headers)).status_code == 200
+        assert (await client.post("/v1/closed/ann")).status_code == 401
+        await client.get("/v1/open/bug")
+    well, refused, bug = spans.ended()
+    assert (well.name, refused.name) == ("GET /v1/open/{name}", "POST /v1/closed/{name}")
+    assert well.parent is not None
+    assert (well.parent.trace_id, refused.parent) == (6, None)
+    for span, status in ((well, 200), (refused, 401), (bug, 500)):
+        assert (span.attributes or {})[messaging.STATUS] == status
+        assert "ann" not in span.to_json()
+
+
 async def test_a_scraper_may_ask_for_openmetrics(client: httpx.AsyncClient) -> None:
     """Both formats hold the same series."""
     plain = await client.get("/metrics")
@@ -82,3 +105,19 @@ async def test_a_scraper_may_ask_for_openmetrics(client: httpx.AsyncClient) -> N
     assert other.text.endswith("# EOF\n")
     for text in (plain.text, other.text):
         assert "ebbwatch_measured_build_info{" in text
+
+
+async def test_a_traced_request_is_an_exemplar_of_its_duration(client: httpx.AsyncClient) -> None:
+    """By its `traceparent`; a malformed one is none."""
+    trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+    for name, traceparent in (
+        ("ann", f"00-{trace_id}-00f067aa0ba902b7-01"),
+        ("bob", f"é-{trace_id}"),
+    ):
+        sent = {b"traceparent": traceparent.encode()}
+        assert (await client.get(f"/v1/open/{name}", headers=sent)).status_code == 200
+    asked = {"Accept": "application/openmetrics-text; version=1.0.0"}
+    text = (await client.get("/metrics", headers=asked)).text
+    traced = [line for line in text.splitlines() if f'# {{trace_id="{trace_id}"}}' in line]
+    assert len(traced) == 1
+    assert 'route="/v1/open/{name}"' in traced[0]

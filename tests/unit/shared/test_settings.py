@@ -8,10 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import SettingsConfigDict
 
 from shared.kafka.settings import KafkaSettings
 from shared.postgres.settings import PostgresSettings
+from shared.runtime.settings import Settings, problems
 from tests.fakes.certificates import Authority
 
 PASSWORD = "hush-hush"
@@ -124,3 +126,26 @@ def test_settings_do_not_change() -> None:
     """They are read once and are immutable afterwards."""
     with pytest.raises(ValidationError):
         KafkaSettings().bootstrap_servers = "elsewhere"  # type: ignore[misc] # what must not work
+
+
+class Lanes(Settings):
+    """Settings with a bound, for the test."""
+
+    model_config = SettingsConfigDict(env_prefix="EBBWATCH_TEST_")
+
+    lanes: int = Field(1, ge=1)
+    names: tuple[int, ...] = ()
+    url: SecretStr = Field(validation_alias="TEST_URL")
+
+
+def test_a_wrong_setting_is_named_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what is wrong, and never with its value."""
+    monkeypatch.setenv("EBBWATCH_TEST_LANES", "0")
+    monkeypatch.setenv("EBBWATCH_TEST_NAMES", f'[1, "{PASSWORD}"]')
+    with pytest.raises(ValidationError) as raised:
+        Lanes()
+    lanes, names, url = problems(raised.value)
+    assert lanes == "EBBWATCH_TEST_LANES: Input should be greater than or equal to 1"
+    assert names.startswith("EBBWATCH_TEST_NAMES.1: ")
+    assert PASSWORD not in names
+    assert url == "TEST_URL is not set"

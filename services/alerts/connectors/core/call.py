@@ -93,6 +93,13 @@ def overloaded(given: Answer, so: bool) -> Answer:  # noqa: FBT001 (a fact about
     return replace(given, throttled=True) if so else given
 
 
+def code_of(content: Mapping[str, Any] | None, name: str) -> int | None:
+    """Return the number of a refusal or a success in an answer; None where it is no such code."""
+    code = content.get(name) if content else None
+    # `false` is an int in Python, but not a code.
+    return code if type(code) is int and abs(code) < NUMBER_MAX else None
+
+
 def content_of(reply: Reply) -> dict[str, Any] | None:
     """Return the JSON object in a reply; None where it is anything else, such as an HTML page."""
     try:

@@ -10,8 +10,8 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from services.alerts.connectors.core.call import (
-    NUMBER_MAX,
     Call,
+    code_of,
     content_of,
     id_of,
     json_call,
@@ -22,6 +22,7 @@ from services.alerts.connectors.core.call import (
     word_of,
 )
 from services.alerts.connectors.core.config import FxiaokeConfig
+from services.alerts.connectors.core.mapping import must_fit
 from services.alerts.connectors.core.verdict_mapping import CrmRecord
 from services.alerts.delivery.core.retry import (
     Answer,
@@ -29,7 +30,6 @@ from services.alerts.delivery.core.retry import (
     Result,
     answer,
 )
-from shared.kernel.errors import Invalid
 
 PAGE_ROWS: Final = 100
 """Rows of one query, the most that Fxiaoke returns."""
@@ -138,9 +138,8 @@ def read(reply: Reply) -> Answer:
     if reply.status is None:
         return answer(reply, "ambiguous" if reply.reached else "retry")
     content = content_of(reply)
-    code = content.get("errorCode") if content else None
-    # `false` is an int in Python, but not a code.
-    if content is None or type(code) is not int or abs(code) >= NUMBER_MAX:
+    code = code_of(content, "errorCode")
+    if content is None or code is None:
         if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
             return answer(reply, "retry", "Fxiaoke's gateway answered 429")
         return answer(reply, "ambiguous", f"an answer that is not Fxiaoke's (HTTP {reply.status})")
@@ -170,19 +169,7 @@ def missing_fields(described: object, config: FxiaokeConfig) -> None:
     """Raise Invalid, naming the field, for a mapping that does not fit the object's description."""
     fields = described.get("fields") if isinstance(described, Mapping) else None
     known: Mapping[str, Any] = fields if isinstance(fields, Mapping) else {}
-    for place in ("fields", "changed_fields", "closed_fields"):
-        for name in getattr(config, place):
-            if name not in known:
-                raise Invalid(f"config.{place}.{name}", f"{config.object_name} has no such field")
-    if config.key_field not in known:
-        raise Invalid("config.key_field", f"{config.object_name} has no field {config.key_field}")
-    given = {*config.fields, config.key_field, "owner"}
-    for name, field in known.items():
-        if isinstance(field, dict) and field.get("is_required") and name not in given:
-            raise Invalid("config.fields", f"{config.object_name} requires {name}: map it")
-    for rule in config.verdicts:
-        if rule.field not in known:
-            raise Invalid("config.verdicts", f"{config.object_name} has no field {rule.field}")
+    must_fit(config, config.object_name, known, "is_required", "owner")
 
 
 def _found(row: Mapping[str, Any], config: FxiaokeConfig) -> CrmRecord:

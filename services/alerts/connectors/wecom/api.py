@@ -13,8 +13,8 @@ from urllib.parse import urlencode
 
 from services.alerts.connectors.core import escape
 from services.alerts.connectors.core.call import (
-    NUMBER_MAX,
     Call,
+    code_of,
     content_of,
     json_call,
     overloaded,
@@ -157,9 +157,8 @@ def read(reply: Reply, member: str | None) -> Answer:
     if reply.status is None:
         return answer(reply, "ambiguous" if reply.reached else "retry")
     content = content_of(reply)
-    code = content.get("errcode") if content else None
-    # `false` is an int in Python, but not a code.
-    if content is None or type(code) is not int or abs(code) >= NUMBER_MAX:
+    code = code_of(content, "errcode")
+    if content is None or code is None:
         if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
             return answer(reply, "retry", "WeCom answered 429")
         return answer(reply, "ambiguous", f"an answer that is not WeCom's (HTTP {reply.status})")

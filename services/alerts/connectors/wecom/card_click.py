@@ -23,7 +23,7 @@ from services.alerts.connectors.wecom.crypto import Click
 from services.alerts.core.task import Task
 from services.alerts.handlers.give_verdict import Conflict, GiveVerdict
 from services.alerts.ports import VerdictGiven
-from services.alerts.store.tasks import Tasks
+from services.alerts.store import tasks as task_store
 from shared.postgres.engine import unit_of_work
 from shared.runtime.clock import Clock
 
@@ -43,7 +43,6 @@ class HandleCardClick:
     """Turns clicks into verdicts."""
 
     engine: AsyncEngine
-    tasks: Tasks
     owners: OwnerTable
     callbacks: CallbackRows
     give_verdict: GiveVerdict
@@ -60,7 +59,7 @@ class HandleCardClick:
         if await self.callbacks.seen(endpoint_id, key):
             return ClickResult("repeated")
         async with unit_of_work(self.engine) as work:
-            task = await self.tasks.find(work, wecom.task_of(click.task_id))
+            task = await task_store.find(work, wecom.task_of(click.task_id))
         if task is None:
             return ClickResult("unknown_task")
         if click.user_id != await self._owner(endpoint_id, config, task):

@@ -27,6 +27,7 @@ from services.alerts.connectors.core.call import (
     word_of,
 )
 from services.alerts.connectors.core.config import ZohoConfig
+from services.alerts.connectors.core.mapping import must_fit
 from services.alerts.connectors.core.verdict_mapping import CrmRecord
 from services.alerts.delivery.core.retry import (
     Answer,
@@ -34,7 +35,7 @@ from services.alerts.delivery.core.retry import (
     Result,
     answer,
 )
-from shared.kernel.errors import UNREADABLE, Invalid
+from shared.kernel.errors import UNREADABLE
 
 API: Final = "/crm/v8"
 PAGE_ROWS: Final = 200
@@ -227,19 +228,7 @@ def read_found(reply: Reply, config: ZohoConfig) -> list[CrmRecord] | Answer:
 def missing_fields(fields: Sequence[Mapping[str, Any]], config: ZohoConfig) -> None:
     """Raise Invalid, naming the field, for a mapping that does not fit the module's description."""
     known = {word_of(each.get("api_name")): each for each in fields if isinstance(each, Mapping)}
-    for place in ("fields", "changed_fields", "closed_fields"):
-        for name in getattr(config, place):
-            if name not in known:
-                raise Invalid(f"config.{place}.{name}", f"{config.module} has no such field")
-    if config.key_field not in known:
-        raise Invalid("config.key_field", f"{config.module} has no field {config.key_field}")
-    given = {*config.fields, config.key_field, "Owner", "What_Id"}
-    for name, field in known.items():
-        if field.get("system_mandatory") and name not in given:
-            raise Invalid("config.fields", f"{config.module} requires {name}: map it")
-    for rule in config.verdicts:
-        if rule.field not in known:
-            raise Invalid("config.verdicts", f"{config.module} has no field {rule.field}")
+    must_fit(config, config.module, known, "system_mandatory", "Owner", "What_Id")
 
 
 def _query(text: str) -> Call:

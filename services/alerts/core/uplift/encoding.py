@@ -27,7 +27,7 @@ class Encoding(msgspec.Struct, frozen=True, kw_only=True):
     high: list[float]
     mean: list[float]
     scale: list[float]
-    """Standard deviation; 0: the feature says nothing, and its columns stay 0."""
+    """Standard deviation; 0: the feature shows nothing, and its columns stay 0."""
     bend: list[float]
     """Mean of |z|."""
     unknown: list[float | None]

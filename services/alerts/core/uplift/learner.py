@@ -8,7 +8,7 @@ has the effect on customers like x as its mean whatever the outcome models m0 an
 propensity e is known from the draw (Robins, Rotnitzky & Zhao 1994; Kennedy 2023, "Towards optimal
 doubly robust estimation of heterogeneous causal effects"). m0 and m1 are fitted on other subjects
 than those they are used for (cross-fitting; Chernozhukov et al. 2018). A ridge regression of phi on
-the customer's features, per playbook, is shrunk to the playbook's rate by as much as the data say.
+the customer's features, per playbook, is shrunk to the playbook's rate by as much as the data show.
 """
 
 from dataclasses import dataclass

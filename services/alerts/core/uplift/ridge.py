@@ -1,4 +1,4 @@
-"""Ridge regression whose penalty follows from the data (empirical Bayes).
+"""Ridge regression with a penalty that follows from the data (empirical Bayes).
 
 y = a + Z b + e with b ~ N(0, v I) and e ~ N(0, s / w). The prior variance v maximises the marginal
 likelihood of the least-squares coefficients (Efron & Morris 1973; MacKay 1992): columns that
@@ -20,7 +20,7 @@ FLAT: Final = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Ridge:
-    """A fit; `mean` and `weights` predict, the others say how sure that is."""
+    """A fit; `mean` and `weights` predict, the others show how sure that is."""
 
     mean: float
     centre: Floats
@@ -52,7 +52,7 @@ def ridge(z: Floats, y: Floats, w: Floats | None = None) -> Ridge:
     d, v = information[kept], directions[:, kept]
     b = (v.T @ (zc.T @ (w * yc))) / d
     # All of the variance counts as noise: little of an outcome is explained, and with few rows the
-    # residuals would say that all of it is.
+    # residuals would suggest that all of it is.
     noise = float(w @ yc**2) / (n - 1)
     shrink, spread = _shrunk(b, noise / d)
     return Ridge(

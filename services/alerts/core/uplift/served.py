@@ -1,4 +1,4 @@
-"""What a fit says about one customer: the effect of a playbook, and the worth of a task."""
+"""What a fit shows for one customer: the effect of a playbook, and the worth of a task."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

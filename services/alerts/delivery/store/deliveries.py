@@ -38,6 +38,7 @@ _LEASED = (
     "token",
     "received_ms",
     "lost",
+    "traceparent",
 )
 
 _STATUS = {"delivered": "delivered", "failed": "failed", "retry": "pending", "gone": "pending"}
@@ -53,11 +54,11 @@ class Deliveries:
             await work.driver.execute(
                 """
                 INSERT INTO alerts.delivery (customer_id, id, endpoint_id, task_id, kind, body,
-                                             next_at, created_at, received_ms)
-                SELECT c, i, e, t, k, b, a, a, r
+                                             next_at, created_at, received_ms, traceparent)
+                SELECT c, i, e, t, k, b, a, a, r, p
                   FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[],
-                              $6::bytea[], $7::timestamptz[], $8::bigint[])
-                       WITH ORDINALITY AS u(c, i, e, t, k, b, a, r, n) ORDER BY n
+                              $6::bytea[], $7::timestamptz[], $8::bigint[], $9::text[])
+                       WITH ORDINALITY AS u(c, i, e, t, k, b, a, r, p, n) ORDER BY n
                 """,
                 [d.customer_id for d in deliveries],
                 [d.id for d in deliveries],
@@ -67,6 +68,7 @@ class Deliveries:
                 [d.body for d in deliveries],
                 [d.created_at for d in deliveries],
                 [d.received_ms for d in deliveries],
+                [d.traceparent for d in deliveries],
             )
 
     async def look(
@@ -123,7 +125,8 @@ class Deliveries:
                      lost = d.lost + (turn.ours AND d.token IS NOT NULL AND d.lost < $6)::int
                 FROM turn WHERE d.customer_id = turn.customer_id AND d.id = turn.id
               RETURNING d.customer_id, d.id, d.endpoint_id, d.task_id, d.kind, d.body, d.attempts,
-                        d.uncertain, d.token, d.received_ms, d.lost, d.seq, turn.ours)
+                        d.uncertain, d.token, d.received_ms, d.lost, d.traceparent, d.seq,
+                        turn.ours)
             SELECT c.*, r.remote_id FROM claimed c LEFT JOIN alerts.remote_task r
                 ON r.customer_id = c.customer_id AND r.endpoint_id = c.endpoint_id
                    AND r.task_id = c.task_id

@@ -20,12 +20,17 @@ from services.alerts.store.tables import delivery as d
 from services.alerts.store.tables import endpoint as e
 from shared.kernel.errors import Invalid
 from shared.postgres.engine import UnitOfWork, unit_of_work
+from shared.postgres.statements import rows_of
 
 Check = Callable[[Endpoint, Collection[str]], None]
 """`check(endpoint, names of its secrets)`: raises Invalid, naming the field, if it cannot work."""
 
 _DEFINED = ("kind", "url", "config", "route", "payload", "concurrency_max", "rate_per_s", "burst")
 """Columns that define an endpoint; a change of one makes a new version."""
+
+
+class NoEndpoint(Exception):  # noqa: N818 (a word of the domain, like Invalid)
+    """Raised where there is no endpoint of this id, or it was deleted."""
 
 
 class FromSettings(Exception):  # noqa: N818 (a word of the domain, like Invalid)
@@ -41,7 +46,7 @@ class Shown:
 
 
 class EndpointAdmin:
-    """Operations on endpoints."""
+    """Operations on endpoints; on one, they raise NoEndpoint or FromSettings."""
 
     def __init__(self, engine: AsyncEngine, secrets: EndpointSecrets, check: Check) -> None:
         self._engine = engine
@@ -103,68 +108,52 @@ class EndpointAdmin:
                 return None
             return await self._secrets.make(work, endpoint.id, scheme, now)
 
-    async def change(self, endpoint: Endpoint) -> bool:
-        """Replace the definition of an endpoint of the API; False when there is none."""
+    async def change(self, endpoint: Endpoint) -> None:
+        """Replace the definition of an endpoint of the API."""
         async with unit_of_work(self._engine) as work:
-            if await self._row(work, endpoint.id) is None:
-                return False
+            await self._row(work, endpoint.id)
             self._check(endpoint, await self._secrets.names(work, endpoint.id))
-            await work.connection.execute(
-                e.update()
-                .where(e.c.id == endpoint.id)
-                .values(version=e.c.version + 1, **_defined(endpoint))
-            )
-        return True
+            await _update(work, endpoint.id, version=e.c.version + 1, **_defined(endpoint))
 
     async def rotate(
         self, endpoint_id: str, scheme: Scheme, overlap_hours: float, now: datetime
-    ) -> GeneratedSecret | None:
-        """Generate a new key of a webhook; earlier ones stay valid for `overlap_hours` more.
-
-        Returns None when there is no such endpoint.
-        """
+    ) -> GeneratedSecret:
+        """Generate a new key of a webhook; earlier ones stay valid for `overlap_hours` more."""
         async with unit_of_work(self._engine) as work:
             row = await self._row(work, endpoint_id)
-            if row is None:
-                return None
             if row["kind"] != "webhook":
                 raise Invalid("kind", "only a webhook's key is ours to make: put the new secret")
             await self._secrets.retire(work, endpoint_id, SIGNING, overlap_hours, now)
             made = await self._secrets.make(work, endpoint_id, scheme, now)
-            await _new_version(work, endpoint_id)
+            await _update(work, endpoint_id, version=e.c.version + 1)
         return made
 
-    async def put_secret(self, endpoint_id: str, name: str, value: str, now: datetime) -> bool:
-        """Replace a secret that another system issued; False when there is no such endpoint."""
+    async def put_secret(self, endpoint_id: str, name: str, value: str, now: datetime) -> None:
+        """Replace a secret that another system issued."""
         async with unit_of_work(self._engine) as work:
             row = await self._row(work, endpoint_id)
-            if row is None:
-                return False
             if row["kind"] == "webhook":
                 raise Invalid("name", "a webhook's key is made here: rotate it")
             await self._secrets.retire(work, endpoint_id, name, 0, now)
             await self._secrets.put(work, endpoint_id, name, value, now)
-            await _new_version(work, endpoint_id)
-        return True
+            await _update(work, endpoint_id, version=e.c.version + 1)
 
     async def list_all(self) -> list[Shown]:
         """Return every endpoint that is not deleted."""
         return await self._shown(e.c.deleted_at.is_(None))
 
-    async def find(self, endpoint_id: str) -> Shown | None:
-        """Return one endpoint; None when there is none, or it was deleted."""
+    async def find(self, endpoint_id: str) -> Shown:
+        """Return one endpoint."""
         found = await self._shown(sa.and_(e.c.deleted_at.is_(None), e.c.id == endpoint_id))
-        return found[0] if found else None
+        if not found:
+            raise NoEndpoint(endpoint_id)
+        return found[0]
 
-    async def pause(self, endpoint_id: str, now: datetime) -> bool:
-        """Pause an endpoint until it is enabled; its messages stay queued.
+    async def pause(self, endpoint_id: str, now: datetime) -> None:
+        """Pause an endpoint until it is enabled; its messages stay queued."""
+        await self._set(endpoint_id, paused_at=sa.func.coalesce(e.c.paused_at, now))
 
-        False: no such endpoint.
-        """
-        at = sa.func.coalesce(e.c.paused_at, now)
-        return await self._set(endpoint_id, paused_at=at)
-
-    async def enable(self, endpoint_id: str) -> bool:
+    async def enable(self, endpoint_id: str) -> None:
         """Switch a paused or disabled endpoint on again; queued messages are sent.
 
         Raises Invalid where it cannot work, as it would be switched off at once.
@@ -177,7 +166,7 @@ class EndpointAdmin:
                 fixed = row["source"] == "settings"
                 names = {SIGNING} if fixed else await self._secrets.names(work, endpoint_id)
                 self._check(_addressed(row), names)
-        return await self._set(endpoint_id, **dict.fromkeys(off))
+        await self._set(endpoint_id, **dict.fromkeys(off))
 
     async def switch_off(
         self, refused: Callable[[Endpoint], str | None], now: datetime
@@ -194,11 +183,7 @@ class EndpointAdmin:
                 if (why := refused(_addressed(row))) is not None:
                     off[row["id"]] = why
             for endpoint_id, why in off.items():
-                await work.connection.execute(
-                    e.update()
-                    .where(e.c.id == endpoint_id)
-                    .values(disabled_at=now, disabled_reason=why)
-                )
+                await _update(work, endpoint_id, disabled_at=now, disabled_reason=why)
         return off
 
     async def ids(self) -> list[str]:
@@ -207,17 +192,14 @@ class EndpointAdmin:
         async with unit_of_work(self._engine) as work:
             return list((await work.connection.execute(query)).scalars())
 
-    async def delete(self, endpoint_id: str, now: datetime) -> bool:
+    async def delete(self, endpoint_id: str, now: datetime) -> None:
         """Delete an endpoint and its secrets; queued messages count as failed, with the reason.
 
-        Returns False when there is no such endpoint. Its id is not reused: the log names it.
+        Its id is not reused: the log names it.
         """
         async with unit_of_work(self._engine) as work:
-            if await self._row(work, endpoint_id) is None:
-                return False
-            await work.connection.execute(
-                e.update().where(e.c.id == endpoint_id).values(deleted_at=now)
-            )
+            await self._row(work, endpoint_id)
+            await _update(work, endpoint_id, deleted_at=now)
             await self._secrets.forget(work, endpoint_id)
             await work.connection.execute(
                 d.update()
@@ -226,26 +208,28 @@ class EndpointAdmin:
                     status="failed", reason="its endpoint was deleted", finished_at=now, token=None
                 )
             )
-        return True
 
-    async def _set(self, endpoint_id: str, **values: Any) -> bool:
+    async def _set(self, endpoint_id: str, **values: Any) -> None:
         change = e.update().where(e.c.id == endpoint_id, e.c.deleted_at.is_(None)).values(**values)
         async with unit_of_work(self._engine) as work:
-            return (await work.connection.execute(change)).rowcount == 1
+            if (await work.connection.execute(change)).rowcount == 0:
+                raise NoEndpoint(endpoint_id)
 
     async def _shown(self, which: sa.ColumnElement[bool]) -> list[Shown]:
         async with unit_of_work(self._engine) as work:
             query = sa.select(e).where(which).order_by(e.c.id)
-            rows = [dict(row) for row in (await work.connection.execute(query)).mappings()]
+            rows = await rows_of(work, query)
             return [Shown(row, await self._secrets.describe(work, row["id"])) for row in rows]
 
-    async def _row(self, work: UnitOfWork, endpoint_id: str) -> Mapping[str, Any] | None:
+    async def _row(self, work: UnitOfWork, endpoint_id: str) -> Mapping[Any, Any]:
         """Return an endpoint that may be changed here, locked; raise FromSettings for others."""
         query = sa.select(e).where(e.c.id == endpoint_id, e.c.deleted_at.is_(None))
         row = (await work.connection.execute(query.with_for_update())).mappings().one_or_none()
-        if row is not None and row["source"] == "settings":
+        if row is None:
+            raise NoEndpoint(endpoint_id)
+        if row["source"] == "settings":
             raise FromSettings(endpoint_id)
-        return None if row is None else dict(row)
+        return row
 
 
 def _addressed(row: Mapping[Any, Any]) -> Endpoint:
@@ -267,7 +251,5 @@ def _defined(endpoint: Endpoint) -> dict[str, Any]:
     }
 
 
-async def _new_version(work: UnitOfWork, endpoint_id: str) -> None:
-    await work.connection.execute(
-        e.update().where(e.c.id == endpoint_id).values(version=e.c.version + 1)
-    )
+async def _update(work: UnitOfWork, endpoint_id: str, **values: Any) -> None:
+    await work.connection.execute(e.update().where(e.c.id == endpoint_id).values(**values))

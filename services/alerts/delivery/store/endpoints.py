@@ -25,6 +25,7 @@ from services.alerts.store.tables import endpoint as e
 from services.alerts.store.tables import endpoint_secret as s
 from shared.kernel.errors import UNREADABLE, Invalid
 from shared.postgres.engine import UnitOfWork
+from shared.postgres.statements import rows_of
 
 log = structlog.get_logger(__name__)
 
@@ -134,7 +135,7 @@ class Endpoints:
 
     async def _secrets(self, work: UnitOfWork, ids: Sequence[str]) -> list[dict[str, Any]]:
         query = sa.select(s).where(s.c.endpoint_id.in_(ids)).order_by(s.c.id.desc())
-        return [dict(row) for row in (await work.connection.execute(query)).mappings()]
+        return await rows_of(work, query)
 
     def _endpoint(self, row: dict[str, Any], secrets: Sequence[dict[str, Any]]) -> Endpoint:
         fixed = [Secret(SIGNING, value) for value in self._fixed.get(row["id"], ())]

@@ -1,7 +1,7 @@
 """HTTP routes of owners' actions on a task.
 
 Each requires a token with `tasks:write`, accepts an `Idempotency-Key`, and stores who acts: the
-person for whom the token acts, or the token's name.
+person that the token acts for, or the token's name.
 """
 
 from collections.abc import Callable
@@ -109,7 +109,7 @@ def add_actions(app: FastAPI, parts: Parts) -> None:
                 raise HTTPException(
                     409, "this task is closed: only comments can be added"
                 ) from None
-            parts.act.ring(changes)
+            parts.act.announcer.ring(changes)
             return answer
 
         # The route's own body type; where no field is required, the body may be left out.

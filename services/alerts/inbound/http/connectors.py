@@ -2,12 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, HTTPException
+from fastapi import Depends, FastAPI
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.connectors.store import OwnerRows
 from services.alerts.delivery.core.endpoint import Endpoint
+from services.alerts.delivery.store.endpoint_admin import NoEndpoint
 from services.alerts.delivery.store.endpoints import Endpoints
 from services.alerts.inbound.http.endpoints import CheckRemote
 from services.alerts.store.audited import OWNER_TABLE
@@ -50,7 +51,7 @@ def add_connectors(
         async with unit_of_work(engine) as work:
             endpoint = await endpoints.find(work, endpoint_id)
         if endpoint is None:
-            raise HTTPException(404, f"no endpoint {endpoint_id!r}")
+            raise NoEndpoint(endpoint_id)
         return endpoint
 
     @app.get("/v1/endpoints/{endpoint_id}/owners", dependencies=rights)

@@ -1,6 +1,7 @@
 """HTTP routes of deliveries and their attempts."""
 
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from fastapi import Depends, FastAPI, HTTPException
@@ -10,7 +11,7 @@ from services.alerts.delivery.store.delivery_log import DeliveryFilter, Delivery
 from shared.http.access import Tokens, require
 from shared.http.declared import audits
 from shared.http.fields import Instant
-from shared.http.paging import Cursor, Limit, decoded, encoded, serial
+from shared.http.paging import Cursor, Limit, decoded, page_of, serial
 from shared.runtime.clock import Clock
 
 
@@ -90,12 +91,8 @@ def add_deliveries(app: FastAPI, log: DeliveryLog, tokens: Tokens, clock: Clock)
         chosen = DeliveryFilter(status, endpoint, customer_id, task_id, since)
         before = None if cursor is None else serial(decoded(cursor))
         found = await log.page(chosen, before, limit + 1)
-        rest = len(found) > limit
-        found = found[:limit]
-        return DeliveryPage(
-            items=[DeliveryView.model_validate(row) for row in found],
-            next=encoded(str(found[-1]["seq"]) if rest else None),
-        )
+        page, after = page_of(found, limit, itemgetter("seq"))
+        return DeliveryPage(items=[DeliveryView.model_validate(row) for row in page], next=after)
 
     @app.get("/v1/deliveries/{delivery_id}", dependencies=reads)
     async def read_delivery(delivery_id: str) -> DeliveryWithAttempts:

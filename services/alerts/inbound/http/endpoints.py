@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Protocol, get_args
 
-from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from services.alerts.connectors.core.limits import within
@@ -22,7 +22,12 @@ from services.alerts.delivery.core.endpoint import (
 )
 from services.alerts.delivery.core.endpoint import Kind as ConnectorKind
 from services.alerts.delivery.send_sample import SendSample
-from services.alerts.delivery.store.endpoint_admin import EndpointAdmin, FromSettings, Shown
+from services.alerts.delivery.store.endpoint_admin import (
+    EndpointAdmin,
+    FromSettings,
+    NoEndpoint,
+    Shown,
+)
 from services.alerts.delivery.store.endpoint_secrets import GeneratedSecret, Scheme
 from services.alerts.store.audited import ENDPOINT
 from shared.http.access import Tokens, require
@@ -189,6 +194,10 @@ def add_endpoints(app: FastAPI, tokens: Tokens, managing: Managing) -> None:
         where = f"{error} is defined in EBBWATCH_ALERTS_ENDPOINTS: change it there"
         return problem(409, "Request refused", where)
 
+    @app.exception_handler(NoEndpoint)
+    async def _no_endpoint(_: Request, error: NoEndpoint) -> Response:
+        return problem(404, "Request refused", f"no endpoint {str(error)!r}")
+
     _add_making(app, managing, rights)
     _add_running(app, managing, rights)
 
@@ -204,7 +213,7 @@ def _add_making(app: FastAPI, managing: Managing, rights: list[Any]) -> None:
     @app.get("/v1/endpoints/{endpoint_id}", dependencies=rights)
     async def read_endpoint(endpoint_id: str) -> EndpointView:
         """Return one endpoint."""
-        return _view(_found(await admin.find(endpoint_id), endpoint_id))
+        return _view(await admin.find(endpoint_id))
 
     @app.post("/v1/endpoints", dependencies=rights, status_code=201)
     @audits("kept", ENDPOINT)
@@ -214,39 +223,38 @@ def _add_making(app: FastAPI, managing: Managing, rights: list[Any]) -> None:
         endpoint = _endpoint(body.id, body.kind, body)
         await managing.check_remote(endpoint, given)
         made = await admin.create(endpoint, given, body.scheme, clock.now())
-        return _made(_found(await admin.find(body.id), body.id), made)
+        return _made(await admin.find(body.id), made)
 
     @app.put("/v1/endpoints/{endpoint_id}", dependencies=rights)
     @audits("kept", ENDPOINT)
     async def change_endpoint(endpoint_id: str, body: EndpointDefinition) -> EndpointView:
         """Replace the definition of an endpoint; its kind and secrets stay."""
-        before = _found(await admin.find(endpoint_id), endpoint_id)
+        before = await admin.find(endpoint_id)
         endpoint = _endpoint(endpoint_id, before.row["kind"], body)
         await managing.check_remote(endpoint)
-        done = await admin.change(endpoint)
-        return _view(_found(await admin.find(endpoint_id) if done else None, endpoint_id))
+        await admin.change(endpoint)
+        return _view(await admin.find(endpoint_id))
 
     @app.post("/v1/endpoints/{endpoint_id}/rotate", dependencies=rights)
     @audits("kept", ENDPOINT)
     async def rotate(endpoint_id: str, body: Rotation) -> MadeView:
         """Generate a new key for a webhook; the old one signs each attempt too for a while."""
         made = await admin.rotate(endpoint_id, body.scheme, body.overlap_hours, clock.now())
-        return _made(_found(await admin.find(endpoint_id), endpoint_id), made)
+        return _made(await admin.find(endpoint_id), made)
 
     @app.put("/v1/endpoints/{endpoint_id}/secrets/{name}", dependencies=rights)
     @audits("kept", ENDPOINT)
     async def put_secret(endpoint_id: str, name: str, body: NewSecret) -> EndpointView:
         """Replace a connector's secret."""
         value = body.value.get_secret_value()
-        done = await admin.put_secret(endpoint_id, name, value, clock.now())
-        return _view(_found(await admin.find(endpoint_id) if done else None, endpoint_id))
+        await admin.put_secret(endpoint_id, name, value, clock.now())
+        return _view(await admin.find(endpoint_id))
 
     @app.delete("/v1/endpoints/{endpoint_id}", dependencies=rights, status_code=204)
     @audits("kept", ENDPOINT)
     async def delete_endpoint(endpoint_id: str) -> None:
         """Delete an endpoint; deliveries that wait for it count as failed."""
-        if not await admin.delete(endpoint_id, clock.now()):
-            raise _missing(endpoint_id)
+        await admin.delete(endpoint_id, clock.now())
 
 
 def _add_running(app: FastAPI, managing: Managing, rights: list[Any]) -> None:
@@ -257,8 +265,6 @@ def _add_running(app: FastAPI, managing: Managing, rights: list[Any]) -> None:
     async def send_sample(endpoint_id: str) -> SampleView:
         """Send a sample now and return the answer; nothing is queued or repeated."""
         answer = await managing.send_sample(endpoint_id)
-        if answer is None:
-            raise _missing(endpoint_id)
         return SampleView(
             result=answer.result,
             response_status=answer.status,
@@ -271,15 +277,15 @@ def _add_running(app: FastAPI, managing: Managing, rights: list[Any]) -> None:
     @audits("kept", ENDPOINT)
     async def pause(endpoint_id: str) -> EndpointView:
         """Pause an endpoint: new deliveries wait."""
-        done = await admin.pause(endpoint_id, clock.now())
-        return _view(_found(await admin.find(endpoint_id) if done else None, endpoint_id))
+        await admin.pause(endpoint_id, clock.now())
+        return _view(await admin.find(endpoint_id))
 
     @app.post("/v1/endpoints/{endpoint_id}/enable", dependencies=rights)
     @audits("kept", ENDPOINT)
     async def enable(endpoint_id: str) -> EndpointView:
         """Enable an endpoint after a pause or after the sender had switched it off."""
-        done = await admin.enable(endpoint_id)
-        return _view(_found(await admin.find(endpoint_id) if done else None, endpoint_id))
+        await admin.enable(endpoint_id)
+        return _view(await admin.find(endpoint_id))
 
 
 def _endpoint(endpoint_id: str, kind: ConnectorKind, body: EndpointDefinition) -> Endpoint:
@@ -298,19 +304,8 @@ def _endpoint(endpoint_id: str, kind: ConnectorKind, body: EndpointDefinition) -
     )
 
 
-def _missing(endpoint_id: str) -> HTTPException:
-    return HTTPException(404, f"no endpoint {endpoint_id!r}")
-
-
-def _found(shown: Shown | None, endpoint_id: str) -> Shown:
-    if shown is None:
-        raise _missing(endpoint_id)
-    return shown
-
-
 def _view(shown: Shown) -> EndpointView:
-    row: Mapping[str, Any] = shown.row
-    return EndpointView.model_validate({**row, "secrets": list(shown.secrets)})
+    return EndpointView.model_validate({**shown.row, "secrets": list(shown.secrets)})
 
 
 def _made(shown: Shown, made: GeneratedSecret | None) -> MadeView:

@@ -7,12 +7,13 @@ from fastapi import Depends, FastAPI, HTTPException
 from pydantic import BaseModel, ConfigDict
 
 from services.alerts.inbound.http.dependencies import Parts
-from services.alerts.store.feedback import Feedback, FeedbackFilter, State
+from services.alerts.store import feedback as feedback_store
+from services.alerts.store.feedback import FeedbackFilter, State
 from shared.contracts.events import FeedbackKind
 from shared.http.access import require
 from shared.http.declared import audits
 from shared.http.fields import Instant
-from shared.http.paging import Cursor, Limit, encoded, of_cursor, serial, time
+from shared.http.paging import Cursor, Limit, of_cursor, page_of, serial, time
 from shared.postgres.engine import unit_of_work
 
 
@@ -80,12 +81,9 @@ def add_feedback(app: FastAPI, parts: Parts) -> None:
         chosen = FeedbackFilter(kind, state, customer_id, owner, since, until)
         before = None if cursor is None else _key(cursor)
         async with unit_of_work(parts.engine) as work:
-            found = await Feedback().page(work, chosen, before, limit + 1)
-        rest = len(found) > limit
-        found = found[:limit]
-        last = found[-1] if rest else None
-        key = None if last is None else f"{last['at'].isoformat()} {last['seq']}"
-        return FeedbackPage(items=[_view(row) for row in found], next=encoded(key))
+            found = await feedback_store.page(work, chosen, before, limit + 1)
+        page, after = page_of(found, limit, lambda row: f"{row['at'].isoformat()} {row['seq']}")
+        return FeedbackPage(items=[_view(row) for row in page], next=after)
 
     @app.put("/v1/feedback/{feedback_id}/state", tags=["feedback"])
     @audits("personal")
@@ -95,7 +93,7 @@ def add_feedback(app: FastAPI, parts: Parts) -> None:
         """Mark feedback as `read`, `answered` or `new` again. Repeating it changes nothing."""
         async with unit_of_work(parts.engine) as work:
             now = parts.clock.now()
-            found = await Feedback().mark(work, feedback_id, body.state, actor, now)
+            found = await feedback_store.mark(work, feedback_id, body.state, actor, now)
         if found is None:
             raise HTTPException(404, f"no feedback {feedback_id!r}")
         return _view(found)

@@ -1,6 +1,9 @@
 """HTTP routes of the messages to customers, and of the customers who unsubscribed."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from operator import itemgetter
+from typing import Any
 
 from fastapi import Depends, FastAPI
 from pydantic import BaseModel
@@ -8,11 +11,20 @@ from pydantic import BaseModel
 from services.alerts.core.consent_history import Said
 from services.alerts.core.customer_message import Status, Suppression
 from services.alerts.inbound.http.dependencies import Parts
-from services.alerts.store.consents import Consents
-from services.alerts.store.customer_messages import CustomerMessages, MessageFilter
+from services.alerts.store import consents as consent_store
+from services.alerts.store import customer_messages as message_store
+from services.alerts.store.customer_messages import MessageFilter
 from shared.contracts.customer_message import Result
 from shared.http.access import require
-from shared.http.paging import Cursor, Limit, decoded, encoded, invalid_cursor, serial, time
+from shared.http.paging import (
+    Cursor,
+    Limit,
+    decoded,
+    invalid_cursor,
+    page_of,
+    serial,
+    time,
+)
 from shared.postgres.engine import unit_of_work
 
 
@@ -77,7 +89,7 @@ class WishView(BaseModel):
     source: str
     event_id: str
     late: bool
-    """It was read after a newer profile, which stands."""
+    """It was read after a newer profile, which is valid."""
     recorded_at: datetime
 
 
@@ -104,13 +116,9 @@ def add_messages(app: FastAPI, parts: Parts) -> None:
         chosen = MessageFilter(status, customer_id, task_id)
         before = None if cursor is None else serial(decoded(cursor))
         async with unit_of_work(parts.engine) as work:
-            found = await CustomerMessages().page(work, chosen, before, limit + 1)
-        rest = len(found) > limit
-        found = found[:limit]
-        return MessagePage(
-            items=[MessageView.model_validate(row) for row in found],
-            next=encoded(str(found[-1]["seq"]) if rest else None),
-        )
+            found = await message_store.page(work, chosen, before, limit + 1)
+        page, after = page_of(found, limit, itemgetter("seq"))
+        return MessagePage(items=[MessageView.model_validate(row) for row in page], next=after)
 
     @app.get("/v1/unsubscriptions", dependencies=reads, tags=["messages"])
     async def list_unsubscriptions(
@@ -119,33 +127,23 @@ def add_messages(app: FastAPI, parts: Parts) -> None:
         """List the newest unsubscription of each customer and channel, newest first."""
         before = None if cursor is None else _key(cursor)
         async with unit_of_work(parts.engine) as work:
-            found = await Consents().page(work, customer_id, before, limit + 1)
-        rest = len(found) > limit
-        found = found[:limit]
-        last = found[-1] if rest else None
-        key = (
-            None
-            if last is None
-            else "\n".join(
-                (last["unsubscribed_at"].isoformat(), last["channel"], last["customer_id"])
-            )
-        )
-        return UnsubscriptionPage(
-            items=[UnsubscriptionView.model_validate(row) for row in found], next=encoded(key)
-        )
+            found = await consent_store.page(work, customer_id, before, limit + 1)
+        page, after = page_of(found, limit, _key_of)
+        items = [UnsubscriptionView.model_validate(row) for row in page]
+        return UnsubscriptionPage(items=items, next=after)
 
     @app.get("/v1/wishes", dependencies=reads, tags=["messages"])
     async def list_wishes(customer_id: str, cursor: Cursor = None, limit: Limit = 50) -> WishPage:
         """List what a customer allowed and refused, with the source, the last read first."""
         before = None if cursor is None else serial(decoded(cursor))
         async with unit_of_work(parts.engine) as work:
-            found = await Consents().history(work, customer_id, before, limit + 1)
-        rest = len(found) > limit
-        found = found[:limit]
-        return WishPage(
-            items=[WishView.model_validate(row) for row in found],
-            next=encoded(str(found[-1]["seq"]) if rest else None),
-        )
+            found = await consent_store.history(work, customer_id, before, limit + 1)
+        page, after = page_of(found, limit, itemgetter("seq"))
+        return WishPage(items=[WishView.model_validate(row) for row in page], next=after)
+
+
+def _key_of(row: Mapping[str, Any]) -> str:
+    return "\n".join((row["unsubscribed_at"].isoformat(), row["channel"], row["customer_id"]))
 
 
 def _key(cursor: str) -> tuple[datetime, str, str]:

@@ -22,7 +22,7 @@ from shared.contracts.events import ID_LENGTH_MAX
 from shared.http.access import require
 from shared.http.declared import audits
 from shared.http.fields import Instant, Whole, ZoneName
-from shared.http.paging import Cursor, Limit, decoded, encoded, whole
+from shared.http.paging import Cursor, Limit, decoded, page_of, whole
 from shared.postgres.engine import unit_of_work
 
 VERSION_MAX = 2**31 - 1
@@ -141,10 +141,8 @@ def add_policies(app: FastAPI, parts: Parts) -> None:
         before = None if cursor is None else whole(decoded(cursor))
         async with unit_of_work(parts.engine) as work:
             found = await parts.rules.versions(work, before, limit + 1)
-        rest = len(found) > limit
-        found = found[:limit]
-        key = str(found[-1].version) if rest else None
-        return PolicyPage(items=[_view(each) for each in found], next=encoded(key))
+        page, after = page_of(found, limit, lambda each: each.version)
+        return PolicyPage(items=[_view(each) for each in page], next=after)
 
     @app.put("/v1/policy", tags=["policy"])
     @audits("kept", POLICY)
@@ -178,10 +176,9 @@ def add_owners(app: FastAPI, parts: Parts) -> None:
         after = None if cursor is None else decoded(cursor)
         async with unit_of_work(parts.engine) as work:
             found = await parts.rules.owners_page(work, after, limit + 1)
-        rest = len(found) > limit
-        found = found[:limit]
-        items = [OwnerView(**msgspec.structs.asdict(each)) for each in found]
-        return OwnerPage(items=items, next=encoded(found[-1].id if rest else None))
+        page, after = page_of(found, limit, lambda each: each.id)
+        items = [OwnerView(**msgspec.structs.asdict(each)) for each in page]
+        return OwnerPage(items=items, next=after)
 
     @app.put("/v1/owners/{owner_id:path}", tags=["owners"])
     @audits("personal", OWNER)
@@ -226,28 +223,7 @@ def add_dry_run(app: FastAPI, parts: Parts) -> None:
 
 
 def _dry_run_view(tried: DryRunResult) -> TriedView:
-    low, high = tried.precision_interval
-    return TriedView(
-        customers=tried.customers,
-        assessments=tried.assessments,
-        raised=tried.raised,
-        joined=tried.joined,
-        held_out=tried.held_out,
-        why=dict(tried.why),
-        by_band=dict(tried.by_band),
-        by_cause=dict(tried.by_cause),
-        by_grade=dict(tried.by_grade),
-        by_playbook=dict(tried.by_playbook),
-        by_queue=dict(tried.by_queue),
-        judged=tried.judged,
-        precision=tried.precision,
-        precision_low=low,
-        precision_high=high,
-        most_at_risk=[
-            WarnedView(customer_id=customer, at=at, cause=cause, value_at_risk=value)
-            for value, customer, at, cause in tried.most_at_risk
-        ],
-    )
+    return TriedView.model_validate(tried, from_attributes=True)
 
 
 def _view(version: Version) -> PolicyView:

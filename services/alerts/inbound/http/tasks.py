@@ -1,5 +1,6 @@
 """HTTP routes of tasks: lists, an owner's queue, one task with its history, the verdict."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated
 
@@ -22,14 +23,15 @@ from services.alerts.inbound.http.task_schemas import (
 )
 from services.alerts.inbound.http.visible import of_visible_task, owners_of
 from services.alerts.ports import VerdictGiven
-from services.alerts.store.due_tasks import TaskLog
-from services.alerts.store.tasks import QueueFilter, QueueKey, TaskFilter, Tasks
-from services.alerts.store.trials import Trials
+from services.alerts.store import task_log
+from services.alerts.store import tasks as task_store
+from services.alerts.store import trials as trial_store
+from services.alerts.store.tasks import QueueFilter, QueueKey, TaskFilter
 from shared.contracts.treatment import LeavingCause, Verdict
 from shared.http.access import held_by
 from shared.http.declared import audits
 from shared.http.holder import Holder
-from shared.http.paging import Cursor, Limit, encoded, number, of_cursor, time, whole
+from shared.http.paging import Cursor, Limit, number, of_cursor, page_of, time, whole
 from shared.kernel.errors import Invalid
 from shared.postgres.engine import UnitOfWork, unit_of_work
 
@@ -54,7 +56,6 @@ class VerdictBody(BaseModel):
 
 def add_tasks(app: FastAPI, parts: Parts) -> None:
     """Add the lists of `/v1/tasks`, and `/v1/queue`."""
-    tasks = Tasks()
     reader = held_by(parts.tokens, "customers:read", by_owner=True)
 
     @app.get("/v1/tasks", tags=["tasks"])
@@ -72,11 +73,8 @@ def add_tasks(app: FastAPI, parts: Parts) -> None:
         async with unit_of_work(parts.engine) as work:
             owners = await owners_of(work, holder)
             chosen = TaskFilter(status, owner, customer_id, owners)
-            found = await tasks.page(work, chosen, after, limit + 1)
-        rest = len(found) > limit
-        found = found[:limit]
-        key = f"{found[-1].opened_at.isoformat()} {found[-1].id}" if rest else None
-        return TaskPage(items=[view(task, language) for task in found], next=encoded(key))
+            found = await task_store.page(work, chosen, after, limit + 1)
+        return _page(found, limit, language, lambda t: f"{t.opened_at.isoformat()} {t.id}")
 
     @app.get("/v1/queue", tags=["tasks"])
     async def read_queue(
@@ -92,12 +90,8 @@ def add_tasks(app: FastAPI, parts: Parts) -> None:
         async with unit_of_work(parts.engine) as work:
             now, owners = await parts.business_clock.now(work), await owners_of(work, holder)
             chosen = QueueFilter(queue, owner, now, owners)
-            found = await tasks.queue(work, chosen, after, limit + 1)
-        rest = len(found) > limit
-        found = found[:limit]
-        last = found[-1] if rest else None
-        key = None if last is None else f"{last.grade_rank} {last.worth!r} {last.id}"
-        return TaskPage(items=[view(task, language) for task in found], next=encoded(key))
+            found = await task_store.queue(work, chosen, after, limit + 1)
+        return _page(found, limit, language, lambda t: f"{t.grade_rank} {t.worth!r} {t.id}")
 
 
 def add_task(app: FastAPI, parts: Parts) -> None:
@@ -109,7 +103,7 @@ def add_task(app: FastAPI, parts: Parts) -> None:
     async def read_task(task_id: str, language: Words = None) -> TaskDetail:
         """Return one task with its history and its outcome."""
         async with unit_of_work(parts.engine) as work:
-            task = await Tasks().find(work, task_id)
+            task = await task_store.find(work, task_id)
             if task is None:
                 raise HTTPException(404, f"no task {task_id!r}")
             return await _detail(work, task, language)
@@ -136,18 +130,25 @@ def given(task_id: str, body: VerdictBody, actor: str) -> VerdictGiven:
 
 
 async def _detail(work: UnitOfWork, task: Task, language: Language | None) -> TaskDetail:
-    trial = await Trials().find(work, task.id, task.customer_id)
-    events = await TaskLog().of(work, task.id, HISTORY_MAX)
+    trial = await trial_store.find(work, task.id, task.customer_id)
+    events = await task_log.of(work, task.id, HISTORY_MAX)
     return TaskDetail.model_validate(
         fields(task, language)
         | {
-            "delivered_at": await Tasks().delivered_at(work, task),
+            "delivered_at": await task_store.delivered_at(work, task),
             "history": [EventView.model_validate(event) for event in events],
             "outcome": None
             if trial is None
             else OutcomeView.model_validate(trial, from_attributes=True),
         }
     )
+
+
+def _page(
+    found: list[Task], limit: int, language: Language | None, key: Callable[[Task], str]
+) -> TaskPage:
+    page, after = page_of(found, limit, key)
+    return TaskPage(items=[view(task, language) for task in page], next=after)
 
 
 def _queue_cursor(cursor: str) -> QueueKey:

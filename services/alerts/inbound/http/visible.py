@@ -7,20 +7,20 @@ from fastapi import Depends, HTTPException
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.inbound.http.dependencies import Parts
-from services.alerts.store.tasks import Tasks
+from services.alerts.store import tasks as task_store
 from shared.http.access import held_by
 from shared.http.holder import Holder
 from shared.http.scopes import Scope
 from shared.postgres.engine import UnitOfWork, unit_of_work
 
 Owners = frozenset[str] | None
-"""The owners whose tasks are visible; None: all."""
+"""The owners with visible tasks; None: all."""
 
 
 async def owners_of(work: UnitOfWork, holder: Holder) -> Owners:
-    """Return the owners whose tasks a holder sees: those named, and whom these manage today.
+    """Return the owners with tasks that a holder sees: those named, and those they manage today.
 
-    On behalf of a person: those whom the token and the person see.
+    On behalf of a person: those that both the token and the person see.
     """
     seen: Owners = None
     for limit in holder.limits:
@@ -49,7 +49,7 @@ def of_visible_task(parts: Parts, scope: Scope) -> Callable[..., Awaitable[Holde
         if holder.limits:
             async with unit_of_work(parts.engine) as work:
                 owners = await owners_of(work, holder)
-                if await Tasks().find(work, task_id, owners) is None:
+                if await task_store.find(work, task_id, owners) is None:
                     raise HTTPException(404, f"no task {task_id!r}")
         return holder
 

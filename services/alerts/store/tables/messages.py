@@ -1,8 +1,9 @@
-"""Tables of what customers say, and of the messages that providers send them."""
+"""Tables of feedback and consent, and of the messages that providers send them."""
 
 import sqlalchemy as sa
 
 from services.alerts.store.tables.base import TZ, metadata
+from shared.postgres.columns import key, required
 
 WAITING = sa.text("status = 'waiting'")
 NEW = sa.text("state = 'new'")
@@ -10,18 +11,18 @@ NEW = sa.text("state = 'new'")
 feedback = sa.Table(
     "feedback",
     metadata,
-    sa.Column("customer_id", sa.Text, primary_key=True),
-    sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("seq", sa.BigInteger, sa.Identity(always=True), nullable=False),
-    sa.Column("source", sa.Text, nullable=False),
-    sa.Column("event_id", sa.Text, nullable=False),
-    sa.Column("at", TZ, nullable=False),
-    sa.Column("kind", sa.Text, nullable=False),
+    key("customer_id"),
+    key("id"),
+    required("seq", sa.BigInteger, sa.Identity(always=True)),
+    required("source"),
+    required("event_id"),
+    required("at", TZ),
+    required("kind"),
     sa.Column("score", sa.Float),
     sa.Column("text", sa.Text),
     sa.Column("channel", sa.Text),
     sa.Column("case_id", sa.Text),
-    sa.Column("state", sa.Text, nullable=False),
+    required("state"),
     sa.Column("state_at", TZ),
     sa.Column("state_by", sa.Text),
     sa.Index("ix_feedback_id", "id"),
@@ -34,20 +35,20 @@ feedback = sa.Table(
 consent = sa.Table(
     "consent",
     metadata,
-    sa.Column("customer_id", sa.Text, primary_key=True),
-    sa.Column("channel", sa.Text, primary_key=True),
-    sa.Column("given_at", TZ, nullable=False),
+    key("customer_id"),
+    key("channel"),
+    required("given_at", TZ),
 )
 """The channels that the newest profile consents to, and since when all profiles in a row did."""
 
 subscription = sa.Table(
     "subscription",
     metadata,
-    sa.Column("customer_id", sa.Text, primary_key=True),
-    sa.Column("channel", sa.Text, primary_key=True),
+    key("customer_id"),
+    key("channel"),
     sa.Column("unsubscribed_at", TZ),
     sa.Column("subscribed_at", TZ),
-    sa.Column("reported_by", sa.Text, nullable=False),
+    required("reported_by"),
     sa.Index("ix_subscription_newest", "unsubscribed_at", "customer_id", "channel"),
     sa.Index(
         "ix_subscription_profiling",
@@ -61,15 +62,15 @@ until the customer is erased. The view `alerts.not_profiled` lists who may not b
 wish = sa.Table(
     "wish",
     metadata,
-    sa.Column("customer_id", sa.Text, primary_key=True),
-    sa.Column("source", sa.Text, primary_key=True),
-    sa.Column("event_id", sa.Text, primary_key=True),
-    sa.Column("about", sa.Text, primary_key=True),
-    sa.Column("seq", sa.BigInteger, sa.Identity(always=True), nullable=False),
-    sa.Column("at", TZ, nullable=False),
-    sa.Column("said", sa.Text, nullable=False),
-    sa.Column("late", sa.Boolean, nullable=False),
-    sa.Column("recorded_at", TZ, nullable=False),
+    key("customer_id"),
+    key("source"),
+    key("event_id"),
+    key("about"),
+    required("seq", sa.BigInteger, sa.Identity(always=True)),
+    required("at", TZ),
+    required("said"),
+    required("late", sa.Boolean),
+    required("recorded_at", TZ),
 )
 """What the customer allowed or refused, when, and by which source: append-only, by a trigger, until
 the customer is erased."""
@@ -77,14 +78,14 @@ the customer is erased."""
 customer_message = sa.Table(
     "customer_message",
     metadata,
-    sa.Column("customer_id", sa.Text, primary_key=True),
-    sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("seq", sa.BigInteger, sa.Identity(always=True), nullable=False),
-    sa.Column("task_id", sa.Text, nullable=False),
-    sa.Column("playbook", sa.Text, nullable=False),
-    sa.Column("caused_at", TZ, nullable=False),
-    sa.Column("status", sa.Text, nullable=False, server_default="waiting"),
-    sa.Column("due_at", TZ, nullable=False),
+    key("customer_id"),
+    key("id"),
+    required("seq", sa.BigInteger, sa.Identity(always=True)),
+    required("task_id"),
+    required("playbook"),
+    required("caused_at", TZ),
+    required("status", sa.Text, server_default="waiting"),
+    required("due_at", TZ),
     sa.Column("channel", sa.Text),
     sa.Column("endpoint_id", sa.Text),
     sa.Column("handed_at", TZ),

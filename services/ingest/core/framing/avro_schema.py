@@ -42,7 +42,7 @@ _PRIMITIVES: Final = frozenset(
 
 
 class Unsafe(ValueError):  # noqa: N818 (a word of the domain)
-    """The schema cannot be used; the text says why."""
+    """The schema cannot be used; the text is the reason."""
 
 
 def rewritten(schema: Any, references: Sequence[Any]) -> Any:

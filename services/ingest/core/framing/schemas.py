@@ -6,7 +6,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from services.ingest.core.faults import fault, from_msgspec
+from services.ingest.core.faults import decoded
 from services.ingest.core.framing.avro import AvroDecoder
 from services.ingest.core.framing.avro_schema import Unsafe
 from services.ingest.core.framing.frame import Frame, SchemaKey
@@ -57,27 +57,22 @@ _NOT_FOUND: Final = "404"
 
 def read_schema(answer: bytes) -> RegisteredSchema:
     """Returns the schema of an answer; raises Invalid where it is not what a registry sends."""
-    try:
-        return _SCHEMA.decode(answer)
-    except msgspec.ValidationError as error:
-        raise from_msgspec(error, "answer") from error
-    except (msgspec.MsgspecError, *UNREADABLE) as error:
-        raise fault("answer", f"not JSON: {error}") from error
+    return decoded(_SCHEMA, answer, "answer")
 
 
-def says_not_found(answer: bytes) -> bool:
-    """Returns whether a registry says that it does not have something: 404, 40401 to 40403.
+def is_not_found(answer: bytes) -> bool:
+    """Returns whether a registry answers that it does not have something: 404, 40401 to 40403.
 
     A proxy, or a wrong address, answers 404 too, and without such a code.
 
-    >>> says_not_found(b'{"error_code": 40403, "message": "Schema not found"}')
+    >>> is_not_found(b'{"error_code": 40403, "message": "Schema not found"}')
     True
-    >>> says_not_found(b"<h1>Not Found</h1>")
+    >>> is_not_found(b"<h1>Not Found</h1>")
     False
     """
     try:
         return str(_REFUSAL.decode(answer).error_code).startswith(_NOT_FOUND)
-    except (msgspec.MsgspecError, *UNREADABLE):
+    except UNREADABLE:
         return False
 
 

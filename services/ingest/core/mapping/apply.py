@@ -14,7 +14,7 @@ import orjson
 
 from services.ingest.core import message
 from services.ingest.core.accept import Accepted, Event, import_of, settled
-from services.ingest.core.faults import WHOLE, fault, from_msgspec
+from services.ingest.core.faults import WHOLE, fault
 from services.ingest.core.mapping import debezium
 from services.ingest.core.mapping.document import CompiledMapping, Rule
 from services.ingest.core.mapping.event import FAILURES
@@ -23,7 +23,6 @@ from services.ingest.core.mapping.functions import shown
 from services.ingest.core.mapping.scope import Scope
 from services.ingest.core.rates import RateTable
 from shared.contracts.dead_letter import Headers
-from shared.contracts.events import DATA_BY_TYPE
 from shared.kernel.errors import Invalid
 
 EVENTS_MAX: Final = 1_000
@@ -50,8 +49,8 @@ class Mapped(msgspec.Struct, frozen=True):
     refusals: tuple[Invalid, ...] = ()
     """One for each event that is not acceptable. The others are; sent again, they are known."""
     ignored: str | None = None
-    """The rule that ignores the record; `otherwise` where none matches and the mapping says so, and
-    `no event` where the rules that match give none."""
+    """The rule that ignores the record; `otherwise` where none matches and the mapping ignores the
+    others, `no event` where the rules that match give none."""
 
 
 def map_value(mapping: CompiledMapping, value: bytes | None, context: Context) -> Mapped:
@@ -170,7 +169,7 @@ def _event(
         type=rule.event_type,
         time=time,
         subject=customer,
-        data=_typed(data, rule.event_type),
+        data=data,
     )
     return settled(
         event,
@@ -180,14 +179,6 @@ def _event(
         context.rates,
         once=rule.once,
     )
-
-
-def _typed(data: dict[str, Any], event_type: str) -> msgspec.Struct:
-    """Returns data as the contract's type."""
-    try:
-        return msgspec.convert(data, DATA_BY_TYPE[event_type])
-    except msgspec.ValidationError as error:
-        raise from_msgspec(error, "data") from error
 
 
 def _canonical(data: dict[str, Any]) -> bytes:

@@ -22,7 +22,7 @@ FAILURES: Final = (ValueError, ArithmeticError, RecursionError, TypeError, Attri
 """What an expression raises on a value that it cannot use."""
 
 Read = tuple[str, str, datetime, str | None, str | None, dict[str, Any]]
-"""Id, customer, time in UTC, source, import and data; None: the record does not say it."""
+"""Id, customer, time in UTC, source, import and data; None: the record does not have it."""
 
 ReadEvent = Callable[[Any, Scope], Read]
 """The record, or an element of it, in; raises Invalid with the field's path."""

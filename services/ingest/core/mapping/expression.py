@@ -9,6 +9,7 @@ import json
 import operator
 import warnings
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Final
 
 import jmespath.exceptions
@@ -189,15 +190,7 @@ def _literal(node: Node, code: Code, _: str, __: int) -> str:
     return code.program.bind(node["value"])
 
 
-def _or(node: Node, code: Code, value: str, depth: int) -> str:
-    return _second_if(node, code, value, depth, "not ({})")
-
-
-def _and(node: Node, code: Code, value: str, depth: int) -> str:
-    return _second_if(node, code, value, depth, "{}")
-
-
-def _second_if(node: Node, code: Code, value: str, depth: int, condition: str) -> str:
+def _second_if(condition: str, node: Node, code: Code, value: str, depth: int) -> str:
     """Writes what is the second part if `condition` (of "the first is true") holds."""
     left, right = node["children"]
     found = code.assign(_write(left, code, value, depth))
@@ -236,31 +229,22 @@ def _project(base: Iterable[Any], right: Evaluate, scope: Scope) -> list[Any]:
     return [value for value in found if value is not None]
 
 
-def _projection(node: Node, code: Code, value: str, depth: int) -> str:
-    left, right = node["children"]
-    base = _write(left, code, value, depth)
-    called = code.call(_project, base, _apart(right, code, depth), "scope")
-    return code.assign(f"{called} if isinstance({base}, list) else None")
-
-
-def _value_projection(node: Node, code: Code, value: str, depth: int) -> str:
-    left, right = node["children"]
-    base = _write(left, code, value, depth)
-    called = code.call(_project, f"{base}.values()", _apart(right, code, depth), "scope")
-    return code.assign(f"{called} if isinstance({base}, dict) else None")
-
-
 def _kept(base: list[Any], condition: Evaluate, scope: Scope) -> list[Any]:
     scope.visit(len(base))
     return [element for element in base if not is_false(condition(element, scope))]
 
 
-def _filter_projection(node: Node, code: Code, value: str, depth: int) -> str:
-    left, right, condition = node["children"]
+def _projection(node: Node, code: Code, value: str, depth: int) -> str:
+    """Writes `a[*].b`, `a[?c].b` and, over the values of an object, `a.*.b`."""
+    left, right, *conditions = node["children"]
     base = _write(left, code, value, depth)
-    kept = code.call(_kept, base, _apart(condition, code, depth), "scope")
-    called = code.call(_project, kept, _apart(right, code, depth), "scope")
-    return code.assign(f"{called} if isinstance({base}, list) else None")
+    kind, elements = "list", base
+    if node["type"] == "value_projection":
+        kind, elements = "dict", f"{base}.values()"
+    for condition in conditions:
+        elements = code.call(_kept, elements, _apart(condition, code, depth), "scope")
+    called = code.call(_project, elements, _apart(right, code, depth), "scope")
+    return code.assign(f"{called} if isinstance({base}, {kind}) else None")
 
 
 def _flat(base: Any, scope: Scope) -> list[Any] | None:
@@ -281,24 +265,19 @@ def _flatten(node: Node, code: Code, value: str, depth: int) -> str:
     return code.assign(code.call(_flat, inner, "scope"))
 
 
-def _multi_select_list(node: Node, code: Code, value: str, depth: int) -> str:
+def _multi_select(brackets: str, node: Node, code: Code, value: str, depth: int) -> str:
+    """Writes `[a, b]` and `{x: a, y: b}`."""
     code.line(f"scope.visit({len(node['children'])})")
     made = code.assign("None")
     with code.block(f"if {value} is not None"):
-        code.line(f"{made} = [{', '.join(_all(node, code, value, depth))}]")
+        parts = ", ".join(_all(node, code, value, depth))
+        code.line(f"{made} = {brackets[0]}{parts}{brackets[1]}")
     return made
 
 
-def _multi_select_dict(node: Node, code: Code, value: str, depth: int) -> str:
-    code.line(f"scope.visit({len(node['children'])})")
-    made = code.assign("None")
-    with code.block(f"if {value} is not None"):
-        found = [
-            f"{pair['value']!r}: {_write(pair['children'][0], code, value, depth)}"
-            for pair in node["children"]
-        ]
-        code.line(f"{made} = {{{', '.join(found)}}}")
-    return made
+def _pair(node: Node, code: Code, value: str, depth: int) -> str:
+    (inner,) = node["children"]  # a key is no level of its own
+    return f"{node['value']!r}: {_write(inner, code, value, depth - 1)}"
 
 
 class _Expression:
@@ -383,17 +362,18 @@ _WRITERS: Final[dict[str, Callable[[Node, Code, str, int], str]]] = {
     "current": _current,
     "identity": _current,
     "literal": _literal,
-    "or_expression": _or,
-    "and_expression": _and,
+    "or_expression": partial(_second_if, "not ({})"),
+    "and_expression": partial(_second_if, "{}"),
     "not_expression": _not,
     "index": _index,
     "slice": _slice,
     "projection": _projection,
-    "value_projection": _value_projection,
-    "filter_projection": _filter_projection,
+    "value_projection": _projection,
+    "filter_projection": _projection,
     "flatten": _flatten,
-    "multi_select_list": _multi_select_list,
-    "multi_select_dict": _multi_select_dict,
+    "multi_select_list": partial(_multi_select, "[]"),
+    "multi_select_dict": partial(_multi_select, "{}"),
+    "key_val_pair": _pair,
     "expref": _expref,
     "function_expression": _function,
 }

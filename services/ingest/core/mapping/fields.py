@@ -5,7 +5,7 @@ decimal texts, local times to times with an offset. A null or blank result leave
 The lines that are written keep the path of the field they are at in the variable `at`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, Protocol
@@ -151,14 +151,20 @@ def _write_converted(
         code.line(f"{target} = {made}")
 
 
-def _texts(found: Any, scope: Scope, place: str, convert: Convert) -> list[Any] | None:
-    """Converts a list of texts."""
+def _listed(found: Any, scope: Scope) -> list[Any]:
+    """Returns a list, empty for null; Refused otherwise."""
     if found is None:
-        return None
+        return []
     if not isinstance(found, list):
         raise Refused(f"must be a list, not {shown(found)}")
     scope.visit(len(found))
-    return [convert(x, scope, place) for x in found if x is not None and x != ""]
+    return found
+
+
+def _texts(found: Any, scope: Scope, place: str, convert: Convert) -> list[Any]:
+    """Converts a list of texts."""
+    listed = _listed(found, scope)
+    return [convert(x, scope, place) for x in listed if x is not None and x != ""]
 
 
 def _is_object(node: Node, path: str, reader: Reader, example: str) -> bool:
@@ -202,16 +208,11 @@ def _write_structs(
     _keep_true(code, target, made)
 
 
-def _elements(found: Any, scope: Scope, place: str) -> Sequence[Any]:
-    if found is None:
-        return ()
-    if not isinstance(found, list):
-        raise Refused(f"must be a list, not {shown(found)}")
-    scope.visit(len(found))
-    if len(found) <= ITEMS_MAX:
-        return found
-    scope.note(index_path(place, ITEMS_MAX), f"of {len(found):,} the first {ITEMS_MAX:,} are kept")
-    return found[:ITEMS_MAX]
+def _elements(found: Any, scope: Scope, place: str) -> list[Any]:
+    listed = _listed(found, scope)
+    if (count := len(listed)) > ITEMS_MAX:
+        scope.note(index_path(place, ITEMS_MAX), f"of {count:,} the first {ITEMS_MAX:,} are kept")
+    return listed[:ITEMS_MAX]
 
 
 def _write_dictionary(
@@ -301,4 +302,4 @@ def _boolean(value: Any, _: Scope, __: str) -> bool:
 def _time(value: Any, scope: Scope, __: str) -> str:
     if not isinstance(value, str):
         raise Refused(f"{shown(value)} is no text: convert it with epoch()")
-    return moments.written(moments.parse(value, scope.zone))
+    return moments.parse(value, scope.zone).isoformat()

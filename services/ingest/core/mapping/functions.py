@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import orjson
 
@@ -208,11 +209,7 @@ def in_zone(_: Scope, value: Any, name: Any) -> str | None:
     """`in_zone(a, 'Asia/Shanghai')`: a local time with the offset of its zone; an offset stays."""
     if value is None:
         return None
-    try:
-        place = zone(text_of(name) or "")
-    except Invalid as error:
-        raise Refused(error.reason) from error
-    return moments.written(moments.parse(text_of(value) or "", place))
+    return moments.parse(text_of(value) or "", _zone(name)).isoformat()
 
 
 def parse_time(_: Scope, value: Any, form: Any, name: Any = "UTC") -> str | None:
@@ -220,8 +217,12 @@ def parse_time(_: Scope, value: Any, form: Any, name: Any = "UTC") -> str | None
     found = text_of(value)
     if found is None:
         return None
+    return moments.from_format(found, text_of(form) or "", _zone(name))
+
+
+def _zone(name: Any) -> ZoneInfo:
     try:
-        return moments.from_format(found, text_of(form) or "", zone(text_of(name) or ""))
+        return zone(text_of(name) or "")
     except Invalid as error:
         raise Refused(error.reason) from error
 
@@ -237,7 +238,7 @@ def corrected(_: Scope, original: Any, sent: Any, received: Any) -> str | None:
 
 def arrived(scope: Scope) -> str:
     """`arrived()`: when the record arrived."""
-    return moments.written(scope.arrived)
+    return scope.arrived.isoformat()
 
 
 def record(scope: Scope) -> Any:

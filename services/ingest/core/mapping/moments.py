@@ -26,15 +26,6 @@ TIME_CHARS_MAX: Final = 64
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def written(time: datetime) -> str:
-    """Returns a time as RFC 3339.
-
-    >>> written(datetime(2026, 3, 1, tzinfo=UTC))
-    '2026-03-01T00:00:00+00:00'
-    """
-    return time.isoformat()
-
-
 def parse(text: str, place: ZoneInfo | None) -> datetime:
     """Returns the time of an ISO 8601 text; without an offset it is local time at `place`.
 
@@ -72,7 +63,7 @@ def from_format(text: str, form: str, place: ZoneInfo) -> str:
         found = datetime.strptime(text.strip(), form)  # noqa: DTZ007 (the zone follows)
     except (ValueError, TypeError) as error:
         raise Refused(f"{text!r} is no time in the notation {form!r}") from error
-    return written(found if found.tzinfo is not None else found.replace(tzinfo=place))
+    return (found if found.tzinfo is not None else found.replace(tzinfo=place)).isoformat()
 
 
 def from_epoch(value: Any, unit: Any) -> str | None:
@@ -89,7 +80,7 @@ def from_epoch(value: Any, unit: Any) -> str | None:
     seconds = found * UNITS[unit]
     if abs(seconds) > EPOCH_S_MAX:
         raise Refused(f"{value} in {unit} is after the year 3000: is it in a smaller unit?")
-    return written(_EPOCH + timedelta(microseconds=int(seconds * 1_000_000)))
+    return (_EPOCH + timedelta(microseconds=int(seconds * 1_000_000))).isoformat()
 
 
 def correct(original: str, sent: str, received: str) -> str:
@@ -100,6 +91,6 @@ def correct(original: str, sent: str, received: str) -> str:
     """
     begun, left, came = (parse(text, None) for text in (original, sent, received))
     try:
-        return written(min(came, came - (left - begun)).astimezone(UTC))
+        return min(came, came - (left - begun)).astimezone(UTC).isoformat()
     except OverflowError as error:
         raise Refused("the times are too far apart") from error

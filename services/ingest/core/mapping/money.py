@@ -103,12 +103,14 @@ def number(value: Any) -> Decimal | None:
     if not _NUMBER.fullmatch(written):
         raise Refused(f"{written[:40]!r} is no number: convert it with decimal()")
     found = Decimal(written)
-    return _EXACT.quantize(found, _STEP).normalize() if _too_fine(value, found) else found
+    return _rounded(found) if isinstance(value, float) else found
 
 
-def _too_fine(value: Any, found: Decimal) -> bool:
-    exponent = found.as_tuple().exponent
-    return isinstance(value, float) and isinstance(exponent, int) and exponent < -PLACES
+def _rounded(value: Decimal) -> Decimal:
+    """Returns a number with at most nine places."""
+    exponent = value.as_tuple().exponent
+    fine = isinstance(exponent, int) and exponent < -PLACES
+    return _EXACT.quantize(value, _STEP).normalize() if fine else value
 
 
 def written(value: Decimal) -> str:
@@ -120,12 +122,9 @@ def written(value: Decimal) -> str:
     if value.adjusted() > DIGITS_MAX:
         raise Refused("the number is too large")
     try:
-        exponent = value.as_tuple().exponent
-        if isinstance(exponent, int) and exponent < -PLACES:
-            value = _EXACT.quantize(value, _STEP).normalize()
+        return format(_rounded(value), "f")
     except InvalidOperation as error:
         raise Refused("the number is too large") from error
-    return format(value, "f")
 
 
 def decimal_text(value: Any, point: str = ".") -> str | None:

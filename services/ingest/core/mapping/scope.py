@@ -24,7 +24,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Refused(ValueError):  # noqa: N818 (a word of the domain)
-    """An expression cannot give a value for this record; the text says why and what to do."""
+    """An expression cannot give a value for this record; the text states why and what to do."""
 
 
 class Mistake(ValueError):  # noqa: N818 (a word of the domain)

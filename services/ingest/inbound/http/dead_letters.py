@@ -8,16 +8,15 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, HTTPException, Path, Query
-from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 from starlette.convertors import Convertor, register_url_convertor
 
 from services.ingest.core.shown import headers_shown, printable
 from services.ingest.handlers.discard_dead_letters import DiscardDeadLetters
 from services.ingest.handlers.replay_dead_letters import ReplayDeadLetters
-from services.ingest.handlers.settle_dead_letters import Choice, Settled
+from services.ingest.handlers.settle_dead_letters import Choice
 from services.ingest.ports import (
     DeadLetterIndex,
-    ListedDeadLetter,
     Search,
     State,
     StoredDeadLetter,
@@ -25,7 +24,7 @@ from services.ingest.ports import (
 from shared.http.access import Tokens, require
 from shared.http.declared import audits
 from shared.http.fields import Instant, Number, Whole
-from shared.http.paging import Cursor, Limit, decoded, encoded, serial
+from shared.http.paging import Cursor, Limit, decoded, page_of, serial
 from shared.kernel.errors import Invalid, Transient
 
 DEAD_LETTERS = "/v1/dead-letters"
@@ -64,10 +63,12 @@ StateFilter = Literal["waiting", "replayed", "discarded", "any"]
 class DeadLetterView(BaseModel):
     """A record that was refused: where it came from, and why."""
 
+    model_config = ConfigDict(from_attributes=True, populate_by_name=True)
+
     id: int
-    origin: str
+    origin: Annotated[str, BeforeValidator(str)]
     """Topic or route, partition and offset."""
-    source: str | None
+    source: str | None = Field(validation_alias="producer")
     """The event's `source`, where one can be read."""
     stage: str
     field: str
@@ -79,7 +80,7 @@ class DeadLetterView(BaseModel):
     settled_at: datetime | None
     settled_by: str | None
     settled_why: str | None
-    content_deleted_at: datetime | None
+    content_deleted_at: datetime | None = Field(validation_alias="dropped_at")
 
 
 class ContentView(BaseModel):
@@ -185,6 +186,8 @@ class UntouchedView(BaseModel):
 class SettledView(BaseModel):
     """What was done."""
 
+    model_config = ConfigDict(from_attributes=True)
+
     count: int
     ids: list[int]
     untouched: list[UntouchedView]
@@ -237,14 +240,16 @@ def add_dead_letters(
         with one_at_a_time:
             done = await replay(choice, by, body.why)
         again = await replay.refused_again(done.ids, body.wait_s)
-        return ReplayedView(**_settled(done), topics=dict(done.topics), refused_again=again)
+        settled = SettledView.model_validate(done).model_dump()
+        return ReplayedView(**settled, topics=done.topics, refused_again=again)
 
     @app.post(f"{DEAD_LETTERS}/discard", tags=["dead letters"])
     @audits("kept")
     async def discard_them(body: DiscardBody, by: Annotated[str, Depends(writer)]) -> SettledView:
         """Discard dead letters that wait; the content is deleted after some days."""
         with one_at_a_time:
-            return SettledView(**_settled(await discard(_choice(body, again=False), by, body.why)))
+            done = await discard(_choice(body, again=False), by, body.why)
+        return SettledView.model_validate(done)
 
 
 def _add_reading(app: FastAPI, index: DeadLetterIndex, reads: list[Any]) -> None:
@@ -254,13 +259,10 @@ def _add_reading(app: FastAPI, index: DeadLetterIndex, reads: list[Any]) -> None
     ) -> DeadLetterPage:
         """List dead letters without their content, oldest first."""
         after = 0 if cursor is None else serial(decoded(cursor))
-        found = await index.search(search, limit + 1, after)
-        rest = len(found) > limit
-        found = found[:limit]
-        return DeadLetterPage(
-            items=[DeadLetterView.model_validate(_fields(facts)) for facts in found],
-            next=encoded(str(found[-1].id) if rest else None),
-        )
+        rows = await index.search(search, limit + 1, after)
+        found, more = page_of(rows, limit, lambda facts: facts.id)
+        items = [DeadLetterView.model_validate(facts) for facts in found]
+        return DeadLetterPage(items=items, next=more)
 
     @app.get(f"{DEAD_LETTERS}/summary", dependencies=reads, tags=["dead letters"])
     async def summarise(search: Searched, limit: Limit = 50) -> Summary:
@@ -302,46 +304,17 @@ def _choice(body: DiscardBody, *, again: bool) -> Choice:
     if again:
         raise Invalid("again", "goes with `ids` only")
     given = body.filter or SearchBody()
-    search = Search(given.stage, given.field, given.reason, given.source, given.since, given.until)
-    return Choice(search=search, limit=body.limit)
-
-
-def _fields(facts: ListedDeadLetter) -> dict[str, Any]:
-    return {
-        "id": facts.id,
-        "origin": str(facts.origin),
-        "source": facts.producer,
-        "stage": facts.stage,
-        "field": facts.field,
-        "reason": facts.reason,
-        "state": facts.state,
-        "recorded_at": facts.recorded_at,
-        "replay_of": facts.replay_of,
-        "settled_at": facts.settled_at,
-        "settled_by": facts.settled_by,
-        "settled_why": facts.settled_why,
-        "content_deleted_at": facts.dropped_at,
-    }
+    return Choice(search=Search(**given.model_dump()), limit=body.limit)
 
 
 def _with_content(stored: StoredDeadLetter, again: int | None) -> DeadLetterWithContent:
     letter = stored.letter
     headers = headers_shown(letter.original_headers)
     return DeadLetterWithContent(
-        **_fields(stored.facts),
+        **DeadLetterView.model_validate(stored.facts).model_dump(),
         arrived_at_ms=letter.arrived_ms,
         refused_again_as=again,
         key=ContentView(text=printable(letter.key), bytes=len(letter.key or b"")),
         value=ContentView(text=printable(letter.value), bytes=len(letter.value or b"")),
         headers=[HeaderView(name=name, value=value) for name, value in headers],
     )
-
-
-def _settled(done: Settled) -> dict[str, Any]:
-    return {
-        "count": len(done.ids),
-        "ids": done.ids,
-        "untouched": [UntouchedView.model_validate(one) for one in done.untouched],
-        "untouched_count": done.untouched_count,
-        "more": done.more,
-    }

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 
 from services.ingest.core.bodies import BINARY_PREFIX, EVENTS_MAX, Form, binary_mode
-from services.ingest.inbound.http.parts import JSON, RESULT, Parts, answers, reported, trace
+from services.ingest.inbound.http.parts import JSON, RESULT, Parts, answers, reported
 from services.ingest.ports import Answer
 from shared.contracts.dead_letter import Headers
 from shared.contracts.headers import CLOUDEVENTS_JSON
@@ -13,6 +13,7 @@ from shared.http.access import held_by
 from shared.http.declared import audits
 from shared.http.holder import Holder
 from shared.http.idempotency import Key
+from shared.observability.tracing import here
 
 EVENTS: Final = "/v1/events"
 
@@ -71,7 +72,7 @@ def add_events(app: FastAPI, parts: Parts) -> None:
             async with parts.room.one():
                 done = await parts.publish(
                     await request.body(),
-                    trace(request),
+                    here(),
                     form,
                     binary,
                     parts.admit(f"token {holder.token_id}"),

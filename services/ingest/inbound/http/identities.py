@@ -8,15 +8,15 @@ import msgspec
 from fastapi import Depends, FastAPI, Request, Response
 from msgspec import Meta
 
-from services.ingest.core.faults import from_msgspec
-from services.ingest.inbound.http.parts import JSON, RESULT, Parts, answers, reported, trace
+from services.ingest.core.faults import decoded
+from services.ingest.inbound.http.parts import JSON, RESULT, Parts, answers, reported
 from services.ingest.ports import Answer
 from shared.contracts.events import IDENTITY, Identifier, Identity
 from shared.http.access import held_by
 from shared.http.declared import audits
 from shared.http.holder import Holder
 from shared.http.idempotency import Key
-from shared.kernel.errors import Invalid
+from shared.observability.tracing import here
 
 IDENTITIES: Final = "/v1/identities"
 
@@ -75,7 +75,7 @@ def add_identities(app: FastAPI, parts: Parts) -> None:
             event = _event(await request.body(), parts.clock.now())
             async with parts.room.one():
                 done = await parts.publish(
-                    event, trace(request), admit=parts.admit(f"token {holder.token_id}")
+                    event, here(), admit=parts.admit(f"token {holder.token_id}")
                 )
             return reported(done)
 
@@ -96,12 +96,7 @@ def add_identities(app: FastAPI, parts: Parts) -> None:
 
 def _event(body: bytes, now: datetime) -> bytes:
     """Returns the statement as a CloudEvent; raises Invalid for a body that is none."""
-    try:
-        given = _DECODER.decode(body)
-    except msgspec.ValidationError as error:
-        raise from_msgspec(error, "body") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Invalid("body", f"not JSON: {error}") from error
+    given = decoded(_DECODER, body, "body")
     data = Identity(kind=given.kind, ids=given.ids, primary=given.primary, device=given.device)
     return msgspec.json.encode(
         {

@@ -13,13 +13,10 @@ from services.ingest import metrics
 from services.ingest.core.http_sources import HttpSource
 from services.ingest.core.mapping.document import CompiledMapping
 from services.ingest.core.sender_rates import SenderRates, TooMany
-from services.ingest.core.trace import traceparent_of
 from services.ingest.handlers.answer_once import AnswerOnce
 from services.ingest.handlers.publish_events import Admit, Published, PublishEvents
 from services.ingest.handlers.publish_mapped import PublishMapped
 from services.ingest.ports import Answer
-from shared.contracts.dead_letter import Headers
-from shared.contracts.headers import TRACEPARENT
 from shared.http.access import Tokens
 from shared.http.holder import Holder
 from shared.http.problems import PROBLEM_JSON
@@ -109,18 +106,8 @@ def reported(done: Published) -> Answer:
     202 when something was accepted or nothing was refused, else 422.
     """
     count(done)
-    status = 202 if done.accepted or done.ignored or not done.refusals else 422
-    return Answer(status, msgspec.json.encode(listed(done)))
-
-
-def listed(done: Published) -> dict[str, Any]:
-    """Returns the result of a request's events, as an answer names it."""
-    return {
-        "accepted": done.accepted,
-        "ignored": done.ignored,
-        "refused": done.refusals,
-        "noted": done.notes,
-    }
+    status = 202 if done.accepted or done.ignored or not done.refused else 422
+    return Answer(status, msgspec.json.encode(done))
 
 
 def count(done: Published) -> None:
@@ -128,17 +115,11 @@ def count(done: Published) -> None:
     for outcome, events in (
         ("accepted", done.accepted),
         ("ignored", done.ignored),
-        ("refused", len({refusal.index for refusal in done.refusals})),
-        ("noted", len({note.index for note in done.notes})),
+        ("refused", len({refusal.index for refusal in done.refused})),
+        ("noted", len({note.index for note in done.noted})),
     ):
         if events:
             metrics.HTTP_EVENTS.labels(outcome).inc(events)
-
-
-def trace(request: Request) -> Headers:
-    """Returns a request's trace context, as a record's header."""
-    found = request.headers.get(TRACEPARENT)
-    return () if found is None else traceparent_of(((TRACEPARENT, found.encode()),))
 
 
 _REPORTS: Final = {

@@ -12,12 +12,13 @@ from fastapi.security import HTTPBasic
 
 from services.ingest.core import segment
 from services.ingest.handlers.publish_events import Published, Refusal
-from services.ingest.inbound.http.parts import RESULT, Parts, answers, count, listed, respond, trace
+from services.ingest.inbound.http.parts import RESULT, Parts, answers, count, respond
 from services.ingest.ports import Answer
 from shared.http.access import held_by
 from shared.http.declared import audits
 from shared.http.holder import Holder
 from shared.kernel.errors import Invalid, Transient
+from shared.observability.tracing import here
 
 PATHS: Final = tuple(f"/v1/{call}" for call in (*segment.CALLS, segment.BATCH))
 
@@ -85,14 +86,14 @@ def _route(call: str, parts: Parts) -> Callable[..., Coroutine[Any, Any, Respons
         mapping = parts.mapping_of(segment.SOURCE)
         if mapping is None:
             raise Transient("no mapping for calls of Segment")
-        body, headers, origin = await request.body(), trace(request), f"POST /v1/{call}"
+        body, headers, origin = await request.body(), here(), f"POST /v1/{call}"
         now_ms = int(parts.clock.now().timestamp() * 1000)
         try:
             values = segment.calls(call, body, now_ms)
         except Invalid as fault:
             parts.mapped.refuse(segment.SOURCE, body, fault, headers, origin)
             whole = Refusal(0, fault.field, fault.reason)
-            return respond(_answer(Published(refusals=[whole])))
+            return respond(_answer(Published(refused=[whole])))
         parts.admit(f"token {holder.token_id}")(len(values))
         async with parts.room.one():
             done = await parts.mapped(segment.SOURCE, mapping, values, headers, origin)
@@ -104,12 +105,12 @@ def _route(call: str, parts: Parts) -> Callable[..., Coroutine[Any, Any, Respons
 def _answer(done: Published) -> Answer:
     """Returns 200, or 400 where nothing was accepted, in the form that the libraries read."""
     count(done)
-    if done.accepted or done.ignored or not done.refusals:
-        return Answer(200, msgspec.json.encode({"success": True} | listed(done)))
-    first = done.refusals[0]
+    if done.accepted or done.ignored or not done.refused:
+        return Answer(200, msgspec.json.encode({"success": True} | msgspec.structs.asdict(done)))
+    first = done.refused[0]
     said = {
         "success": False,
         "code": "invalid_request",
         "message": f"[{first.index}] {first.field}: {first.reason}",
     }
-    return Answer(400, msgspec.json.encode(said | listed(done)))
+    return Answer(400, msgspec.json.encode(said | msgspec.structs.asdict(done)))

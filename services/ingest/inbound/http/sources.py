@@ -22,10 +22,8 @@ from services.ingest.inbound.http.parts import (
     Parts,
     answers,
     count,
-    listed,
     reported,
     respond,
-    trace,
 )
 from services.ingest.ports import Answer
 from shared.contracts.dead_letter import Headers
@@ -34,6 +32,7 @@ from shared.http.declared import admits, audits
 from shared.http.holder import Holder
 from shared.http.idempotency import Key
 from shared.kernel.errors import Invalid, Transient
+from shared.observability.tracing import here
 
 SOURCES: Final = "/v1/sources"
 
@@ -127,7 +126,7 @@ async def _signed(
             name, mapping, [body], _headers(request), _origin(name), sends_refused=True
         )
     count(done)
-    return Answer(200, msgspec.json.encode(listed(done)))
+    return Answer(200, msgspec.json.encode(done))
 
 
 async def _with_token(
@@ -156,7 +155,7 @@ async def _with_token(
 def _headers(request: Request) -> Headers:
     given = ((name, request.headers.get(name)) for name in PASSED_ON)
     found = tuple((name, text.encode()) for name, text in given if text is not None)
-    return (*found, *trace(request))
+    return (*found, *here())
 
 
 def _origin(name: str) -> str:

@@ -5,14 +5,27 @@ never interprets a value.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import Field, dataclass, fields, replace
 from itertools import repeat
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.kernel.arrays import Codes, Ints
+from services.scoring.core.features.state import empty
+from shared.kernel.arrays import Codes, Flags, Floats, Ints
+
+EMPTY: Final = "empty"
+"""Key of a field's metadata: what its column holds where there is nothing, if it is not usual."""
+_USUAL: Final[dict[Any, tuple[Any, type]]] = {
+    Floats: (np.nan, np.float64),
+    Ints: (0, np.int64),
+    Codes: (-1, np.int8),
+    Flags: (False, np.bool_),
+    NDArray[np.int16]: (0, np.int16),
+    NDArray[np.object_]: (None, np.object_),
+}
+"""Usual value and type of a column where there is nothing, by the annotation of its field."""
 
 
 @dataclass(slots=True)
@@ -21,6 +34,11 @@ class Columns:
 
     def __len__(self) -> int:
         return len(getattr(self, fields(self)[0].name))
+
+    @classmethod
+    def nothing(cls, n: int) -> Self:
+        """Return `n` rows for which nothing is known: NaN, 0, -1 (no code), False or None."""
+        return cls(**{f.name: _nothing(f, n) for f in fields(cls)})
 
     def take(self, rows: Ints) -> Self:
         """Return these rows, in this order, as new columns."""
@@ -44,6 +62,13 @@ def objects(things: Sequence[object]) -> NDArray[np.object_]:
     column = np.empty(len(things), np.object_)
     column[:] = things
     return column
+
+
+def _nothing(of: Field[Any], n: int) -> NDArray[Any]:
+    if of.type == NDArray[np.void]:
+        return empty(n)
+    value, kind = _USUAL[of.type]
+    return np.full(n, of.metadata.get(EMPTY, value), kind)
 
 
 def _taken(column: NDArray[Any], rows: Ints) -> NDArray[Any]:

@@ -5,7 +5,7 @@ and never reads a customer's state.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import lru_cache
 from typing import Final
@@ -41,9 +41,10 @@ FEEDBACK_WORDS: Final[dict[str, Kind]] = {
     "suggestion": Kind.SUGGESTION,
 }
 """Words for the kinds of a feedback event, and for event types in a file of events."""
-_KIND_BY_CONTRACT: Final[dict[str, int]] = {
-    "activated": Kind.CONTRACT_ACTIVATED,
-    "ended": Kind.CONTRACT_ENDED,
+_KIND_BY_WORD: Final[dict[str, Mapping[str, int]]] = {
+    types.FEEDBACK: FEEDBACK_WORDS,
+    types.CONTRACT: {"activated": Kind.CONTRACT_ACTIVATED, "ended": Kind.CONTRACT_ENDED},
+    types.LOYALTY: LOYALTY_WORDS,
 }
 SCORED: Final = (Kind.SURVEY, Kind.RECOMMENDATION)
 """Only these kinds break ties of equal times by the key, which costs a hash."""
@@ -63,12 +64,8 @@ def kind_of(activity: Activity) -> int:
         if refuses_profiling(activity) is not None:
             return 0
         kind = CAMPAIGN_WORDS.get(activity.data.kind or "", Kind.INTERACTION)
-    if kind is None and activity.type == types.FEEDBACK:
-        kind = FEEDBACK_WORDS.get(activity.data.kind or "")
-    if kind is None and activity.type == types.CONTRACT:
-        kind = _KIND_BY_CONTRACT.get(activity.data.kind or "")
-    if kind is None and activity.type == types.LOYALTY:
-        kind = LOYALTY_WORDS.get(activity.data.kind or "")
+    if kind is None:
+        kind = _KIND_BY_WORD.get(activity.type, {}).get(activity.data.kind or "")
     if kind is None:
         raise ValueError(f"type {activity.type!r}, kind {activity.data.kind!r}: not known here")
     return kind

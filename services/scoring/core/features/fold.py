@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from services.scoring.core.features import memory
 from services.scoring.core.features.bitmap import advance, day_of
 from services.scoring.core.features.events import (
     ABOUT_POINTS,
@@ -37,8 +38,7 @@ from shared.kernel.arrays import Floats, Ints
 
 States = NDArray[np.void]
 
-_DECAY_PER_S: Final = 1.0 / (np.array(HALF_LIVES_DAYS) * DAY_S)
-_LIVES: Final = np.arange(len(HALF_LIVES_DAYS))
+_PER_S: Final = memory.decay_per_s(HALF_LIVES_DAYS)
 _DECAYED: Final = {
     measure: cell("decayed") + row * len(HALF_LIVES_DAYS) for row, measure in enumerate(MEASURES)
 }
@@ -56,7 +56,8 @@ def fold(states: States, events: EventColumns) -> States:
     kind = events.kind.astype(np.int64) - 1
 
     np.maximum.at(folded["ref"], events.row, events.time)
-    _rescale(folded, states["ref"])
+    every = np.arange(len(states))
+    memory.bring(folded["decayed"], every, states["ref"], folded["ref"], _PER_S)
     np.add.at(cells, base + kind + cell("counts"), 1.0)
     np.maximum.at(cells, base + kind + cell("last"), events.time)
 
@@ -68,8 +69,8 @@ def fold(states: States, events: EventColumns) -> States:
     if len(interaction):
         at = base[interaction]
         row = events.row[interaction]
-        weight = _weight(folded["ref"][row] - events.time[interaction])
-        _add_decayed(cells, at, "interactions", weight)
+        weight = memory.weight(folded["ref"][row] - events.time[interaction], _PER_S)
+        memory.add(cells, at + _DECAYED["interactions"], weight)
         own = np.flatnonzero(events.kind == Kind.INTERACTION)
         if len(own):
             fold_kinds(states, folded, events.select(own))
@@ -89,33 +90,16 @@ def fold(states: States, events: EventColumns) -> States:
     return folded
 
 
-def _rescale(states: States, before: Floats) -> None:
-    """Bring decayed sums from the time `before` to the (later) `ref` of their state."""
-    moved = np.flatnonzero(states["ref"] > before)
-    weight = _weight(states["ref"][moved] - before[moved])
-    states["decayed"][moved] *= weight[:, None, :]
-
-
-def _weight(age_s: Floats) -> Floats:
-    """Return the weight of an event of this age, per half-life: 2^(-age / half-life)."""
-    return np.exp2(-age_s[:, None] * _DECAY_PER_S)
-
-
-def _add_decayed(cells: Floats, base: Ints, measure: str, weight: Floats) -> None:
-    at = (base + _DECAYED[measure])[:, None] + _LIVES
-    np.add.at(cells, at.ravel(), weight.ravel())
-
-
 def _fold_purchases(folded: States, cells: Floats, events: EventColumns, last_day: Ints) -> None:
     base = events.row * CELLS
-    weight = _weight(folded["ref"][events.row] - events.time)
-    _add_decayed(cells, base, "purchases", weight)
+    weight = memory.weight(folded["ref"][events.row] - events.time, _PER_S)
+    memory.add(cells, base + _DECAYED["purchases"], weight)
     np.minimum.at(cells, base + cell("first_purchase"), events.time)
     priced = np.flatnonzero(~np.isnan(events.amount))
     if len(priced):
         at, amount = base[priced], events.amount[priced]
-        _add_decayed(cells, at, "priced", weight[priced])
-        _add_decayed(cells, at, "amount", weight[priced] * amount[:, None])
+        memory.add(cells, at + _DECAYED["priced"], weight[priced])
+        memory.add(cells, at + _DECAYED["amount"], weight[priced] * amount[:, None])
         np.add.at(cells, at + cell("priced"), 1.0)
         np.add.at(cells, at + cell("spent"), amount)
         log = np.log(np.maximum(amount, AMOUNT_MIN))

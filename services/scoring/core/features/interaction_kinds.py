@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from services.scoring.core.features import memory
 from services.scoring.core.features.events import DAY_S, EventColumns, Kind
 from services.scoring.core.features.stable_hash import stable_hash
 from services.scoring.core.features.state import (
@@ -75,8 +76,7 @@ WORDS_CACHED: Final = 1_024
 KNOWN_DAYS: Final = 2 * INTERACTION_LIVES_DAYS[1]
 """After two half-lives, interactions of before kinds were counted no longer matter."""
 
-_DECAY_PER_S: Final = 1.0 / (np.array(INTERACTION_LIVES_DAYS) * DAY_S)
-_LIVES: Final = np.arange(len(INTERACTION_LIVES_DAYS))
+_PER_S: Final = memory.decay_per_s(INTERACTION_LIVES_DAYS)
 _INTERACTION: Final = Kind.INTERACTION - 1
 
 
@@ -99,17 +99,14 @@ def fold_kinds(states: States, folded: States, events: EventColumns) -> None:
     `states` are those before the events; `channel` holds the class, 0 where it is not known.
     """
     rows = np.unique(events.row)
-    now, before = interacted_at(folded[rows]), interacted_at(states[rows])
-    later = np.flatnonzero(now > before)
-    fade = np.exp2(-(now[later] - before[later])[:, None] * _DECAY_PER_S)
-    folded["kinds_decayed"][rows[later]] *= fade[:, None, :]
+    now = interacted_at(folded[rows])
+    memory.bring(folded["kinds_decayed"], rows, interacted_at(states[rows]), now, _PER_S)
     known = np.flatnonzero(events.channel)
     row = events.row[known]
     age = now[np.searchsorted(rows, row)] - events.time[known]
     number = events.channel[known].astype(np.int64) - 1
-    start = row * CELLS + cell("kinds_decayed") + number * len(_LIVES)
-    weight = np.exp2(-age[:, None] * _DECAY_PER_S)
-    np.add.at(folded.view(np.float64), (start[:, None] + _LIVES).ravel(), weight.ravel())
+    start = row * CELLS + cell("kinds_decayed") + number * len(_PER_S)
+    memory.add(folded.view(np.float64), start, memory.weight(age, _PER_S))
     np.add.at(folded["kinds_counted"], row, 1.0)
     np.minimum.at(folded["kinds_since"], row, events.time[known])
 
@@ -134,8 +131,4 @@ def kinds_faded_to(states: States, time: Floats) -> Floats:
 
     Zeros where there was no interaction.
     """
-    newest = interacted_at(states)
-    known = np.isfinite(newest)
-    age = np.where(known, np.maximum(time - np.where(known, newest, 0.0), 0.0), 0.0)
-    weight = np.where(known[:, None], np.exp2(-age[:, None] * _DECAY_PER_S), 0.0)
-    return np.asarray(states["kinds_decayed"] * weight[:, None, :])
+    return memory.faded(states["kinds_decayed"], interacted_at(states), time, _PER_S)

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from services.scoring.core.features import memory
 from services.scoring.core.features.events import DAY_S, EventColumns, Kind
 from services.scoring.core.features.state import CELLS, POINTS_LIVES_DAYS, cell
 from shared.kernel.arrays import Flags, Floats, Ints
@@ -20,8 +21,7 @@ _EARNED: Final = Kind.POINTS_EARNED - 1
 _SPENT: Final = Kind.POINTS_SPENT - 1
 _MOVED: Final = (_EARNED, _SPENT)
 """Their newest time is the time of `points_decayed`."""
-_DECAY_PER_S: Final = 1.0 / (np.array(POINTS_LIVES_DAYS) * DAY_S)
-_LIVES: Final = np.arange(len(POINTS_LIVES_DAYS))
+_PER_S: Final = memory.decay_per_s(POINTS_LIVES_DAYS)
 _REPORTS: Final = (("balance_time", "balance"), ("expiring_time", "expiring_until", "expiring"))
 """Fields of the newest report of each kind, the time first."""
 SHORT, LONG = range(len(POINTS_LIVES_DAYS))
@@ -42,11 +42,7 @@ def merge_loyalty(into: States, a: States, b: States) -> None:
 
 def faded_to(states: States, time: Floats) -> Floats:
     """Return `points_decayed` as of a later time; zeros where points never moved."""
-    moved = moved_at(states)
-    known = np.isfinite(moved)
-    age = np.where(known, time - np.where(known, moved, 0.0), 0.0)
-    weight = np.where(known[:, None], np.exp2(-age[:, None] * _DECAY_PER_S), 0.0)
-    return np.asarray(states["points_decayed"] * weight[:, None, :])
+    return memory.faded(states["points_decayed"], moved_at(states), time, _PER_S)
 
 
 def fold_loyalty(states: States, folded: States, events: EventColumns) -> None:
@@ -85,15 +81,12 @@ def _fold_memories(states: States, folded: States, cells: Floats, events: EventC
         return
     rows = np.unique(events.row[moved])
     now = moved_at(folded[rows])
-    later = np.flatnonzero(now > (before := moved_at(states[rows])))
-    fade = np.exp2(-(now[later] - before[later])[:, None] * _DECAY_PER_S)
-    folded["points_decayed"][rows[later]] *= fade[:, None, :]
+    memory.bring(folded["points_decayed"], rows, moved_at(states[rows]), now, _PER_S)
     priced = moved[~np.isnan(events.amount[moved])]
     age = now[np.searchsorted(rows, events.row[priced])] - events.time[priced]
-    weight = np.exp2(-age[:, None] * _DECAY_PER_S) * events.amount[priced][:, None]
-    start = cell("points_decayed") + (kind[priced] - _EARNED) * len(_LIVES)
-    at = (events.row[priced] * CELLS + start)[:, None] + _LIVES
-    np.add.at(cells, at.ravel(), weight.ravel())
+    weight = memory.weight(age, _PER_S) * events.amount[priced][:, None]
+    start = cell("points_decayed") + (kind[priced] - _EARNED) * len(_PER_S)
+    memory.add(cells, events.row[priced] * CELLS + start, weight)
 
 
 def moved_at(states: States) -> Floats:
@@ -149,6 +142,6 @@ def expiring(states: States, now: Floats) -> tuple[Floats, Floats]:
 def memories(states: States, now: Floats) -> tuple[Floats, Floats]:
     """Return the fading sums of earned and of spent points at `now`, float64[n, 2] each."""
     age = np.maximum(now - moved_at(states), 0.0)
-    fade = np.exp2(-np.where(np.isfinite(age), age, 0.0)[:, None] * _DECAY_PER_S)
+    fade = memory.weight(np.where(np.isfinite(age), age, 0.0), _PER_S)
     faded = states["points_decayed"] * fade[:, None, :]
     return faded[:, 0], faded[:, 1]

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.scoring.core.features.bitmap import advance, day_of
-from services.scoring.core.features.events import DAY_S, Kind
+from services.scoring.core.features.events import Kind
 from services.scoring.core.features.fold import States
 from services.scoring.core.features.interaction_kinds import interacted_at, kinds_faded_to
 from services.scoring.core.features.loyalty import faded_to, merge_loyalty, moved_at
+from services.scoring.core.features.memory import decay_per_s, faded
 from services.scoring.core.features.state import HALF_LIVES_DAYS
 from shared.kernel.arrays import Floats, Ints
 
@@ -25,7 +26,7 @@ _SUMS: Final = (
 )  # fmt: skip
 _NEWEST: Final = ("ref", "last", "contract_until")
 _SCORES: Final = ("survey", "recommendation")
-_DECAY_PER_S: Final = 1.0 / (np.array(HALF_LIVES_DAYS) * DAY_S)
+_PER_S: Final = decay_per_s(HALF_LIVES_DAYS)
 _PURCHASE: Final = Kind.PURCHASE - 1
 
 
@@ -72,10 +73,7 @@ def without(states: States, twice: States) -> States:
 
 def _decayed(states: States, ref: Floats) -> Floats:
     """Returns the decayed sums as of the later time `ref`; zeros where there was no event."""
-    known = np.isfinite(states["ref"])
-    age = np.where(known, ref - np.where(known, states["ref"], 0.0), 0.0)
-    weight = np.where(known[:, None], np.exp2(-age[:, None] * _DECAY_PER_S), 0.0)
-    return np.asarray(states["decayed"] * weight[:, None, :])
+    return faded(states["decayed"], states["ref"], ref, _PER_S)
 
 
 def _ring(states: States, newest: Ints) -> NDArray[np.uint64]:

@@ -21,6 +21,7 @@ from services.scoring.core.features.state import (
     HALF_LIVES_DAYS,
     INTERACTION_LIVES_DAYS,
 )
+from shared.kernel.arrays import Floats
 
 WINDOWS_DAYS: Final = (7, 14, 28, 56, 91, 182, 364)
 """Calendar windows in whole weeks, so that each contains every weekday equally often."""
@@ -387,6 +388,11 @@ FEATURES: Final[tuple[Feature, ...]] = (
 """New features come last: a model reads the first columns, as many as it was trained on."""
 feature_index: Final[dict[str, int]] = {feature.name: at for at, feature in enumerate(FEATURES)}
 """Column of X by feature name."""
+
+
+def column(x: Floats, name: str) -> Floats:
+    """Return one feature of every customer, float64[n]."""
+    return x[:, feature_index[name]]
 
 
 def are_first(names: list[str]) -> bool:

@@ -35,7 +35,7 @@ class IdSeen:
     """What is known of a customer, for the choice of a primary id."""
 
     profile: bool
-    """A profile is stored: somebody known, not a browser."""
+    """A profile is stored: a known person or company, not a browser."""
     first_purchase: float
     """Unix seconds UTC; infinity without one."""
 
@@ -130,23 +130,23 @@ def _applied(
     one: Statement, groups: Groups, seen: Mapping[str, IdSeen], changes: Changes, before: Groups
 ) -> str | None:
     """Changes the groups by one statement; returns why it is refused, None where it is not."""
-    said, others = one.identity, [i for i in one.identity.ids if i != one.subject]
-    if said.kind == "unlinked":
-        return _unlink(said.ids or [one.subject], groups)
-    if said.primary is not None and said.primary not in (one.subject, *said.ids):
+    stated, others = one.identity, [i for i in one.identity.ids if i != one.subject]
+    if stated.kind == "unlinked":
+        return _unlink(stated.ids or [one.subject], groups)
+    if stated.primary is not None and stated.primary not in (one.subject, *stated.ids):
         return "`primary` must be one of the linked ids"
-    if said.kind == "contact":
-        return _attach(one.subject, said.ids[0], groups, changes, before)
+    if stated.kind == "contact":
+        return _attach(one.subject, stated.ids[0], groups, changes, before)
     joined = {groups.of(i) for i in one.ids}
     if len(joined) == 1:
         groups.links |= {_link(one.subject, other) for other in others}
         return None
-    if said.device and (why := _shared_device(one.subject, others, groups, seen)):
+    if stated.device and (why := _shared_device(one.subject, others, groups, seen)):
         return why
     if why := _too_many(joined, groups):
         return why
     groups.links |= {_link(one.subject, other) for other in others}
-    chosen = said.primary or min(joined, key=lambda p: _rank(p, seen))
+    chosen = stated.primary or min(joined, key=lambda p: _rank(p, seen))
     _regroup(groups, {m for p in joined for m in groups.members(p)}, chosen)
     return None
 

@@ -12,7 +12,7 @@ import numpy as np
 from msgspec import Meta
 
 from services.scoring.core.features.events import DAY_S
-from services.scoring.core.features.registry import feature_index
+from services.scoring.core.features.registry import column
 from shared.kernel.arrays import Floats
 from shared.kernel.errors import Invalid
 
@@ -68,7 +68,7 @@ def paused_days(
     `now` and `away_from`, `away_until` (an announced absence, NaN where there is none) are Unix
     seconds UTC, float64[n]. A day of a closure within an absence counts once.
     """
-    silence = np.nan_to_num(x[:, feature_index["recency_days"]])
+    silence = np.nan_to_num(column(x, "recency_days"))
     begin = now - silence * DAY_S
     away = np.minimum(away_until, now), np.maximum(away_from, begin)
     paused = np.nan_to_num(np.maximum(away[0] - away[1], 0.0))

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from services.scoring.core.features.events import DAY_S
-from services.scoring.core.features.registry import feature_index
+from services.scoring.core.features.registry import column
 from shared.kernel.arrays import Floats
 
 VALUE_HALF_LIFE_DAYS: Final = 90
@@ -31,18 +31,18 @@ def expected_value(x: Floats, horizon_days: float, amount_most: float = math.inf
     sum of c * tau * (1 - exp(-tenure / tau)), tau = half-life / ln 2. 0 where there are no amounts.
     A mean order above `amount_most` counts as that, so that a mistyped amount heads no queue.
     """
-    silence = np.nan_to_num(x[:, feature_index["recency_days"]])
-    faded = np.nan_to_num(x[:, feature_index[f"amount_decayed_{VALUE_HALF_LIFE_DAYS}"]])
+    silence = np.nan_to_num(column(x, "recency_days"))
+    faded = np.nan_to_num(column(x, f"amount_decayed_{VALUE_HALF_LIFE_DAYS}"))
     amount = faded * np.exp2(np.minimum(silence / VALUE_HALF_LIFE_DAYS, FADED_MAX))
-    tenure = np.nan_to_num(x[:, feature_index["tenure_days"]]) - silence
+    tenure = np.nan_to_num(column(x, "tenure_days")) - silence
     tenure = np.maximum(tenure, TENURE_DAYS_MIN)
     tau = VALUE_HALF_LIFE_DAYS / math.log(2)
     per_day = amount / (tau * -np.expm1(-tenure / tau))
-    order = np.nan_to_num(x[:, feature_index["order_value_365"]])
+    order = np.nan_to_num(column(x, "order_value_365"))
     share = amount_most / np.maximum(order, amount_most) if math.isfinite(amount_most) else 1.0
     return np.asarray(per_day * horizon_days * share)
 
 
 def last_purchase(x: Floats, now: Floats) -> Floats:
     """Return when the customer last bought, float64[n], Unix seconds UTC; NaN for prospects."""
-    return np.asarray(now - x[:, feature_index["recency_days"]] * DAY_S)
+    return np.asarray(now - column(x, "recency_days") * DAY_S)

@@ -9,7 +9,7 @@ from shared.contracts.feature_row import LAPSE_PROBABILITY, NAMES, VERSION, Feat
 from shared.kernel.arrays import Floats
 
 DIGITS: Final = 4
-"""Significant digits: finer than any effect can be told apart by, and a third of the bytes."""
+"""Significant digits: finer than any measurable effect, and a third of the bytes."""
 PLACES_MAX: Final = 12
 """Most decimal places, for values near 0."""
 _COLUMNS: Final = [feature_index[name] for name in NAMES[VERSION] if name != LAPSE_PROBABILITY]

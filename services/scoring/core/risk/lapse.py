@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from services.scoring.core.features.registry import feature_index
+from services.scoring.core.features.registry import column
 from services.scoring.core.risk.rhythm import PRIOR, Prior, expected_gap_days
 from shared.kernel.arrays import Flags, Floats
 
@@ -74,14 +74,14 @@ class Lapses:
 
 def own_rhythm(x: Floats) -> Flags:
     """bool[n]: the customer has bought on enough days for a rhythm of their own."""
-    return np.asarray(x[:, feature_index["purchase_days"]] >= RHYTHM_DAYS_MIN)
+    return np.asarray(column(x, "purchase_days") >= RHYTHM_DAYS_MIN)
 
 
 def usual_gap_days(x: Floats, clock: LapseClock) -> Floats:
     """Return the usual gap in days, float64[n]: mean of the last gaps, or one held to the prior."""
     return np.where(
         own_rhythm(x),
-        x[:, feature_index["gap_recent_days"]],
+        column(x, "gap_recent_days"),
         expected_gap_days(x, clock.prior),
     )
 
@@ -95,12 +95,12 @@ def lapses(x: Floats, clock: LapseClock, paused_days: Floats | None = None) -> L
     """
     gap = usual_gap_days(x, clock)
     days = np.clip(clock.gaps * gap, clock.days_min, clock.days_max)
-    season = x[:, feature_index["gap_season_days"]]
+    season = column(x, "gap_season_days")
     with np.errstate(invalid="ignore"):  # NaN where there was no such gap
         seasonal = season >= days
     longer = np.minimum(SEASON_FACTOR * np.nan_to_num(season), SEASON_DAYS_MAX)
     days = np.where(seasonal, np.maximum(days, longer), days)
-    silence = x[:, feature_index["recency_days"]]
+    silence = column(x, "recency_days")
     if paused_days is not None:
         silence = silence - paused_days
     return Lapses(np.where(np.isnan(silence), np.nan, days), silence, gap, own_rhythm(x))

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from services.scoring.core.risk.reason_facts import column
+from services.scoring.core.features.registry import column
 from shared.kernel.arrays import Flags, Floats
 
 EXPIRY_DAYS: Final = 30.0

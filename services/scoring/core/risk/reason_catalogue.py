@@ -10,9 +10,9 @@ from typing import Final
 
 import numpy as np
 
-from services.scoring.core.features.registry import KINDS, POINTS
+from services.scoring.core.features.registry import KINDS, POINTS, column
 from services.scoring.core.risk.loyalty import level_fell, points_unused
-from services.scoring.core.risk.reason_facts import FACTS, column
+from services.scoring.core.risk.reason_facts import FACTS
 from services.scoring.core.risk.rhythm import expected_gap_days
 from shared.kernel.arrays import Flags, Floats
 
@@ -60,23 +60,23 @@ class ReasonSpec:
     """Reported whenever it holds, even where it adds nothing to the score."""
 
 
-def _fact(x: Floats, name: str) -> Floats:
-    return FACTS[name](x)
-
-
 def _fell(recent: str, before: str, least: float) -> Callable[[Floats], Flags]:
     """Return a condition: there was a level of at least `least`, and it is clearly lower now."""
 
     def holds(x: Floats) -> Flags:
-        old = _fact(x, before)
-        return np.asarray((old >= least) & (_fact(x, recent) <= FALLEN * old))
+        old = FACTS[before](x)
+        return np.asarray((old >= least) & (FACTS[recent](x) <= FALLEN * old))
 
     return holds
 
 
-def _halvings(recent: str, before: str, floor: float) -> Callable[[Floats], Floats]:
-    """Return the points of a fall. `floor` is added to both sides: 1 -> 0 is one halving."""
-    return lambda x: 1 + np.log2((_fact(x, before) + floor) / (_fact(x, recent) + floor))
+def _halvings(recent: str, before: str) -> Callable[[Floats], Floats]:
+    """Return the points of a fall. 1 is added to both sides: 1 -> 0 is one halving."""
+    return lambda x: 1 + np.log2((FACTS[before](x) + 1.0) / (FACTS[recent](x) + 1.0))
+
+
+def _one(x: Floats) -> Floats:
+    return np.ones(len(x))
 
 
 def _late(x: Floats) -> Flags:
@@ -144,7 +144,7 @@ REASONS: Final[tuple[ReasonSpec, ...]] = (
         otherwise=_RHYTHM,
         facts=("purchases_recent", "purchases_before"),
         holds=_fell("purchases_recent", "purchases_before", BEFORE_MIN),
-        points=_halvings("purchases_recent", "purchases_before", 1.0),
+        points=_halvings("purchases_recent", "purchases_before"),
     ),
     ReasonSpec(
         code="interaction_falling",
@@ -159,7 +159,7 @@ REASONS: Final[tuple[ReasonSpec, ...]] = (
         otherwise=(),
         facts=("interactions_recent", "interactions_before"),
         holds=_fell("interactions_recent", "interactions_before", BEFORE_MIN),
-        points=_halvings("interactions_recent", "interactions_before", 1.0),
+        points=_halvings("interactions_recent", "interactions_before"),
     ),
     ReasonSpec(
         code="value_falling",
@@ -207,7 +207,7 @@ REASONS: Final[tuple[ReasonSpec, ...]] = (
         otherwise=(),
         facts=("days_to_end",),
         holds=lambda x: np.asarray(column(x, "contract_rest_days") <= NOTICE_DAYS),
-        points=lambda x: np.ones(len(x)),
+        points=_one,
     ),
     ReasonSpec(
         code="points_expiring",
@@ -216,7 +216,7 @@ REASONS: Final[tuple[ReasonSpec, ...]] = (
         otherwise=(),
         facts=("points_expiring", "days_to_expiry"),
         holds=points_unused,
-        points=lambda x: np.ones(len(x)),
+        points=_one,
     ),
     ReasonSpec(
         code="level_lowered",
@@ -225,7 +225,7 @@ REASONS: Final[tuple[ReasonSpec, ...]] = (
         otherwise=(),
         facts=("days_since_lowered",),
         holds=level_fell,
-        points=lambda x: np.ones(len(x)),
+        points=_one,
     ),
     ReasonSpec(
         code="new_and_quiet",

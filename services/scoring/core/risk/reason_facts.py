@@ -8,17 +8,12 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from services.scoring.core.features.registry import feature_index
+from services.scoring.core.features.registry import column
 from shared.kernel.arrays import Floats
 
 LN2: Final = math.log(2)
 MONTH_DAYS: Final = 28.0
 """The owner's month: four whole weeks, as in the calendar windows."""
-
-
-def column(x: Floats, name: str) -> Floats:
-    """Return one feature of every customer, float64[n]."""
-    return x[:, feature_index[name]]
 
 
 def _purchases_before(x: Floats) -> Floats:

@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from services.scoring.core.features.registry import feature_index
+from services.scoring.core.features.registry import column
 from shared.kernel.arrays import Floats
 
 K_MIN: Final = 3.0
@@ -47,8 +47,8 @@ def of_base(x: Floats) -> float:
     1 where too few customers have two gaps, or where it is less than `K_MIN`.
     """
     first, second = (
-        x[:, feature_index["gap_second_last_days"]],
-        x[:, feature_index["gap_last_days"]],
+        column(x, "gap_second_last_days"),
+        column(x, "gap_last_days"),
     )
     with np.errstate(invalid="ignore"):  # NaN without such a gap
         long = first + second >= PAIR_DAYS_MIN
@@ -74,8 +74,8 @@ def of_customers(x: Floats) -> Floats:
     1 over the squared variation, held towards random gaps by `PRIOR_GAPS` of them, of customers
     with at least `OWN_GAPS_MIN` gaps that hardly vary.
     """
-    gaps = x[:, feature_index["purchase_days"]] - 1.0
-    variation = x[:, feature_index["gap_variation"]]
+    gaps = column(x, "purchase_days") - 1.0
+    variation = column(x, "gap_variation")
     with np.errstate(invalid="ignore"):  # NaN without gaps
         own = (gaps >= OWN_GAPS_MIN) & (variation <= OWN_VARIATION_MAX)
     k = np.ones(len(x))

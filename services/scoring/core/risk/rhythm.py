@@ -28,7 +28,7 @@ from typing import Final
 import numpy as np
 from scipy.special import betainc
 
-from services.scoring.core.features.registry import feature_index
+from services.scoring.core.features.registry import column
 from services.scoring.core.risk.regularity import of_customers
 from shared.kernel.arrays import Flags, Floats, Ints
 
@@ -56,7 +56,7 @@ PRIOR: Final = Prior()
 
 def assessable(x: Floats) -> Flags:
     """bool[n]: the customer has bought at least once. Others are prospects and cannot churn."""
-    return np.asarray(x[:, feature_index["purchases"]] > 0)
+    return np.asarray(column(x, "purchases") > 0)
 
 
 def expected_gap_days(x: Floats, prior: Prior = PRIOR) -> Floats:
@@ -67,8 +67,15 @@ def expected_gap_days(x: Floats, prior: Prior = PRIOR) -> Floats:
 
 def _repeats(x: Floats) -> tuple[Floats, Floats]:
     """Return repeat purchase days, and the days from the first purchase day to the newest."""
-    repeats = x[:, feature_index["purchase_days"]] - 1
-    return repeats, np.nan_to_num(x[:, feature_index["gap_mean_days"]]) * repeats
+    repeats = column(x, "purchase_days") - 1
+    return repeats, np.nan_to_num(column(x, "gap_mean_days")) * repeats
+
+
+def history(x: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return x, t_x and age of `btyd`, in days: repeat purchase days, days to the newest, age."""
+    repeats = np.maximum(column(x, "purchase_days") - 1, 0.0)
+    span = np.nan_to_num(column(x, "gap_mean_days")) * repeats
+    return repeats, span, span + column(x, "recency_days")
 
 
 def churn_by_rhythm(x: Floats, horizon_days: float | Floats, prior: Prior = PRIOR) -> Floats:
@@ -77,7 +84,7 @@ def churn_by_rhythm(x: Floats, horizon_days: float | Floats, prior: Prior = PRIO
     `x` is float64[n, F] of `features`; the horizon is one number or float64[n]. Reads the
     silence, the purchase days, their mean gap and its variation.
     """
-    silence = x[:, feature_index["recency_days"]]
+    silence = column(x, "recency_days")
     repeats, span = _repeats(x)
     total = prior.days + span + silence
     weight = prior.purchases + repeats

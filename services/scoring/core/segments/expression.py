@@ -119,6 +119,17 @@ def _arguments(given: lark.Tree[Any] | None = None) -> list[lark.Tree[Any]]:
     return [] if given is None else cast("list[lark.Tree[Any]]", given.children)
 
 
+def _unwrapped(tree: lark.Tree[Any], *ends: str) -> lark.Tree[Any]:
+    """Return the node below a chain of single children, or the first of these kinds in it."""
+    while (
+        tree.data not in ends
+        and len(tree.children) == 1
+        and isinstance(tree.children[0], lark.Tree)
+    ):
+        tree = tree.children[0]
+    return tree
+
+
 def _either(a: Flags | None, b: Flags | None) -> Flags | None:
     if a is None or b is None:
         return b if a is None else a
@@ -134,8 +145,7 @@ class _Compiler:
 
     def of(self, tree: lark.Tree[Any], depth: int) -> Part:
         """Return the part of a node; chains of single children are skipped."""
-        while len(tree.children) == 1 and isinstance(tree.children[0], lark.Tree):
-            tree = tree.children[0]
+        tree = _unwrapped(tree)
         if depth > DEPTH_MAX:
             raise _wrong(tree, f"nested more than {DEPTH_MAX} deep")
         handler = getattr(self, "_" + tree.data, None)
@@ -206,7 +216,7 @@ class _Compiler:
         return _pointwise("truth", compare, left, right)
 
     def _in(self, item: lark.Tree[Any], place: lark.Tree[Any], depth: int) -> Part:
-        found = self._unwrapped(place)
+        found = _unwrapped(place, "list_lit", "paren_expr")
         if found.data == "list_lit":
             parts = _arguments(found.children[0] if found.children else None)
             options = [self.of(part, depth) for part in parts]
@@ -238,16 +248,6 @@ class _Compiler:
         if part.kind != "text" or part.constant is None:
             raise _wrong(tree, "a text in quotes is needed here")
         return cast("str", part.constant)
-
-    @staticmethod
-    def _unwrapped(tree: lark.Tree[Any]) -> lark.Tree[Any]:
-        while (
-            tree.data not in ("list_lit", "paren_expr")
-            and len(tree.children) == 1
-            and isinstance(tree.children[0], lark.Tree)
-        ):
-            tree = tree.children[0]
-        return tree
 
     def _addition(self, tree: lark.Tree[Any], depth: int) -> Part:
         sign, right = tree.children
@@ -299,9 +299,7 @@ class _Compiler:
             raise _wrong(tree, f"{name}(…) is not offered; has(…) and size(…) take one argument")
         argument = given[0]
         if name == "has":
-            field = argument
-            while len(field.children) == 1 and isinstance(field.children[0], lark.Tree):
-                field = field.children[0]
+            field = _unwrapped(argument)
             if field.data != "member_dot":
                 raise _wrong(argument, "has(…) needs a field, as has(attributes.city)")
             owner = self._expect(field.children[0], depth, "map")

@@ -6,6 +6,7 @@ all rules of a batch. This module never reads a table.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Final
 
 import numpy as np
@@ -38,12 +39,10 @@ CLASSIFICATION_NUMBERS: Final = (
 )
 CLASSIFICATION_TEXTS: Final = ("band", "grade", "tier", "behaviour", "lifecycle", "rfm_cell")
 PROFILE_TEXTS: Final[Mapping[str, Callable[[Profile], str | None]]] = {
-    "kind": lambda profile: profile.kind,
-    "region": lambda profile: profile.region,
-    "industry": lambda profile: profile.industry,
-    "size": lambda profile: profile.size,
-    "language": lambda profile: profile.language,
-    "time_zone": lambda profile: profile.time_zone,
+    **{
+        name: attrgetter(name)
+        for name in ("kind", "region", "industry", "size", "language", "time_zone")
+    },
     "owner": lambda profile: None if profile.owner is None else profile.owner.id,
 }
 

@@ -9,7 +9,8 @@ from typing import Final
 import numpy as np
 from scipy.special import gammaincc, ndtr
 
-from services.scoring.core.risk.reason_facts import LN2, column
+from services.scoring.core.features.registry import column
+from services.scoring.core.risk.reason_facts import LN2
 from shared.kernel.arrays import Floats
 
 GAPS_COMPARED: Final = 3

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.scoring.core.features.events import DAY_S
+from services.scoring.core.features.registry import column
 from services.scoring.core.risk.lapse import Lapses
 from services.scoring.core.risk.loyalty import EXPIRY_DAYS, level_fell, points_unused
-from services.scoring.core.risk.reason_facts import MONTH_DAYS, column
+from services.scoring.core.risk.reason_facts import MONTH_DAYS
 from services.scoring.core.signs.change_tests import (
     GAPS_COMPARED,
     gap_chance,
@@ -137,26 +138,19 @@ def level_lowered(seen: Seen, _: Flags) -> DetectedSign:
 
 def slipping_again(seen: Seen, _: Flags) -> DetectedSign:
     """Detect a won-back customer who is silent for half the lapse length."""
-    found = _silence(seen)
-    return DetectedSign(found.holds & (seen.lifecycle == WON_BACK), found.strength, found.facts)
+    return _silence(seen, seen.lifecycle == WON_BACK)
 
 
 def silence_beyond_rhythm(seen: Seen, _: Flags) -> DetectedSign:
     """Detect a customer with several purchase days who is silent for half the lapse length."""
-    found = _silence(seen)
     again = column(seen.x, "purchase_days") > 1
-    return DetectedSign(
-        found.holds & again & (seen.lifecycle != WON_BACK), found.strength, found.facts
-    )
+    return _silence(seen, again & (seen.lifecycle != WON_BACK))
 
 
 def new_and_quiet(seen: Seen, _: Flags) -> DetectedSign:
     """Detect a customer of one purchase day who is silent for half a newcomer's lapse length."""
-    found = _silence(seen)
     once = column(seen.x, "purchase_days") == 1
-    return DetectedSign(
-        found.holds & once & (seen.lifecycle != WON_BACK), found.strength, found.facts
-    )
+    return _silence(seen, once & (seen.lifecycle != WON_BACK))
 
 
 def frequency_falling(seen: Seen, before: Flags) -> DetectedSign:
@@ -191,7 +185,8 @@ def value_falling(seen: Seen, before: Flags) -> DetectedSign:
     return _changed(chance, CHANCE_LEVEL, fell, before, facts)
 
 
-def _silence(seen: Seen) -> DetectedSign:
+def _silence(seen: Seen, chosen: Flags) -> DetectedSign:
+    """Return a sign of silence of the chosen customers."""
     lapses = seen.lapses
     share = lapses.share
     facts = {
@@ -202,7 +197,7 @@ def _silence(seen: Seen) -> DetectedSign:
         "lapse_share": share,
         "purchase_days": column(seen.x, "purchase_days"),
     }
-    silent = (share >= SILENCE_SHARE) & ~seen.source_stopped
+    silent = chosen & (share >= SILENCE_SHARE) & ~seen.source_stopped
     return DetectedSign(np.asarray(silent), np.nan_to_num(seen.probability), facts)
 
 

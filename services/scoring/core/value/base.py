@@ -14,12 +14,12 @@ import numpy as np
 from services.scoring.core.features.registry import feature_index
 from services.scoring.core.risk import btyd
 from services.scoring.core.risk.lapse import LapseClock, lapses
-from services.scoring.core.risk.rhythm import PRIOR, assessable
+from services.scoring.core.risk.rhythm import PRIOR, assessable, history
 from services.scoring.core.value import spend as spending
 from services.scoring.core.value.affinity import Counts, shares
 from services.scoring.core.value.grades import grade_score, referral_value, relationship_value
 from services.scoring.core.value.lifecycle import BEHAVIOURS, behaviour
-from services.scoring.core.value.lifetime import Lifetime, history, lifetime
+from services.scoring.core.value.lifetime import Lifetime, lifetime
 from services.scoring.core.value.money import money
 from services.scoring.core.value.policy import ValuePolicy
 from services.scoring.core.value.quality import Limits, traffic_limit

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from services.scoring.core.features.registry import feature_index
+from services.scoring.core.features.columns import EMPTY, Columns
+from services.scoring.core.features.registry import column
 from services.scoring.core.risk.lapse import LapseClock, lapses
 from services.scoring.core.risk.rhythm import Prior
 from services.scoring.core.segments.columns import Words
@@ -58,34 +60,43 @@ class Valuation:
         return replace(self.clock, prior=Prior(it.r, it.alpha, it.a, it.b))
 
 
-@dataclass(frozen=True, slots=True)
-class Before:
-    """The previous classification; every column has one row per customer."""
+@dataclass(slots=True)
+class ClassificationColumns(Columns):
+    """The part of stored classifications that the next assessment compares with.
 
-    known: Flags
+    Codes index the words of their modules, `NONE` = none; times are Unix seconds UTC.
+    """
+
+    at: Floats
+    """NaN: never classified."""
+    sequence: Ints
+    """Number of the last published change."""
     grade: Codes
     tier: Codes
     behaviour: Codes
     lifecycle: Codes
     lifecycle_since: Floats
-    """Unix seconds; NaN before the first assessment."""
-    override: Codes
-    """Grade that a person has set and that has not expired; `NONE` without one."""
-    overridden: Flags
-    """The previous grade was set by a person; once the override has ended, it is not kept."""
-    segments: Sequence[frozenset[str]]
+    segments: NDArray[np.object_] = field(metadata={EMPTY: NO_SEGMENTS})
+    """frozenset[str]."""
     rules_revision: Ints
     policy_version: Ints
-    """The policy version by which the stored row was made."""
+    worth: Floats
+    """NaN where the data do not support it."""
+    overridden: Flags
+    """The grade above was set by a person."""
 
-    @classmethod
-    def nothing(cls, n: int) -> "Before":
-        """Return `n` customers without a previous classification."""
-        none = np.full(n, NONE, np.int8)
-        return cls(
-            np.zeros(n, np.bool_), none, none, none, none, np.full(n, np.nan), none,
-            np.zeros(n, np.bool_), [NO_SEGMENTS] * n, np.zeros(n, np.int64), np.zeros(n, np.int64),
-        )  # fmt: skip
+
+@dataclass(slots=True)
+class Before(ClassificationColumns):
+    """The previous classification."""
+
+    override: Codes
+    """Grade that a person has set and that has not expired; `NONE` without one."""
+
+    @property
+    def known(self) -> Flags:
+        """bool[n]: the customer was classified before."""
+        return ~np.isnan(self.at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +150,7 @@ def assess(
     """
     policy, base, n = by.policy, by.base, len(x)
     cash = money(x)
-    prospect = np.isnan(x[:, feature_index["recency_days"]])
+    prospect = np.isnan(column(x, "recency_days"))
     with np.errstate(invalid="ignore", divide="ignore"):
         behaves = lifecycle.behaviour(lapses(x, by.lapse_clock, paused_days))
         stage, since = lifecycle.advance(
@@ -214,14 +225,14 @@ def _graded(before: Before) -> Codes:
 
 
 def _rfm(x: Floats, base: Base) -> Codes:
-    bought = x[:, feature_index["purchases"]] > 0
-    days = np.where(bought, x[:, feature_index["purchase_days"]], np.nan)
+    bought = column(x, "purchases") > 0
+    days = np.where(bought, column(x, "purchase_days"), np.nan)
     cash = money(x)
     net = np.where(cash.priced > 0, cash.net, np.nan)
     at = slice(20, 81, 20)  # the quintile edges within the grid of per cents
     return np.stack(
         [
-            rfm.descending(x[:, feature_index["recency_days"]], base.recency[at]),
+            rfm.descending(column(x, "recency_days"), base.recency[at]),
             rfm.ascending(days, base.frequency[at]),
             rfm.ascending(net, base.monetary[at]),
         ]

@@ -13,13 +13,14 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from services.scoring.core.features.columns import Columns, objects
+from services.scoring.core.features.columns import objects
 from services.scoring.core.features.times import whole_us
 from services.scoring.core.value import grades, lifecycle, rfm
 from services.scoring.core.value.classify import (
     NO_SEGMENTS,
     NONE,
     Before,
+    ClassificationColumns,
     Classifications,
     Valuation,
 )
@@ -37,32 +38,6 @@ _WORDS: Final[tuple[tuple[ChangeKind, str, Sequence[str]], ...]] = (
     ("behaviour_changed", "behaviour", lifecycle.BEHAVIOURS),
     ("lifecycle_changed", "lifecycle", lifecycle.LIFECYCLES),
 )
-
-
-@dataclass(slots=True)
-class ClassificationColumns(Columns):
-    """The part of stored classifications that the next assessment compares with.
-
-    Codes index the words of their modules, `NONE` = none; times are Unix seconds UTC.
-    """
-
-    at: Floats
-    """NaN: never classified."""
-    sequence: Ints
-    """Number of the last published change."""
-    grade: Codes
-    tier: Codes
-    behaviour: Codes
-    lifecycle: Codes
-    lifecycle_since: Floats
-    segments: NDArray[np.object_]
-    """frozenset[str]."""
-    rules_revision: Ints
-    policy_version: Ints
-    worth: Floats
-    """NaN where the data do not support it."""
-    overridden: Flags
-    """The grade above was set by a person."""
 
 
 @dataclass(slots=True)
@@ -188,22 +163,18 @@ class ClassificationComparison:
             if key not in shared:
                 shared[key] = frozenset(ids[at] for at in np.flatnonzero(flags).tolist())
             found[row] = shared[key]
-        different = map(operator.ne, found, before.segments)
+        different = map(operator.ne, found, before.segments.tolist())
         changed = np.fromiter(different, np.bool_, len(found))
         for _, name, _words in _WORDS:
             changed |= getattr(now, name) != getattr(before, name)
         return cls(now, before, by, found, changed, _Plain.of(now))
 
-    def to_store(self, worth: Floats, stored_at: Floats, seen: Floats) -> Flags:
-        """bool[n]: the customer's row is written.
-
-        `worth` and `stored_at` are those of the stored row (NaN without one), `seen` is this
-        assessment's time in Unix seconds.
-        """
+    def to_store(self, seen: Floats) -> Flags:
+        """bool[n]: the customer's row is written; `seen`: time of this assessment, Unix seconds."""
         now, before = self.now, self.before
-        moved = ~(np.abs(now.worth - worth) <= MOVED * np.abs(worth))
-        moved &= ~(np.isnan(now.worth) & np.isnan(worth))
-        stale = ~(seen - stored_at < STORED_DAYS_MAX * 86_400)
+        moved = ~(np.abs(now.worth - before.worth) <= MOVED * np.abs(before.worth))
+        moved &= ~(np.isnan(now.worth) & np.isnan(before.worth))
+        stale = ~(seen - before.at < STORED_DAYS_MAX * 86_400)
         stored = self.changed | ~before.known | moved | stale
         stored |= before.rules_revision != self.by.rules.revision
         stored |= before.policy_version != self.by.policy_version

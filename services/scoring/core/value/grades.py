@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from services.scoring.core.features.registry import feature_index
+from services.scoring.core.features.registry import column
 from services.scoring.core.value.money import money
 from services.scoring.core.value.policy import Advocacy, Cut, GradeWeights
 from services.scoring.core.value.quantiles import Grid, cut, rank
@@ -61,14 +61,14 @@ def _number(text: str | None) -> float:
 
 def loyalty(x: Floats) -> Floats:
     """Return loyalty, float64[n], 0-1: (1 - gap variation) x years known, at most one."""
-    regular = 1.0 - np.minimum(x[:, feature_index["gap_variation"]], 1.0)
-    known = np.minimum(x[:, feature_index["tenure_days"]] / YEAR_DAYS, 1.0)
+    regular = 1.0 - np.minimum(column(x, "gap_variation"), 1.0)
+    known = np.minimum(column(x, "tenure_days") / YEAR_DAYS, 1.0)
     return np.nan_to_num(regular * known)
 
 
 def recommendation(x: Floats) -> Floats:
     """Return +1 for promoters, -1 for detractors, 0 between or not asked, float64[n]."""
-    score = x[:, feature_index["recommendation_score"]]
+    score = column(x, "recommendation_score")
     return np.where(score >= PROMOTER, 1.0, np.where(score <= DETRACTOR, -1.0, 0.0))
 
 
@@ -96,8 +96,8 @@ def referral_value(x: Floats, usual: float | None, horizon_days: float, weigh: A
     """
     if usual is None:
         return np.zeros(len(x))
-    known = np.fmax(x[:, feature_index["tenure_days"]], horizon_days)
-    expected = x[:, feature_index["referrals"]] * horizon_days / known
+    known = np.fmax(column(x, "tenure_days"), horizon_days)
+    expected = column(x, "referrals") * horizon_days / known
     return np.asarray(weigh.referral * usual * np.minimum(expected, REFERRALS_FULL))
 
 
@@ -113,14 +113,14 @@ def grade_score(
     engagement  rank of the fading count of interactions, where the base has interactions
     feedback    mean of the last survey and recommendation over 10, less open complaints
     """
-    engaged = x[:, feature_index["interactions_decayed_90"]]
-    favourite = x[:, feature_index["favourite_category_share"]]
+    engaged = column(x, "interactions_decayed_90")
+    favourite = column(x, "favourite_category_share")
     parts = np.stack(
         [
             rank(money(x).net, monetary),
-            rank(x[:, feature_index["purchase_days"]], frequency),
-            1.0 - np.minimum(x[:, feature_index["gap_variation"]], 1.0),
-            np.where(np.isnan(favourite), x[:, feature_index["weekday_share"]], favourite),
+            rank(column(x, "purchase_days"), frequency),
+            1.0 - np.minimum(column(x, "gap_variation"), 1.0),
+            np.where(np.isnan(favourite), column(x, "weekday_share"), favourite),
             rank(engaged, engagement) if engagement[-1] > 0 else np.full(len(x), np.nan),
             feedback(x),
         ]
@@ -134,11 +134,11 @@ def grade_score(
 
 def feedback(x: Floats) -> Floats:
     """Return the customer's last answers less open complaints, 0-1, float64[n]; NaN without."""
-    scores = np.stack([x[:, feature_index["survey_score"]],
-                     x[:, feature_index["recommendation_score"]]]) / 10.0  # fmt: skip
+    scores = np.stack([column(x, "survey_score"),
+                     column(x, "recommendation_score")]) / 10.0  # fmt: skip
     count = (~np.isnan(scores)).sum(axis=0)
     mean = np.where(count > 0, np.nansum(scores, axis=0) / np.maximum(count, 1), 0.5)
-    unsolved = x[:, feature_index["complaints_open"]]
+    unsolved = column(x, "complaints_open")
     known = (count > 0) | (unsolved > 0)
     return np.where(known, np.clip(mean - COMPLAINT_COSTS * unsolved, 0.0, 1.0), np.nan)
 

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import betainc
 
 from services.scoring.core.features.events import DAY_S
-from services.scoring.core.features.registry import feature_index
+from services.scoring.core.features.registry import column
 from services.scoring.core.risk.lapse import DORMANT_SHARE, Lapses
 from services.scoring.core.value.policy import ValuePolicy
 from shared.contracts.risk import Behaviour, Lifecycle
@@ -84,14 +84,11 @@ def rising(x: Floats, state: Codes, policy: ValuePolicy) -> Flags:
     Biometrika 31(3/4) 313-323). It ends where they are no longer so dense, so that the state does
     not flap. `state`: the state before.
     """
-    recent = x[:, feature_index["purchase_days_91"]]
-    known = x[:, feature_index["tenure_days"]] - policy.new_days
+    recent = column(x, "purchase_days_91")
+    known = column(x, "tenure_days") - policy.new_days
     year = known >= RECENT_DAYS + YEAR_DAYS
     earlier = (
-        np.where(
-            year, x[:, feature_index["purchase_days_364"]], x[:, feature_index["purchase_days_182"]]
-        )
-        - recent
+        np.where(year, column(x, "purchase_days_364"), column(x, "purchase_days_182")) - recent
     )
     span = np.where(year, YEAR_DAYS, QUARTER_DAYS)
     dense = (known >= RECENT_DAYS + QUARTER_DAYS) & (recent > 0)
@@ -103,7 +100,7 @@ def rising(x: Floats, state: Codes, policy: ValuePolicy) -> Flags:
 
 def signal(x: Floats, behaves: Codes, state: Codes, policy: ValuePolicy) -> Codes:
     """Return the signal as an index into `SIGNALS`, int8[n]; `state`: the lifecycle before."""
-    tenure = x[:, feature_index["tenure_days"]]
+    tenure = column(x, "tenure_days")
     fresh = tenure <= policy.new_days
     active = np.where(fresh, 1, np.where(rising(x, state, policy), 2, 3))
     return np.where(behaves == NONE, 0, np.where(behaves == 0, active, behaves + 3)).astype(np.int8)

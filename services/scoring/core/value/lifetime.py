@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.scoring.core.features.registry import feature_index
 from services.scoring.core.risk import btyd
+from services.scoring.core.risk.rhythm import history
 from services.scoring.core.value.money import money
 from services.scoring.core.value.spend import Spend, expected_spend
 from shared.kernel.arrays import Floats
@@ -25,13 +25,6 @@ class Lifetime:
     """Purchase days expected within the horizon."""
     value: Floats
     """Money expected within the horizon, reporting currency; also NaN without known amounts."""
-
-
-def history(x: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return the BTYD columns: repeat purchase days, days to the newest, and age in days."""
-    repeats = np.maximum(x[:, feature_index["purchase_days"]] - 1, 0.0)
-    span = np.nan_to_num(x[:, feature_index["gap_mean_days"]]) * repeats
-    return repeats, span, span + x[:, feature_index["recency_days"]]
 
 
 def lifetime(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.scoring.core.features.registry import feature_index
+from services.scoring.core.features.registry import column
 from shared.kernel.arrays import Floats
 
 
@@ -31,18 +31,18 @@ class Money:
 
 def money(x: Floats) -> Money:
     """Compute the money columns from X, float64[n, F]."""
-    spent = np.nan_to_num(x[:, feature_index["spent"]])
-    purchases = np.nan_to_num(x[:, feature_index["purchases"]])
-    order = x[:, feature_index["order_value"]]
+    spent = np.nan_to_num(column(x, "spent"))
+    purchases = np.nan_to_num(column(x, "purchases"))
+    order = column(x, "order_value")
     with np.errstate(divide="ignore", invalid="ignore"):
         # Customers who paid 0 for everything have priced purchases too, but not a known number.
         counted = np.where(order > 0, np.rint(spent / order), purchases)
         priced = np.where(np.isnan(order), 0.0, counted)
-        net = spent * (1.0 - np.nan_to_num(x[:, feature_index["refunded_share"]]))
+        net = spent * (1.0 - np.nan_to_num(column(x, "refunded_share")))
         share = np.where(purchases > 0, priced / purchases, 0.0)
-        occasions = x[:, feature_index["purchase_days"]] * share
+        occasions = column(x, "purchase_days") * share
         mean = np.where(occasions > 0, np.maximum(net, 0.0) / occasions, 0.0)
-        earned = x[:, feature_index["profit"]]
-        back = np.nan_to_num(x[:, feature_index["refunded_share"]])
+        earned = column(x, "profit")
+        back = np.nan_to_num(column(x, "refunded_share"))
         profit = earned * (1.0 - np.where(earned > 0, back, 0.0))
     return Money(priced, net, occasions, mean, profit)

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from services.scoring.core.features.registry import feature_index
+from services.scoring.core.features.registry import column
 from shared.contracts.events import Profile
 from shared.kernel.arrays import Flags, Floats
 
@@ -28,15 +28,15 @@ REDEMPTIONS_MIN: Final = 2
 
 def price_sensitive(x: Floats) -> Flags:
     """bool[n]: the customer uses offers and coupons often, relative to their purchases."""
-    used = x[:, feature_index["campaigns_redeemed"]]
-    purchases = np.maximum(x[:, feature_index["purchases"]], 1)
+    used = column(x, "campaigns_redeemed")
+    purchases = np.maximum(column(x, "purchases"), 1)
     return np.asarray((used >= REDEMPTIONS_MIN) & (used / purchases >= REDEMPTIONS_PER_PURCHASE))
 
 
 def service_sensitive(x: Floats) -> Flags:
     """bool[n]: the customer complains or suggests often, relative to their purchases."""
-    voices = x[:, feature_index["complaints"]] + x[:, feature_index["suggestions"]]
-    purchases = np.maximum(x[:, feature_index["purchases"]], 1)
+    voices = column(x, "complaints") + column(x, "suggestions")
+    purchases = np.maximum(column(x, "purchases"), 1)
     return np.asarray((voices >= VOICES_MIN) & (voices / purchases >= COMPLAINTS_PER_PURCHASE))
 
 

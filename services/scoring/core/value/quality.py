@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from services.scoring.core.features.registry import feature_index
+from services.scoring.core.features.registry import column, feature_index
 from services.scoring.core.value.money import Money
 from shared.contracts.events import Profile
 from shared.kernel.arrays import Flags, Floats
@@ -70,9 +70,7 @@ NO_LIMITS: Final = Limits()
 
 def traffic(x: Floats) -> Floats:
     """Return purchases and interactions, fading by half in 90 days, float64[n]."""
-    return np.asarray(
-        x[:, feature_index["purchases_decayed_90"]] + x[:, feature_index["interactions_decayed_90"]]
-    )
+    return np.asarray(column(x, "purchases_decayed_90") + column(x, "interactions_decayed_90"))
 
 
 def traffic_limit(living: Floats) -> float:
@@ -94,10 +92,10 @@ def flags(
 
     `cash` is the money of the same X; `unknown`: the customers with `BASE_UNKNOWN`.
     """
-    purchases = x[:, feature_index["purchases"]]
-    days = np.maximum(x[:, feature_index["purchase_days"]], 1)
+    purchases = column(x, "purchases")
+    days = np.maximum(column(x, "purchase_days"), 1)
     # Without a purchase the features contain no money for the refund to exceed.
-    unbought = (purchases == 0) & (x[:, feature_index["refunds"]] > 0)
+    unbought = (purchases == 0) & (column(x, "refunds") > 0)
     bits = np.zeros(len(x), np.int64)
     for name, where in (
         (NO_AMOUNTS, (purchases > 0) & (cash.priced == 0)),

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import msgspec
 import numpy as np
-from fastapi import Depends, FastAPI, HTTPException, Path, Query
+from fastapi import Depends, FastAPI, HTTPException, Query
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
@@ -20,27 +20,24 @@ from services.scoring.core.features.registry import FEATURES
 from services.scoring.core.features.state import FEATURE_SET, from_bytes
 from services.scoring.core.risk.horizons import unpack
 from services.scoring.core.risk.state_summary import Value, summary
-from services.scoring.core.signs.detectors import codes_of
+from services.scoring.inbound.http.value import CustomerId, signs_of
 from services.scoring.store.history import After, CustomerFilter, HistoryReader, Order, Place
 from services.scoring.store.identity_queries import CustomerIdRow, IdentityQueries
 from shared.contracts import risk
 from shared.contracts.events import ID_LENGTH_MAX, Profile
-from shared.contracts.risk import Band, Method, Reason
+from shared.contracts.risk import Band, Method
 from shared.http.access import Tokens, held_by
 from shared.http.holder import Holder
 from shared.http.paging import (
     Cursor,
     Limit,
     decoded,
-    encoded,
     invalid_cursor,
     number,
     of_cursor,
+    page_of,
     serial,
 )
-
-CustomerId = Annotated[str, Path(min_length=1, max_length=ID_LENGTH_MAX)]
-"""Any id that ingest accepts."""
 
 MADE = {"band", "horizons"}
 """Fields of an assessment that are returned in another form than stored."""
@@ -172,13 +169,11 @@ def add_routes(
         chosen = CustomerFilter(bands, _owners(owner, holder), order_by)
         after = None if cursor is None else _after(cursor, order_by)
         rows = await history.customers(chosen, after, limit + 1)
-        more = len(rows) > limit
-        rows = rows[:limit]
-        key = f"{rows[-1]['value_at_risk']!r} {rows[-1]['customer_id']}" if more else None
-        left_out = await history.not_profiled(chosen.owner_ids)
-        return CustomerPage(
-            items=[_row(row) for row in rows], next=encoded(key), not_profiled=left_out
+        shown, cut = page_of(
+            rows, limit, lambda last: f"{last['value_at_risk']!r} {last['customer_id']}"
         )
+        left_out = await history.not_profiled(chosen.owner_ids)
+        return CustomerPage(items=list(map(_row, shown)), next=cut, not_profiled=left_out)
 
     # The longer path comes first, since an id may contain slashes.
     @app.get("/v1/customers/{customer_id:path}/history")
@@ -189,9 +184,9 @@ def add_routes(
         before = None if cursor is None else _place(cursor)
         ids = [one.id for one in await identity.ids(primary)]
         found = await history.published(ids, before, limit + 1)
-        more = len(found) > limit
-        items = [msgspec.json.decode(message) for _, message in found[:limit]]
-        return HistoryPage(items=items, next=_key(found[limit - 1][0]) if more else None)
+        shown, cut = page_of(found, limit, lambda last: _key(last[0]))
+        items = [msgspec.json.decode(message) for _, message in shown]
+        return HistoryPage(items=items, next=cut)
 
     @app.get("/v1/customers/{customer_id:path}")
     async def customer(customer_id: CustomerId, primary: Primary) -> CustomerView:
@@ -223,7 +218,7 @@ def _visible(
 
 
 def _owners(wanted: str | None, holder: Holder) -> Sequence[str] | None:
-    """Returns the owners whose customers are listed; None: all customers'."""
+    """Returns the owners of the customers to list; None: all owners."""
     if holder.owners is None:
         return None if wanted is None else [wanted]
     return sorted(holder.owners & {wanted} if wanted is not None else holder.owners)
@@ -249,11 +244,9 @@ def _customer(
 def _assessment(row: dict[str, Any]) -> Assessment | None:
     if row["assessed_at"] is None:
         return None
-    signs = codes_of(row["published_signs"] or 0)
     return Assessment(
         band=risk.BANDS[row["band"]],
-        leading_reason=next(iter(signs), None),
-        signs=signs,
+        **signs_of(row["published_signs"]),
         horizons=[
             WithinView(days=days, probability=p) for days, p in unpack(row["horizons"]).items()
         ],
@@ -262,24 +255,12 @@ def _assessment(row: dict[str, Any]) -> Assessment | None:
 
 
 def _published(message: bytes) -> PublishedView:
-    risk_message = risk.DECODER.decode(message)
-    return PublishedView(
-        revision=risk_message.revision,
-        assessed_at=risk_message.assessed_at,
-        value_at_risk=risk_message.value_at_risk,
-        currency=risk_message.currency,
-        reasons=[_reason(reason) for reason in risk_message.reasons],
-    )
-
-
-def _reason(reason: Reason) -> RiskReasonView:
-    return RiskReasonView(code=reason.code, impact=reason.impact, facts=reason.facts)
+    return PublishedView.model_validate(risk.DECODER.decode(message), from_attributes=True)
 
 
 def _row(row: dict[str, Any]) -> CustomerRow:
-    signs = codes_of(row["signs"] or 0)
-    found = {"band": risk.BANDS[row["band"]], "signs": signs}
-    return CustomerRow.model_validate({**row, **found, "leading_reason": next(iter(signs), None)})
+    found = {"band": risk.BANDS[row["band"]], **signs_of(row["signs"])}
+    return CustomerRow.model_validate(row | found)
 
 
 def _features(
@@ -299,8 +280,8 @@ def _profile(packed: bytes) -> Any:
     return msgspec.to_builtins(msgspec.json.decode(packed, type=Profile))
 
 
-def _key(place: Place) -> str | None:
-    return encoded(f"{place.assessed_at.isoformat()} {place.revision} {place.customer_id}")
+def _key(place: Place) -> str:
+    return f"{place.assessed_at.isoformat()} {place.revision} {place.customer_id}"
 
 
 def _place(cursor: str) -> Place:

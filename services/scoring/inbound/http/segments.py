@@ -5,6 +5,7 @@ The response to a mistake in a rule contains its line and column. A saved defini
 within about a second; every customer is assessed by it within minutes (docs/segmentation.md).
 """
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Final
 
@@ -20,7 +21,7 @@ from services.scoring.store.definitions import Decisions, SegmentDefinition
 from shared.http.access import Tokens, require
 from shared.http.declared import audits
 from shared.http.fields import Whole
-from shared.http.paging import Cursor, Limit, decoded, encoded
+from shared.http.paging import Cursor, Limit, decoded, page_of
 from shared.runtime.clock import Clock
 
 NewId = Annotated[str, Path(pattern=ID_PATTERN)]
@@ -132,11 +133,8 @@ def _add_members(
             raise HTTPException(404, f"no segment {segment_id!r}")
         after = "" if cursor is None else decoded(cursor)
         rows = await lists.members(segment_id, after, limit + 1)
-        more, rows = len(rows) > limit, rows[:limit]
-        last = rows[-1]["customer_id"] if more else None
-        return ClassificationPage(
-            items=[ClassificationView(**row) for row in rows], next=encoded(last)
-        )
+        shown, cut = page_of(rows, limit, lambda last: last["customer_id"])
+        return ClassificationPage(items=[ClassificationView(**row) for row in shown], next=cut)
 
 
 def _add_decisions(app: FastAPI, decisions: Decisions, clock: Clock, rights: list[Any]) -> None:
@@ -145,7 +143,9 @@ def _add_decisions(app: FastAPI, decisions: Decisions, clock: Clock, rights: lis
     async def save(segment_id: NewId, given: SegmentIn) -> SegmentView:
         """Defines or changes a segment: give the `version` that you have read."""
         runnable(given.expression)
-        definition = _definition(segment_id, given, clock.now())
+        definition = SegmentDefinition(
+            id=segment_id, created_at=clock.now(), **given.model_dump(exclude={"version"})
+        )
         return _view(await decisions.save_segment(definition, given.version), None)
 
     @app.delete("/v1/segments/{segment_id}", dependencies=rights)
@@ -158,21 +158,5 @@ def _add_decisions(app: FastAPI, decisions: Decisions, clock: Clock, rights: lis
         return _view(retired, None)
 
 
-def _definition(segment_id: str, given: SegmentIn, now: datetime) -> SegmentDefinition:
-    return SegmentDefinition(
-        id=segment_id,
-        version=0,
-        revision=0,
-        name=given.name,
-        description=given.description,
-        expression=given.expression,
-        action=given.action,
-        act_on_existing=given.act_on_existing,
-        retired=False,
-        created_at=now,
-    )
-
-
 def _view(one: SegmentDefinition, customers: int | None) -> SegmentView:
-    facts = {name: getattr(one, name) for name in SegmentView.model_fields if name != "customers"}
-    return SegmentView(**facts, customers=customers)
+    return SegmentView(**asdict(one), customers=customers)

@@ -24,11 +24,12 @@ from shared.contracts.risk import Grade
 from shared.http.access import Tokens, require
 from shared.http.declared import audits
 from shared.http.fields import Instant
-from shared.http.paging import Cursor, Limit, encoded, number, of_cursor
+from shared.http.paging import Cursor, Limit, number, of_cursor, page_of
 from shared.kernel.errors import Invalid
 from shared.runtime.clock import Clock
 
 CustomerId = Annotated[str, Path(min_length=1, max_length=ID_LENGTH_MAX)]
+"""Any id that ingest accepts."""
 Reason = Annotated[str, Field(min_length=3, max_length=500)]
 OVERRIDE_DAYS_MAX: Final = 366
 """Longest time of a grade set by hand, so that it is reviewed within a year."""
@@ -216,7 +217,8 @@ def _add_lists(app: FastAPI, lists: ClassificationQueries, reads: list[Any]) -> 
     @app.get("/v1/lists/win-back", dependencies=reads)
     async def win_back(cursor: Cursor = None, limit: Limit = 50) -> ClassificationPage:
         """Lists churned customers with their cause of leaving, greatest net spend first."""
-        rows = [_with_cause(row) for row in await lists.win_back(_after(cursor), limit + 1)]
+        rows = await lists.win_back(_after(cursor), limit + 1)
+        rows = [row | signs_of(row["signs"]) for row in rows]
         return _page(rows, limit, "net_spent")
 
     @app.get("/v1/value/counts", dependencies=reads, responses=example(COUNTS))
@@ -297,9 +299,10 @@ def _add_policy(app: FastAPI, decisions: Decisions, tokens: Tokens, clock: Clock
         return {"version": await decisions.save_policy(text, given.reason, clock.now())}
 
 
-def _with_cause(row: dict[str, Any]) -> dict[str, Any]:
-    signs = codes_of(row.pop("signs") or 0)
-    return {**row, "signs": signs, "leading_reason": next(iter(signs), None)}
+def signs_of(bits: int | None) -> dict[str, Any]:
+    """Returns the signs of leaving in stored bits, and the most urgent one, as views name them."""
+    signs = codes_of(bits or 0)
+    return {"signs": signs, "leading_reason": next(iter(signs), None)}
 
 
 def _after(cursor: str | None) -> After | None:
@@ -310,6 +313,5 @@ def _after(cursor: str | None) -> After | None:
 
 
 def _page(rows: list[dict[str, Any]], limit: int, by: str) -> ClassificationPage:
-    more, rows = len(rows) > limit, rows[:limit]
-    key = f"{rows[-1][by]!r} {rows[-1]['customer_id']}" if more else None
-    return ClassificationPage(items=[ClassificationView(**row) for row in rows], next=encoded(key))
+    shown, after = page_of(rows, limit, lambda last: f"{last[by]!r} {last['customer_id']}")
+    return ClassificationPage(items=[ClassificationView(**row) for row in shown], next=after)

@@ -5,7 +5,6 @@
 files and never imported.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Final
 
 import polars as pl
 
-from services.scoring.training.data.event_table import DATA_DEFAULT, DATA_ENV
+from services.scoring.training.data.event_table import path_named
 
 BUILT: Final = Path("build/datasets")
 """Folder of the sets that were built from packages, as event files."""
@@ -23,7 +22,7 @@ PACKAGES: Final = Path(".local/datasets")
 
 def path_of(name: str, built: Path = BUILT) -> Path | None:
     """Return the event file of a set, built from its package if necessary; None if not found."""
-    path = Path(os.environ.get(DATA_ENV) or DATA_DEFAULT) / name / "events.parquet"
+    path = path_named(name)
     if path.exists():
         return path
     if (made := built / f"{name}.parquet").exists():
@@ -71,21 +70,25 @@ def completejourney(folder: Path) -> pl.DataFrame:
         pl.scan_parquet(folder / "campaigns.parquet")
         .join(campaigns, on="campaign_id")
         .select(
-            pl.format("mailing-{}-{}", "campaign_id", "household_id").alias("event_id"),
-            pl.col("household_id").alias("customer_id"),
-            pl.col("start_date").alias("ts"),
-            pl.lit("campaign_received").alias("event_type"),
-            pl.lit(None, pl.Float64).alias("amount"),
+            event_id=pl.format("mailing-{}-{}", "campaign_id", "household_id"),
+            **_interactions("start_date", "campaign_received"),
         )
     )
     coupons = pl.scan_parquet(folder / "coupon_redemptions.parquet").select(
-        pl.format("coupon-{}", pl.int_range(pl.len())).alias("event_id"),
-        pl.col("household_id").alias("customer_id"),
-        pl.col("redemption_date").alias("ts"),
-        pl.lit("coupon_redeemed").alias("event_type"),
-        pl.lit(None, pl.Float64).alias("amount"),
+        event_id=pl.format("coupon-{}", pl.int_range(pl.len())),
+        **_interactions("redemption_date", "coupon_redeemed"),
     )
     return pl.concat([purchases, mailings, coupons]).sort("ts", "event_id").collect()
+
+
+def _interactions(at: str, kind: str) -> dict[str, pl.Expr]:
+    """Return the columns of interactions of a household, but for their ids."""
+    return {
+        "customer_id": pl.col("household_id"),
+        "ts": pl.col(at),
+        "event_type": pl.lit(kind),
+        "amount": pl.lit(None, pl.Float64),
+    }
 
 
 def _of_package(

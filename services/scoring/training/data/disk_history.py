@@ -7,7 +7,7 @@ Below `IN_MEMORY_MAX` events nothing is written to disk.
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
 
@@ -113,27 +113,24 @@ class _Last:
         return last_complete_day(np.concatenate([[self._newest], self._odd]))
 
 
+@dataclass(frozen=True, slots=True)
 class DiskHistory:
     """A history on disk; one piece is in memory at a time."""
 
-    def __init__(self, files: list[Path], observed_until: float) -> None:
-        self._files = files
-        self._observed_until = observed_until
-
-    @property
-    def observed_until(self) -> float:
-        """Unix seconds, UTC."""
-        return self._observed_until
+    pieces: list[Path]
+    """Files, some without an event."""
+    observed_until: float
+    """Unix seconds, UTC."""
 
     @property
     def files(self) -> list[Path]:
         """Return the files of non-empty pieces; other processes read them by `table_of`."""
-        return [file for file in self._files if pq.read_metadata(file).num_rows]
+        return [file for file in self.pieces if pq.read_metadata(file).num_rows]
 
     def tables(self) -> Iterator[EventTable]:
         """Yield the table of each piece that has a customer."""
         for file in self.files:
-            yield table_of(file, self._observed_until)
+            yield table_of(file, self.observed_until)
 
     def first_purchases(self) -> Floats:
         """First purchases of all customers, piece by piece."""

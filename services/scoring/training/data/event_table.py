@@ -183,13 +183,18 @@ def from_frame(frame: pl.DataFrame) -> EventTable:
     return from_columns([batch_of_frame(frame)])
 
 
+def path_named(name: str) -> Path:
+    """Return where the event file of an evaluation set is searched for."""
+    return Path(os.environ.get(DATA_ENV) or DATA_DEFAULT) / name / "events.parquet"
+
+
 def named(name: str) -> EventTable:
     """Load one of the evaluation sets (`cdnow`, `completejourney`, ...).
 
     Searched for in the folder that EBBWATCH_DATA names, else beside the repository. Raises Invalid
     when it is not there.
     """
-    path = Path(os.environ.get(DATA_ENV) or DATA_DEFAULT) / name / "events.parquet"
+    path = path_named(name)
     if not path.exists():
         raise Invalid(DATA_ENV, f"no {name}/events.parquet in {path.parent.parent}")
     return from_parquet(path)

@@ -7,7 +7,8 @@ cutoff is used only if its horizon was observed to its end.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from services.scoring.core.features.compute import features
 from services.scoring.core.features.contracts import Labels
 from services.scoring.core.features.events import DAY_S
 from services.scoring.core.features.fold import fold
-from services.scoring.core.features.registry import FEATURES, feature_index
+from services.scoring.core.features.registry import FEATURES, column
 from services.scoring.core.features.stable_hash import stable_hash
 from services.scoring.core.features.state import empty
 from services.scoring.core.monitoring.treatment_weights import TreatmentWindow, treatments_of, weigh
@@ -35,8 +36,15 @@ more than customers)."""
 FEATURE_ROWS_MAX = 20_000
 """Rows processed at once: keeps the kernel's scratch space below 100 MB."""
 SUBSETS = ("all", "ge2", "active")
+PER_ROW: Final = ("x", "silent", "at", "customer", "weight", "arm", "over", "after")
+"""Columns of a panel."""
 RETURNED, SILENT, UNKNOWN = 0, 1, -1
 """Outcome of a row over another horizon; unknown where that horizon was not over at the end."""
+
+
+def one_label(silent: Flags) -> bool:
+    """Return whether there are no rows, or only one label."""
+    return bool(silent.all() or not silent.any())
 
 
 def no_progress(_what: str, _done: int, _total: int) -> None:
@@ -103,19 +111,8 @@ class Panel:
 
     def between(self, first: int, last: int) -> "Panel":
         """Return the rows of cutoffs[first:last]."""
-        start, stop = np.searchsorted(self.at, [first, last], side="left")
-        return replace(
-            self,
-            x=self.x[start:stop],
-            silent=self.silent[start:stop],
-            at=self.at[start:stop] - first,
-            customer=self.customer[start:stop],
-            weight=self.weight[start:stop],
-            arm=self.arm[start:stop],
-            over=self.over[start:stop],
-            after=self.after[start:stop],
-            cutoffs=self.cutoffs[first:last],
-        )
+        found = self.where(slice(*np.searchsorted(self.at, [first, last], side="left")))
+        return replace(found, at=found.at - first, cutoffs=self.cutoffs[first:last])
 
     def only(self, chosen: Sequence[int]) -> "Panel":
         """Return the rows of the cutoffs at these ascending indices."""
@@ -126,19 +123,9 @@ class Panel:
             cutoffs=tuple(self.cutoffs[at] for at in chosen),
         )
 
-    def where(self, rows: Flags) -> "Panel":
-        """Return the rows under a mask, of the same cutoffs."""
-        return replace(
-            self,
-            x=self.x[rows],
-            silent=self.silent[rows],
-            at=self.at[rows],
-            customer=self.customer[rows],
-            weight=self.weight[rows],
-            arm=self.arm[rows],
-            over=self.over[rows],
-            after=self.after[rows],
-        )
+    def where(self, rows: Flags | slice) -> "Panel":
+        """Return the rows under a mask or in a slice, of the same cutoffs."""
+        return replace(self, **{name: getattr(self, name)[rows] for name in PER_ROW})
 
     def subset(self, name: str) -> Flags:
         """Return which rows belong to one of SUBSETS.
@@ -149,9 +136,9 @@ class Panel:
         if name == "all":
             return np.ones(len(self), dtype=np.bool_)
         if name == "ge2":
-            return self.x[:, feature_index["purchase_days"]] >= 2  # noqa: PLR2004 (its name)
+            return column(self.x, "purchase_days") >= 2  # noqa: PLR2004 (its name)
         if name == "active":
-            return self.x[:, feature_index["recency_days"]] <= self.horizon_days
+            return column(self.x, "recency_days") <= self.horizon_days
         raise Invalid("subset", f"is one of {', '.join(SUBSETS)}, not {name}")
 
 
@@ -165,7 +152,18 @@ class Piece:
     """Ids of all customers in the table, ascending."""
 
 
-def build_panel(
+Make = Callable[..., Piece]
+"""Makes the piece of a table; `progress` is optional."""
+Pieces = Callable[[History, Make, Progress], Sequence[Piece]]
+"""Makes the piece of each table of a history, wherever the work is done."""
+
+
+def in_turn(history: History, make: Make, progress: Progress) -> list[Piece]:
+    """Make the pieces one after the other."""
+    return [make(table, progress=progress) for table in history.tables()]
+
+
+def build_panel(  # noqa: PLR0913 (five have defaults)
     history: History,
     cutoffs: Sequence[float],
     horizon_days: int,
@@ -175,6 +173,7 @@ def build_panel(
     seed: int = 0,
     asked: RowOptions = PLAIN,
     progress: Progress = no_progress,
+    pieces: Pieces = in_turn,
 ) -> Panel:
     """Compute features and labels of every eligible customer at each cutoff (unix seconds, UTC).
 
@@ -183,45 +182,22 @@ def build_panel(
     out (`core.monitoring.treatment_weights`). Raises Invalid when no row is left, or when `end`
     lies beyond what the history has observed.
     """
-    kept = matured_cutoffs(cutoffs, horizon_days, end, history.observed_until)
-    first = np.sort(history.first_purchases())
-    share = share_kept(first, kept, horizon_days, rows_max)
-    pieces = (
-        gather(
-            table,
-            kept,
-            horizon_days,
-            share=share,
-            seed=seed,
-            asked=asked,
-            progress=progress,
-        )
-        for table in history.tables()
-    )
-    return finish(join(list(pieces)), int(np.searchsorted(first, kept, side="left").sum()), end)
-
-
-def matured_cutoffs(
-    cutoffs: Sequence[float], horizon_days: int, end: float, observed_until: float
-) -> tuple[float, ...]:
-    """Return the cutoffs with the whole horizon before `end`, ascending.
-
-    Raises Invalid where the history does not reach `end`.
-    """
-    if end > observed_until:
+    if end > history.observed_until:
         raise Invalid("end", "lies after the last complete day of the history")
-    return tuple(sorted(c for c in set(cutoffs) if c + horizon_days * DAY_S <= end))
-
-
-def share_kept(first: Floats, cutoffs: Sequence[float], horizon_days: int, rows_max: int) -> float:
-    """Return the share of the eligible rows that fits the bound.
-
-    `first`: sorted first purchases.
-    """
-    total = int(np.searchsorted(first, cutoffs, side="left").sum())
-    if total == 0:
+    kept = tuple(sorted(c for c in set(cutoffs) if c + horizon_days * DAY_S <= end))
+    first = np.sort(history.first_purchases())
+    eligible = int(np.searchsorted(first, kept, side="left").sum())
+    if not eligible:
         raise Invalid("cutoffs", f"none has a customer and {horizon_days} observed days after it")
-    return min(1.0, rows_max / total)
+    make = partial(
+        gather,
+        cutoffs=kept,
+        horizon_days=horizon_days,
+        share=min(1.0, rows_max / eligible),
+        seed=seed,
+        asked=asked,
+    )
+    return finish(join(pieces(history, make, progress)), eligible, end)
 
 
 def gather(
@@ -231,7 +207,7 @@ def gather(
     *,
     share: float,
     seed: int,
-    asked: RowOptions = PLAIN,
+    asked: RowOptions,
     progress: Progress = no_progress,
 ) -> Piece:
     """Collect the rows of one table's customers, each with its arm; may be empty.
@@ -255,16 +231,15 @@ def gather(
             x[row + part : row + part + len(piece)] = features(
                 states[piece], np.full(len(piece), cutoff)
             )
-        back = table.next_purchases(cutoff, cutoff + horizon_days * DAY_S)
-        silent[row : row + len(rows)] = np.isinf(back[rows])
+        here, over = slice(row, row + len(rows)), cutoff + horizon_days * DAY_S
+        back = table.next_purchases(cutoff, over)
+        silent[here] = np.isinf(back[rows])
         if asked.labels == "contractual":
             runs = contracts.running(states)[rows]
-            ends = table.contract_ends(cutoff, cutoff + horizon_days * DAY_S)[rows]
-            silent[row : row + len(rows)][runs] = ends[runs]
-        weight[row : row + len(rows)] = ~contracts.ended(states)[rows]
-        arm[row : row + len(rows)] = treatments.arms(cutoff, horizon_days, back)[rows]
-        following = table.next_purchases(cutoff, np.inf)[rows]
-        after[row : row + len(rows)] = (following - cutoff) / DAY_S
+            silent[here][runs] = table.contract_ends(cutoff, over)[rows][runs]
+        weight[here] = ~contracts.ended(states)[rows]
+        arm[here] = treatments.arms(cutoff, horizon_days, back)[rows]
+        after[here] = (table.next_purchases(cutoff, np.inf)[rows] - cutoff) / DAY_S
         row += len(rows)
         progress("features", step + 1, len(cutoffs))
     panel = Panel(
@@ -312,17 +287,12 @@ def join(pieces: Sequence[Piece]) -> Panel:
     for panel in panels:  # never two copies of all features at once
         x[place[done : done + len(panel)]] = panel.x
         done += len(panel)
-    return replace(
-        panels[0],
-        x=x,
-        silent=np.concatenate([panel.silent for panel in panels])[rows],
-        at=at[rows],
-        customer=customer[rows],
-        weight=np.concatenate([panel.weight for panel in panels])[rows],
-        arm=np.concatenate([panel.arm for panel in panels])[rows],
-        over=np.concatenate([panel.over for panel in panels])[rows],
-        after=np.concatenate([panel.after for panel in panels])[rows],
-    )
+    others: dict[str, Any] = {
+        name: np.concatenate([getattr(panel, name) for panel in panels])[rows]
+        for name in PER_ROW
+        if name not in {"x", "customer"}
+    }
+    return replace(panels[0], x=x, customer=customer[rows], **others)
 
 
 def finish(panel: Panel, eligible: int, end: float) -> Panel:

@@ -16,13 +16,14 @@ from services.scoring.training.evaluation.protocols import SHOWN, Figures
 from services.scoring.training.fit.backtest import measures
 from services.scoring.training.fit.baselines import NAMES
 from services.scoring.training.fit.blend import MODEL, RULE
+from services.scoring.training.measures import lapse
 
 FORMAT: Final = 1
 MODELS: Final = (*NAMES, RULE, MODEL, CHOSEN, WOULD_SERVE)
 """Models in the order of the table."""
 
-LAPSE_SHOWN: Final = ("base_rate", "log_loss", "roc_auc", "ece")
-"""Measures of the lapse probability, as `lapse_measures` names them."""
+LAPSE_SHOWN: Final = lapse.SHOWN[1:]
+"""Measures of the lapse probability, without the number of silences."""
 
 PRINTED: Final = {CHOSEN: "evaluated", WOULD_SERVE: "would serve"}
 """Names in the table, where they differ from those in the file of figures."""

@@ -33,6 +33,7 @@ from services.scoring.training.fit.baselines import RHYTHM, fit_baselines, witho
 from services.scoring.training.fit.blend import MODEL, RULE
 from services.scoring.training.fit.candidates import Candidate, TrainingOutcome, learn
 from services.scoring.training.fit.fit import SEED
+from services.scoring.training.fit.promotion_gate import day
 from services.scoring.training.fit.train import OneMachine, Trained
 from services.scoring.training.fit.trees import log_odds
 from services.scoring.training.measures.lapse import lapse_measures
@@ -172,13 +173,9 @@ def _rows(table: EventTable, cutoff: float, horizon_days: int, asked: RowOptions
         return build_panel(table, [cutoff], horizon_days, cutoff + horizon_days * DAY_S,
                            rows_max=len(table.customers), asked=asked)  # fmt: skip
     except Invalid:
-        raise Invalid("cutoffs", f"no customer has bought before {_date(cutoff)}") from None
+        raise Invalid("cutoffs", f"no customer has bought before {day(cutoff)}") from None
 
 
 def _labelled(table: EventTable, cutoff: float, horizon_days: int) -> bool:
     unseen_s = cutoff + horizon_days * DAY_S - table.observed_until
     return bool(unseen_s <= UNSEEN_SHARE_MAX * horizon_days * DAY_S)
-
-
-def _date(at: float) -> str:
-    return str(np.datetime64(int(at), "s").astype("datetime64[D]"))

@@ -11,6 +11,7 @@ import numpy as np
 
 from services.scoring.core.features.events import DAY_S, Kind
 from services.scoring.training.data.event_table import EventTable
+from services.scoring.training.fit.promotion_gate import day
 from shared.kernel.arrays import Floats
 from shared.kernel.errors import Invalid
 
@@ -48,8 +49,8 @@ def horizon_days(table: EventTable) -> int:
 def usual_gap_days(table: EventTable) -> float:
     """Return the median of the customers' mean gaps between purchase days; inf without a gap."""
     bought = table.events.kind == Kind.PURCHASE
-    day = np.floor(table.events.time[bought] / DAY_S).astype(np.int64)
-    pairs = np.unique(np.stack([table.events.row[bought], day]), axis=1)
+    on = np.floor(table.events.time[bought] / DAY_S).astype(np.int64)
+    pairs = np.unique(np.stack([table.events.row[bought], on]), axis=1)
     count = np.bincount(pairs[0])
     ends = np.cumsum(count)[count > 1]
     spans = pairs[1, ends - 1] - pairs[1, ends - count[count > 1]]
@@ -80,8 +81,7 @@ def refuse_late(table: EventTable, given: Sequence[float]) -> None:
     """Raise Invalid, naming the last day of the data, for a cutoff beyond it."""
     late = [at for at in given if at > table.observed_until + LATE_DAYS_MAX * DAY_S]
     if late:
-        end = str(np.datetime64(int(table.observed_until), "s").astype("datetime64[D]"))
-        beyond = str(np.datetime64(int(late[0]), "s").astype("datetime64[D]"))
+        beyond, end = day(late[0]), day(table.observed_until)
         raise Invalid("cutoffs", f"{beyond} lies beyond the data, whose last day ends on {end}")
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from services.scoring.core.features.events import DAY_S
 from services.scoring.core.risk.odds import sigmoid
 from services.scoring.model.rule_model import RuleModel
-from services.scoring.training.data.panel import SUBSETS, Panel, Progress, no_progress
+from services.scoring.training.data.panel import SUBSETS, Panel, Progress, no_progress, one_label
 from services.scoring.training.fit.baselines import NAMES, fit_baselines
 from services.scoring.training.fit.trees import Parameters, grow, log_odds
 from services.scoring.training.measures.metrics import scores
@@ -107,8 +107,7 @@ def apart(cutoffs: Sequence[float], horizon_days: int) -> list[int]:
 
 def learnable(panel: Panel) -> bool:
     """Return whether a model can be fitted to these rows: enough cutoffs, and both labels."""
-    enough = len(panel.cutoffs) >= LEARN_CUTOFFS_MIN
-    return enough and bool(panel.silent.any() and not panel.silent.all())
+    return len(panel.cutoffs) >= LEARN_CUTOFFS_MIN and not one_label(panel.silent)
 
 
 def backtest(
@@ -152,5 +151,5 @@ def measures(panel: Panel, p: Floats) -> Measures:
     found: Measures = {}
     for name in SUBSETS:
         rows = panel.subset(name)
-        found[name] = scores(panel.silent[rows], p[rows]).as_dict()
+        found[name] = scores(panel.silent[rows], p[rows])
     return found

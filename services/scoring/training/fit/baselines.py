@@ -11,12 +11,13 @@ from typing import Final, Protocol, Self
 
 import numpy as np
 
-from services.scoring.core.features.registry import feature_index
+from services.scoring.core.features.registry import column
 from services.scoring.core.risk import btyd
 from services.scoring.core.risk.odds import logit, sigmoid
 from services.scoring.core.risk.regularity import of_base
+from services.scoring.core.risk.rhythm import history
 from services.scoring.model.blending import Blend
-from services.scoring.training.data.panel import Panel
+from services.scoring.training.data.panel import Panel, one_label
 from services.scoring.training.fit.line import fit_line
 from shared.kernel.arrays import Flags, Floats
 
@@ -75,13 +76,13 @@ class RfmLogistic:
     @classmethod
     def fit(cls, panel: Panel) -> Self:
         """Maximum likelihood with a weak ridge, by Newton's method."""
-        columns = _rfm(panel.x)
-        mean, scale = columns.mean(axis=0), columns.std(axis=0)
+        given = _rfm(panel.x)
+        mean, scale = given.mean(axis=0), given.std(axis=0)
         scale = np.where(scale > 0.0, scale, 1.0)
         weights = np.zeros(len(RFM) + 1)
         weights[0] = base_log_odds(panel.silent)
         if not one_label(panel.silent):
-            weights = _logistic(_design(columns, mean, scale), panel.silent, weights)
+            weights = _logistic(_design(given, mean, scale), panel.silent, weights)
         return cls(mean, scale, weights)
 
     def predict(self, x: Floats) -> Floats:
@@ -104,11 +105,11 @@ class BuyTillYouDie:
     def fit(cls, x: Floats, horizon_days: int, model: btyd.Model) -> Self:
         """Fit to every customer of one cutoff, float64[n, F]."""
         k = of_base(x) if model == "mbg" else 1.0
-        return cls(btyd.fit(*repeats(x), model=model, k=k), horizon_days)
+        return cls(btyd.fit(*history(x), model=model, k=k), horizon_days)
 
     def predict(self, x: Floats) -> Floats:
         """Probability of silence. float64[n, F] -> float64[n]."""
-        return btyd.no_purchase_probability(self.parameters, *repeats(x), self.horizon_days)
+        return btyd.no_purchase_probability(self.parameters, *history(x), self.horizon_days)
 
 
 def fit_baselines(known: Panel, now: Floats) -> Mapping[str, Baseline]:
@@ -129,29 +130,17 @@ def without_labels(now: Floats, horizon_days: int) -> dict[str, Baseline]:
     return {name: BuyTillYouDie.fit(now, horizon_days, model) for name, model in BTYD.items()}
 
 
-def repeats(x: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return x, t_x and age of `core.risk.btyd`, in days, from features float64[n, F]."""
-    again = np.maximum(x[:, feature_index["purchase_days"]] - 1.0, 0.0)
-    span = np.nan_to_num(x[:, feature_index["gap_mean_days"]]) * again
-    return again, span, span + x[:, feature_index["recency_days"]]
-
-
-def one_label(silent: Flags) -> bool:
-    """Return whether there are no rows, or only one label."""
-    return bool(silent.all() or not silent.any())
-
-
 def base_log_odds(silent: Flags) -> float:
     """Return the log-odds of the base rate, smoothed (Laplace 1774: one more of each label)."""
     return float(logit(np.array((silent.sum() + 1.0) / (len(silent) + 2.0))))
 
 
 def _recency(x: Floats) -> Floats:
-    return np.log1p(x[:, feature_index["recency_days"]])
+    return np.log1p(column(x, "recency_days"))
 
 
 def _rfm(x: Floats) -> Floats:
-    columns = np.stack([x[:, feature_index[name]] for name in RFM], axis=1)
+    columns = np.stack([column(x, name) for name in RFM], axis=1)
     return np.log1p(np.maximum(np.nan_to_num(columns), 0.0))
 
 

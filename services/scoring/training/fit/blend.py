@@ -47,7 +47,7 @@ class Contender:
     level: float
     """0 .. 1: how far the mean is moved."""
     source: str = RHYTHM
-    """Whose mean it is moved to: `RHYTHM` or `RULE`."""
+    """The score with the mean that it is moved to: `RHYTHM` or `RULE`."""
 
     @property
     def name(self) -> str:

@@ -6,7 +6,6 @@ trees and prior that did best on later training cutoffs. Each must predict bette
 (`promotion_gate`). Nothing is promoted here. `evaluate` and the backtest learn by it too.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -16,6 +15,7 @@ import numpy as np
 
 from services.scoring.core.features.contracts import Labels
 from services.scoring.core.risk.horizons import AS_RHYTHM
+from services.scoring.core.risk.rhythm import history
 from services.scoring.model import churn_model, pooled_model, reference
 from services.scoring.model.churn_model import ChurnModel
 from services.scoring.model.loading import knows_until
@@ -121,7 +121,9 @@ def learn(
         if invalid.field not in TOO_SHORT:
             raise
         notes.append(f"no model: {invalid.reason}")
-    past = _Past(trained, horizon_days, champion, asked.labels)
+    past = _Past(
+        None if trained is None else trained.fitted.later, horizon_days, champion, asked.labels
+    )
     candidates: list[Candidate] = []
     pooled = _pooled(table, end, horizon_days, now, past)
     if isinstance(pooled, str):
@@ -147,43 +149,37 @@ def _model(trained: Trained, past: "_Past") -> Candidate:
     )
 
 
+@dataclass(frozen=True, slots=True)
 class _Past:
     """The backtest, and what serves now as a rival in it."""
 
-    def __init__(
-        self,
-        trained: Trained | None,
-        horizon_days: int,
-        champion: ChurnModel | PooledModel | str | None,
-        labels: Labels,
-    ) -> None:
-        # The cutoffs that the blend was chosen on: two a horizon apart would show two seasons.
-        self._backtest = None if trained is None else trained.fitted.later
-        self._horizon_days = horizon_days
-        self._champion = champion
-        self._labels = labels
+    later: Backtest | None
+    """At the cutoffs that the blend was chosen on: two a horizon apart would show two seasons."""
+    horizon_days: int
+    champion: ChurnModel | PooledModel | str | None
+    labels: Labels
 
     @property
     def backtest(self) -> Backtest | None:
         """The backtest; None where no outcome has matured."""
-        past = self._backtest
+        past = self.later
         return past if past is not None and len(past.rows) else None
 
     @property
     def model_serves(self) -> bool:
         """Whether a model serves that candidates can be compared with."""
-        return isinstance(self._champion, ChurnModel) and not self._notes()
+        return isinstance(self.champion, ChurnModel) and not self._notes()
 
     def trial(self, ours: Floats, serving: promotion_gate.Serving) -> promotion_gate.GateTrial:
         """Return the comparison of a candidate's probabilities with those of what serves."""
-        if self._backtest is None:
+        if self.later is None:
             raise ValueError("without a backtest there is nothing to compare on")
-        return promotion_gate.GateTrial(self._backtest.rows, ours, serving, self._notes())
+        return promotion_gate.GateTrial(self.later.rows, ours, serving, self._notes())
 
     def rule(self) -> promotion_gate.Serving:
         """Return the rule as a rival."""
         past = self.backtest
-        p = np.empty(0) if past is None else RuleModel(self._horizon_days).predict(past.rows.x)
+        p = np.empty(0) if past is None else RuleModel(self.horizon_days).predict(past.rows.x)
         return promotion_gate.Serving(RULE, "rule", p)
 
     def serving(self) -> promotion_gate.Serving:
@@ -192,7 +188,7 @@ class _Past:
         A prior needs no labels: at each origin it is fitted to what was known there, so that it
         need not wait for outcomes after it was trained.
         """
-        past, champion = self.backtest, self._champion
+        past, champion = self.backtest, self.champion
         if past is None or champion is None or isinstance(champion, str) or self._notes():
             return self.rule()
         if isinstance(champion, PooledModel):
@@ -205,10 +201,10 @@ class _Past:
         )
 
     def _notes(self) -> list[str]:
-        champion = self._champion
+        champion = self.champion
         if isinstance(champion, str):
             return [f"{champion} cannot read this release's features: compared with {RULE}"]
-        asked = (self._horizon_days, self._labels)
+        asked = (self.horizon_days, self.labels)
         if champion is not None and (champion.horizon_days, champion.labels) != asked:
             return [
                 f"{champion.version} answers another question ({champion.horizon_days} d, "
@@ -221,7 +217,7 @@ def _pooled(
     table: History, end: float, horizon_days: int, now: Present, past: _Past
 ) -> Candidate | str:
     """Make the pooled prior a candidate; returns a reason where that is impossible."""
-    repeats, _, _ = pooled_model.columns(now.x)
+    repeats, _, _ = history(now.x)
     prior = now.rhythm
     customers = POOLED_CUSTOMERS_MIN if prior.k == 1.0 else REGULAR_CUSTOMERS_MIN
     if len(now.x) < customers or repeats.sum() < POOLED_REPEATS_MIN:
@@ -249,13 +245,14 @@ def _pooled(
             lapse=lapse,
         )
     )
+    rows = reference.drawn(now.x, SEED)
     return Candidate(
         model=model,
         data=data,
         decision=_judge_pooled(past),
         report=msgspec.json.encode(model.artefact).decode(),
         fingerprint=fingerprint,
-        reference=reference.dumps(*_sampled(now.x, model)),
+        reference=reference.dumps(rows, model.predict(rows)),
     )
 
 
@@ -279,9 +276,3 @@ def _unjudged(why: str) -> promotion_gate.GateDecision:
     return promotion_gate.GateDecision(
         passed=True, against=None, cutoffs=[], reasons=[why], comparisons=[]
     )
-
-
-def _sampled(x: Floats, model: PooledModel) -> Sequence[Floats]:
-    keep = np.random.default_rng(SEED).permutation(len(x))[: reference.ROWS_MAX]
-    rows = x[np.sort(keep)]
-    return rows, model.predict(rows)

@@ -14,6 +14,7 @@ import operator
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,18 +31,12 @@ from services.scoring.core.monitoring.treatment_weights import (
 from services.scoring.training.data.disk_history import DiskHistory, table_of
 from services.scoring.training.data.history import History
 from services.scoring.training.data.panel import (
-    PLAIN,
-    ROWS_MAX,
+    Make,
     Panel,
     Piece,
     Progress,
     RowOptions,
-    finish,
     gather,
-    join,
-    matured_cutoffs,
-    no_progress,
-    share_kept,
 )
 from services.scoring.training.fit.fit import Fit
 
@@ -57,28 +52,13 @@ class DaskCluster:
         self._client = client
         self.threads = threads
 
-    def panel(
-        self,
-        history: History,
-        cutoffs: Sequence[float],
-        horizon_days: int,
-        end: float,
-        *,
-        seed: int = 0,
-        asked: RowOptions = PLAIN,
-        progress: Progress = no_progress,
-    ) -> Panel:
-        """Build the panel as `build_panel` does, each piece of the history on a worker.
-
-        `history` must be spooled.
-        """
-        kept, first = _eligible(history, cutoffs, horizon_days, end)
-        share = share_kept(first, kept, horizon_days, ROWS_MAX)
-        made = self._gather(history, kept, horizon_days, share, seed, asked)
+    def pieces(self, history: History, make: Make, progress: Progress) -> Sequence[Piece]:
+        """Make each piece of the history, which must be spooled, on a worker."""
+        made = self._map(history, make)
         progress("pieces", 0, len(made))
         pieces: list[Piece] = self._client.gather(made)
         progress("pieces", len(made), len(made))
-        return finish(join(pieces), int(np.searchsorted(first, kept, side="left").sum()), end)
+        return pieces
 
     def trees(
         self,
@@ -86,8 +66,8 @@ class DaskCluster:
         panel: Panel,
         fitted: Fit,
         *,
-        seed: int = 0,
-        asked: RowOptions = PLAIN,
+        seed: int,
+        asked: RowOptions,
     ) -> lightgbm.Booster:
         """Grow trees on every row of the history at the panel's cutoffs, without thinning.
 
@@ -97,9 +77,15 @@ class DaskCluster:
         import dask.array  # noqa: PLC0415
         from lightgbm.dask import DaskLGBMClassifier  # noqa: PLC0415
 
-        made = self._gather(
-            history, panel.cutoffs, panel.horizon_days, 1.0, seed, replace(asked, others=())
+        make = partial(
+            gather,
+            cutoffs=panel.cutoffs,
+            horizon_days=panel.horizon_days,
+            share=1.0,
+            seed=seed,
+            asked=replace(asked, others=()),
         )
+        made = self._map(history, make)
         reached = np.sum(self._client.gather(self._client.map(_reached, made)), axis=0)
         weighed = self._client.map(_weighted, made, weights=weights_of(*reached.tolist()))
         rows = self._client.gather(self._client.map(len, weighed))
@@ -134,52 +120,19 @@ class DaskCluster:
             model.fit(x, silent, sample_weight=weight)
         return model.booster_
 
-    def _gather(
-        self,
-        history: History,
-        cutoffs: tuple[float, ...],
-        horizon_days: int,
-        share: float,
-        seed: int,
-        asked: RowOptions,
-    ) -> list[Any]:
+    def _map(self, history: History, make: Make) -> list[Any]:
         if not isinstance(history, DiskHistory):
             raise TypeError("a cluster reads spooled files: finish the spool with in_memory_max=0")
         return list(
             self._client.map(
-                _gather,
-                history.files,
-                observed_until=history.observed_until,
-                cutoffs=cutoffs,
-                horizon_days=horizon_days,
-                share=share,
-                seed=seed,
-                asked=asked,
-                pure=False,
+                _made, history.files, observed_until=history.observed_until, make=make, pure=False
             )
         )
 
 
-def _eligible(
-    history: History, cutoffs: Sequence[float], horizon_days: int, end: float
-) -> tuple[tuple[float, ...], np.ndarray[Any, np.dtype[np.float64]]]:
-    kept = matured_cutoffs(cutoffs, horizon_days, end, history.observed_until)
-    return kept, np.sort(history.first_purchases())
-
-
-def _gather(
-    file: Path,
-    *,
-    observed_until: float,
-    cutoffs: tuple[float, ...],
-    horizon_days: int,
-    share: float,
-    seed: int,
-    asked: RowOptions,
-) -> Piece:
+def _made(file: Path, *, observed_until: float, make: Make) -> Piece:
     """Build one piece on one worker, by the kernel that streaming uses."""
-    table = table_of(file, observed_until)
-    return gather(table, cutoffs, horizon_days, share=share, seed=seed, asked=asked)
+    return make(table_of(file, observed_until))
 
 
 def _reached(piece: Piece) -> tuple[int, int]:

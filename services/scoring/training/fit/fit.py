@@ -11,7 +11,7 @@ from typing import Final
 import lightgbm
 
 from services.scoring.core.features.contracts import Labels
-from services.scoring.training.data.panel import Panel, Progress, no_progress
+from services.scoring.training.data.panel import Panel, Progress, no_progress, one_label
 from services.scoring.training.fit.backtest import Backtest, backtest
 from services.scoring.training.fit.blend import TREES_CHOSEN, Choice, blended, choose
 from services.scoring.training.fit.search import search
@@ -55,7 +55,7 @@ def fit(
     The same panel, seed and libraries give the same model, whatever `threads` is. Raises
     Invalid when all rows have one label.
     """
-    if panel.silent.all() or not panel.silent.any():
+    if one_label(panel.silent):
         raise Invalid("panel", "every customer has the same label: nothing can be learned")
     found = search(panel, parameters_for(panel, seed), threads=threads, progress=progress)
     later = backtest(panel, found.parameters, trees=found.trees, threads=threads, progress=progress)

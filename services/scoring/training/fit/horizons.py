@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from msgspec.structs import replace
 
 from services.scoring.core.features.events import DAY_S
 from services.scoring.core.monitoring.metrics import calibration_error, log_loss
@@ -16,9 +17,9 @@ from services.scoring.core.risk import btyd
 from services.scoring.core.risk.horizons import AS_RHYTHM, Bridge
 from services.scoring.core.risk.lapse import ORDINARY_SHARE, LapseClock, lapses
 from services.scoring.core.risk.odds import logit, sigmoid
+from services.scoring.core.risk.rhythm import history
 from services.scoring.model.card import HorizonCard
 from services.scoring.model.churn_model import OtherHorizons
-from services.scoring.model.pooled_model import columns as model_columns
 from services.scoring.model.pooled_model import no_purchase_over
 from services.scoring.training.data.panel import SILENT, UNKNOWN, Panel
 from services.scoring.training.fit.backtest import Backtest
@@ -57,20 +58,12 @@ def carry(past: Backtest, p: Floats, rhythm: btyd.Parameters) -> Carried:
     for k, days in enumerate(rows.others):
         known = rows.over[:, k] != UNKNOWN
         silent = rows.over[known, k] == SILENT
+        if not len(silent):
+            continue
         columns = (p[known], q[main][known], q[days][known])
-        few = min(int(silent.sum()), int((~silent).sum())) < LABEL_MIN
-        bridge = AS_RHYTHM if few else fit_bridge(*columns, silent, rows.weight[known])
-        if not few:
+        bridge, cards[str(days)] = _bridged(columns, silent, rows.weight[known])
+        if bridge is not AS_RHYTHM:
             bridges[str(days)] = bridge
-        if len(silent):
-            calibrated = bridge.apply(*columns)
-            cards[str(days)] = HorizonCard(
-                rows=len(silent),
-                base_rate=float(silent.mean()),
-                log_loss=log_loss(silent, calibrated),
-                rhythm_log_loss=log_loss(silent, q[days][known]),
-                decision=_decision(bridge) if not few else "too few of either label: as the rhythm",
-            )
     lapse, card = fit_lapse(rows, p, rhythm)
     return Carried(OtherHorizons(rhythm=rhythm, bridges=bridges, lapse=lapse), cards, card)
 
@@ -91,21 +84,28 @@ def fit_lapse(
     if not known.any():
         return AS_RHYTHM, None
     x, rest, reached = rows.x[known], rest[known], rows.after[known] >= rest[known]
-    times = model_columns(x)
+    times = history(x)
     columns = (
         p[known],
         btyd.no_purchase_probability(rhythm, *times, rows.horizon_days),
         btyd.no_purchase_probability(rhythm, *times, rest),
     )
-    few = min(int(reached.sum()), int((~reached).sum())) < LABEL_MIN
-    bridge = AS_RHYTHM if few else fit_bridge(*columns, reached, rows.weight[known])
-    calibrated = bridge.apply(*columns)
+    bridge, card = _bridged(columns, reached, rows.weight[known])
+    error = calibration_error(reached, bridge.apply(*columns))
+    return bridge, replace(card, calibration_error=error)
+
+
+def _bridged(
+    columns: tuple[Floats, Floats, Floats], silent: Flags, weight: Floats
+) -> tuple[Bridge, HorizonCard]:
+    """Fit a bridge where there are enough of both labels, and measure it on the same rows."""
+    few = min(int(silent.sum()), int((~silent).sum())) < LABEL_MIN
+    bridge = AS_RHYTHM if few else fit_bridge(*columns, silent, weight)
     return bridge, HorizonCard(
-        rows=len(reached),
-        base_rate=float(reached.mean()),
-        log_loss=log_loss(reached, calibrated),
-        rhythm_log_loss=log_loss(reached, columns[2]),
-        calibration_error=calibration_error(reached, calibrated),
+        rows=len(silent),
+        base_rate=float(silent.mean()),
+        log_loss=log_loss(silent, bridge.apply(*columns)),
+        rhythm_log_loss=log_loss(silent, columns[2]),
         decision="too few of either label: as the rhythm" if few else _decision(bridge),
     )
 

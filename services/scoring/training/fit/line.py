@@ -4,6 +4,7 @@ import numpy as np
 
 from services.scoring.core.risk.odds import sigmoid
 from services.scoring.model.blending import TREES_ALONE, Blend
+from services.scoring.training.data.panel import one_label
 from shared.kernel.arrays import Flags, Floats
 
 NEWTON_STEPS_MAX = 50
@@ -19,7 +20,7 @@ def fit_line(score: Floats, silent: Flags) -> Blend:
 
     Returns the score itself when only one class is present: its best line lies at infinity.
     """
-    if silent.all() or not silent.any():
+    if one_label(silent):
         return TREES_ALONE
     design = np.stack([np.ones_like(score), score])
     line = np.array([0.0, 1.0])

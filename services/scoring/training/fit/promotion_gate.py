@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from services.scoring.core.features.events import DAY_S
-from services.scoring.core.features.registry import feature_index
+from services.scoring.core.features.registry import column
 from services.scoring.core.monitoring.metrics import BUDGET_SHARE, log_loss
 from services.scoring.training.data.panel import Panel
 from services.scoring.training.measures.paired_bootstrap import Gains, MeanInterval, Rows, gains
@@ -137,7 +137,7 @@ def segments(rows: Panel) -> dict[str, Flags]:
     """Return groups of customers that one model may score well and another one badly."""
 
     def of(name: str) -> Floats:
-        return rows.x[:, feature_index[name]]
+        return column(rows.x, name)
 
     spent = np.nan_to_num(of("amount_decayed_365"))
     middle = np.median(spent[spent > 0]) if np.any(spent > 0) else 0.0

@@ -5,7 +5,6 @@ same backtest. The model is the blend that was chosen there, with its level at `
 end after `end` are never read, and whether the model is used is decided elsewhere.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -19,20 +18,22 @@ from services.scoring.core.features.events import DAY_S
 from services.scoring.core.features.registry import FEATURES
 from services.scoring.core.features.state import FEATURE_SET
 from services.scoring.core.risk import btyd
+from services.scoring.model import reference
 from services.scoring.model.blending import Blend
 from services.scoring.model.card import ModelCard
 from services.scoring.model.churn_model import ChurnModel, assemble
 from services.scoring.model.pooled_model import RULES_PRIOR, fit_prior, no_purchase
-from services.scoring.model.reference import ROWS_MAX as REFERENCE_ROWS_MAX
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.training.data.history import History
 from services.scoring.training.data.leaks import leaking
 from services.scoring.training.data.panel import (
     PLAIN,
     Panel,
+    Pieces,
     Progress,
     RowOptions,
     build_panel,
+    in_turn,
     no_progress,
 )
 from services.scoring.training.data.present import present
@@ -56,7 +57,7 @@ CUTOFFS_MAX: Final = 60
 memory."""
 WEEK_DAYS: Final = 7
 IMPORTANT: Final = 15
-"""Features listed in the report."""
+"""Features listed in the report and drawn in the card."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +80,9 @@ class Executor(Protocol):
         """Threads of each call of LightGBM."""
         ...
 
-    def panel(
-        self,
-        history: History,
-        cutoffs: Sequence[float],
-        horizon_days: int,
-        end: float,
-        *,
-        seed: int = 0,
-        asked: RowOptions = PLAIN,
-        progress: Progress = no_progress,
-    ) -> Panel:
-        """Build the panel as `panel.build_panel` does."""
+    @property
+    def pieces(self) -> Pieces:
+        """Makes the pieces of a panel."""
         ...
 
     def trees(
@@ -99,8 +91,8 @@ class Executor(Protocol):
         panel: Panel,
         fitted: Fit,
         *,
-        seed: int = 0,
-        asked: RowOptions = PLAIN,
+        seed: int,
+        asked: RowOptions,
     ) -> lightgbm.Booster:
         """Grow the final trees, with the settings chosen on the panel."""
         ...
@@ -116,27 +108,10 @@ class OneMachine:
 
     threads: int = 1
 
-    def panel(
-        self,
-        history: History,
-        cutoffs: Sequence[float],
-        horizon_days: int,
-        end: float,
-        *,
-        seed: int = 0,
-        asked: RowOptions = PLAIN,
-        progress: Progress = no_progress,
-    ) -> Panel:
-        """Build the panel by `build_panel`."""
-        return build_panel(
-            history,
-            cutoffs,
-            horizon_days,
-            end,
-            seed=seed,
-            asked=asked,
-            progress=progress,
-        )
+    @property
+    def pieces(self) -> Pieces:
+        """Makes them one after the other."""
+        return in_turn
 
     def trees(self, history: History, panel: Panel, fitted: Fit, **_: object) -> lightgbm.Booster:
         """Return the trees that were fitted to every row of the panel."""
@@ -200,7 +175,7 @@ def train(
     the future.
     """
     executor = executor or OneMachine()
-    panel = executor.panel(
+    panel = build_panel(
         table,
         usual_cutoffs(table, end, horizon_days),
         horizon_days,
@@ -208,6 +183,7 @@ def train(
         seed=seed,
         asked=asked,
         progress=progress,
+        pieces=executor.pieces,
     )
     bad = leaking(next(iter(table.tables())), panel.cutoffs[-1])
     if bad:
@@ -224,14 +200,9 @@ def train(
     card = _card(panel, fitted, carried, asked.labels, validation, fingerprint, end)
     model = assemble(booster, blend, card, carried.over)
     report = TrainingReport(card=card, compared=compared, importance=_importance(fitted))
-    return Trained(model, report, panel, fitted, booster, _latest(panel, seed))
-
-
-def _latest(panel: Panel, seed: int) -> Floats:
-    """Draw at most `reference.ROWS_MAX` rows of the latest horizon's cutoffs."""
-    rows = panel.between(max(0, len(panel.cutoffs) - CUTOFFS_PER_HORIZON), len(panel.cutoffs))
-    keep = np.random.default_rng(seed).permutation(len(rows))[:REFERENCE_ROWS_MAX]
-    return rows.x[np.sort(keep)]
+    number = len(panel.cutoffs)
+    latest = panel.between(max(0, number - CUTOFFS_PER_HORIZON), number)
+    return Trained(model, report, panel, fitted, booster, reference.drawn(latest.x, seed))
 
 
 def usual_cutoffs(table: History, end: float, horizon_days: int) -> list[float]:

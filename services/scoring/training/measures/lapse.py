@@ -10,18 +10,20 @@ from collections.abc import Mapping
 import numpy as np
 
 from services.scoring.core.features.events import DAY_S
-from services.scoring.core.monitoring.metrics import calibration_error, log_loss, roc_auc
 from services.scoring.core.risk import btyd
 from services.scoring.core.risk.lapse import ORDINARY_SHARE, LapseClock, lapses
-from services.scoring.model.pooled_model import columns, fit_prior
+from services.scoring.core.risk.rhythm import history
+from services.scoring.model.pooled_model import fit_prior
 from services.scoring.model.rule_model import RuleModel
 from services.scoring.ports import Predictor
 from services.scoring.training.data.event_table import EventTable
 from services.scoring.training.data.panel import Panel
 from services.scoring.training.evaluation.protocols import Figures
-from services.scoring.training.measures.metrics import ECE_BINS
+from services.scoring.training.measures.metrics import scores
 from shared.kernel.arrays import Floats
 
+SHOWN = ("rows", "base_rate", "log_loss", "roc_auc", "ece")
+"""The measures of the lapse probability."""
 ROWS_MIN = 25
 """Least silences of each outcome: with fewer, a measure shows nothing."""
 
@@ -45,7 +47,7 @@ def lapse_measures(
     if min(int(reached.sum()), int((~reached).sum())) < ROWS_MIN:
         return {}
     prior = fit_prior(rows.x)
-    times = columns(rows.x[known])
+    times = history(rows.x[known])
     q = btyd.no_purchase_probability(prior, *times, rest[known])
     measures = {
         "rule": RuleModel(rows.horizon_days).lapse(rows.x[known], q, rest[known]),
@@ -53,12 +55,6 @@ def lapse_measures(
         "chosen": served.lapse(rows.x[known], predictions["chosen"][known], rest[known]),
     }
     return {
-        name: {
-            "rows": len(reached),
-            "base_rate": float(reached.mean()),
-            "log_loss": log_loss(reached, p),
-            "roc_auc": roc_auc(reached, p),
-            "ece": calibration_error(reached, p, bins=ECE_BINS),
-        }
-        for name, p in measures.items()
+        name: {measure: found[measure] for measure in SHOWN}
+        for name, found in ((name, scores(reached, p)) for name, p in measures.items())
     }

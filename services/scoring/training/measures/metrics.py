@@ -4,8 +4,6 @@ The positive class is silence (no purchase within the horizon). Every function t
 bool[n] and `p`: float64[n], and is exact under ties. No model is chosen here.
 """
 
-from dataclasses import asdict, dataclass
-
 import numpy as np
 from sklearn.metrics import average_precision_score
 
@@ -17,36 +15,19 @@ ECE_BINS = 15
 keeps about 165 in each (a perfectly calibrated model then still shows about 0.01)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """The six measures on one set of customers; NaN where a measure is not defined."""
-
-    rows: int
-    base_rate: float
-    roc_auc: float
-    pr_auc: float
-    brier: float
-    log_loss: float
-    ece: float
-    lift_at_10: float
-
-    def as_dict(self) -> dict[str, float | int | None]:
-        """Return the measures for JSON: NaN becomes None."""
-        return {k: None if v != v else v for k, v in asdict(self).items()}  # noqa: PLR0124
-
-
-def scores(silent: Flags, p: Floats) -> Scores:
-    """Compute all measures at once."""
-    return Scores(
-        rows=len(silent),
-        base_rate=float(silent.mean()) if len(silent) else float("nan"),
-        roc_auc=roc_auc(silent, p),
-        pr_auc=pr_auc(silent, p),
-        brier=brier(silent, p),
-        log_loss=log_loss(silent, p),
-        ece=calibration_error(silent, p, bins=ECE_BINS),
-        lift_at_10=lift(silent, p),
-    )
+def scores(silent: Flags, p: Floats) -> dict[str, float | int | None]:
+    """Compute all measures on one set of customers; None where a measure is not defined."""
+    found = {
+        "rows": len(silent),
+        "base_rate": float(silent.mean()) if len(silent) else float("nan"),
+        "roc_auc": roc_auc(silent, p),
+        "pr_auc": pr_auc(silent, p),
+        "brier": brier(silent, p),
+        "log_loss": log_loss(silent, p),
+        "ece": calibration_error(silent, p, bins=ECE_BINS),
+        "lift_at_10": lift(silent, p),
+    }
+    return {name: None if np.isnan(value) else value for name, value in found.items()}
 
 
 def pr_auc(silent: Flags, p: Floats) -> float:

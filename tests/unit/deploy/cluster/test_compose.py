@@ -70,3 +70,20 @@ def test_every_setting_of_the_example_is_used() -> None:
     names = [line.partition("=")[0] for line in lines if line and line[0] != "#"]
     assert len(names) == len(set(names)) >= 6
     assert [name for name in names if f"${{{name}:" not in text] == []
+
+
+def test_its_prometheus_differs_by_addresses_only_from_the_one_that_alarms_are_tested_with() -> (
+    None
+):
+    tested = (DEPLOY / "prometheus" / "prometheus.yml").read_text()
+    services = COMPOSED["services"]
+    for name in ("ingest", "scoring", "alerts", "alertmanager"):
+        (published,) = services[name]["ports"]
+        host, _, inside = published.rpartition(":")
+        assert host in tested
+        tested = tested.replace(host, f"{name}:{inside}")
+    folder = "/etc/ebbwatch"
+    assert f"./prometheus:{folder}:ro" in services["prometheus"]["volumes"]
+    tested = tested.replace("- rules/", f"- {folder}/rules/")
+    composed = (DEPLOY / "compose" / "prometheus.yml").read_text()
+    assert yaml.safe_load(composed) == yaml.safe_load(tested)

@@ -38,6 +38,7 @@ from deploy.doctor.process_judgement import (
     judge_clock,
     judge_model,
     judge_processes,
+    judge_unasked,
 )
 from shared.contracts.topics import ACTIVITY, RAW
 
@@ -117,6 +118,11 @@ def test_a_stopped_partition_names_its_command() -> None:
     assert elsewhere.do == "python -m services.alerts partitions resume t 0 --offset 4"
 
 
+def test_what_nothing_has_read_yet() -> None:
+    """A service that has never run, or another group's name."""
+    assert _only(judge_lag("alerts", [], {})) == (Level.WARN, "alerts has read nothing yet")
+
+
 def test_migrations_that_are_behind() -> None:
     """Tables of an older release name the command."""
     found = judge_migrations([SchemaFacts("alerts", "a1", "a2", frozenset({"a1", "a2"}))])
@@ -185,10 +191,28 @@ def test_who_answers() -> None:
         "scoring at http://a is not ready: database: PostgreSQL does not answer",
     )
     assert _only(judge_processes([replace(READY, notes={"n": "w"})]))[0] is Level.WARN
-    two = [replace(READY, build="1 a"), replace(READY, url="http://b", build="2 b")]
-    found = judge_processes(two)
-    assert [each.level for each in found] == [Level.OK, Level.OK, Level.WARN]
-    assert "different builds" in found[-1].what
+    places = [("http://a", "1 a"), ("http://b", "2 b"), ("http://c", "1 a"), ("http://d", None)]
+    found = judge_processes([replace(READY, url=url, build=build) for url, build in places])
+    assert [each.level for each in found] == [Level.OK] * 4 + [Level.WARN]
+    assert found[-1].what == (
+        "the processes are of different builds. "
+        "1 a: scoring at http://a, scoring at http://c; 2 b: scoring at http://b"
+    )
+
+
+@pytest.mark.parametrize(
+    ("hosts", "asked", "found"),
+    [
+        ([], 1, []),
+        (["a"], 1, []),
+        (["a"], 2, []),  # two processes on one host
+        (["a", "b"], 1, ["scoring runs on 2 hosts (a, b), and 1 process was asked"]),
+        (["a", "b", "c"], 2, ["scoring runs on 3 hosts (a, b, c), and 2 processes were asked"]),
+    ],
+)
+def test_a_replica_that_was_not_asked(hosts: list[str], asked: int, found: list[str]) -> None:
+    """Its build, its readiness and its model are not known."""
+    assert [each.what for each in judge_unasked(hosts, asked)] == found
 
 
 def test_models_of_processes() -> None:

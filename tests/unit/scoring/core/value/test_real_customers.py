@@ -88,7 +88,7 @@ def look(
     before = before or Before.nothing(n)
     said = assess(x, np.full(n, at), risk, sketch, [None] * n, before, by)
     after = replace(
-        before, known=np.ones(n, np.bool_), grade=said.grade, tier=said.tier,
+        before, at=np.full(n, at), grade=said.grade, tier=said.tier,
         behaviour=said.behaviour, lifecycle=said.lifecycle, lifecycle_since=said.lifecycle_since,
     )  # fmt: skip
     return Look(x, said, after)

@@ -8,7 +8,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from services.ingest.core.accept import accept
 from services.ingest.core.file_events import file_events
 from services.ingest.core.rates import RateTable
 from services.scoring.core.features.decode import columns_of, kind_of
@@ -18,6 +17,7 @@ from shared.event_files.options import ReadOptions
 from shared.event_files.reader import EventFile
 from shared.kernel.errors import Invalid
 from shared.kernel.zones import zone
+from tests.unit.ingest.events import accept
 from tests.unit.scoring.training.event_files import both, utc, written
 
 HEAD = "会员号,日期,类型,积分,积分余额,到期日\n"

@@ -7,13 +7,13 @@ import pytest
 
 from services.scoring.core.features.registry import feature_index
 from services.scoring.core.monitoring.metrics import log_loss, roc_auc
+from services.scoring.core.risk.rhythm import history
 from services.scoring.training.data.panel import Panel, build_panel
 from services.scoring.training.fit.baselines import (
     NAMES,
     BuyTillYouDie,
     RfmLogistic,
     fit_baselines,
-    repeats,
 )
 from tests.unit.scoring.training.histories import HORIZON_DAYS, day, panel, purchases
 
@@ -63,7 +63,7 @@ def test_without_amounts_the_money_weighs_nothing() -> None:
 def test_repeats_are_counted_in_days_of_purchase() -> None:
     table = purchases(("a", 0.0), ("a", 0.4), ("a", 10.0), ("a", 30.0), ("b", 35.0), until=60)
     x = build_panel(table, [day(40)], HORIZON_DAYS, day(60)).x
-    again, span, age = repeats(x)
+    again, span, age = history(x)
     np.testing.assert_allclose(again, [2, 0])
     np.testing.assert_allclose(span, [30, 0])
     np.testing.assert_allclose(age, [40, 5])
