@@ -44,7 +44,7 @@ customer_id = ANY($1::text[]) OR came_with = ANY($1::text[]) AND customer_id IN 
 
 _OMITTED: Final = frozenset(
     {"token", "lost", "uncertain", "seq", "armed", "ramp_until", "life", "grade_rank", "tell_at",
-     "received_ms", "next_at"}
+     "received_ms", "next_at", "traceparent"}
 )  # fmt: skip
 
 

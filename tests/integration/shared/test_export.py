@@ -216,4 +216,5 @@ def test_nothing_but_what_steers_the_processing_is_omitted(engine: AsyncEngine) 
     assert omitted == {
         "event_key.content_hash", "member_key.content_hash",
         "customer.ramp_until", "task.tell_at", "delivery.next_at", "attempt.next_at",
+        "delivery.traceparent",
     }  # fmt: skip
