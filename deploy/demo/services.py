@@ -84,6 +84,7 @@ class Services:
         self._first_base_s = first_base_s
         self._databases = databases or {}
         self.logs = data / "logs"
+        (self.logs / "commands.log").unlink(missing_ok=True)
         self._root = root
         self._environment = {**DEFAULTS, **os.environ, **environment, "PYTHONPATH": str(root)}
         self._ports: dict[str, int] = {}
@@ -139,7 +140,10 @@ class Services:
         return self.module(f"services.{name}", *arguments, of=name)
 
     def module(self, module: str, *arguments: str, of: str = "") -> str:
-        """Run any module as `python -m` does, with the settings of the service `of`."""
+        """Run any module as `python -m` does, with the settings of the service `of`.
+
+        What it logs goes to `logs/commands.log`.
+        """
         shown = f"python -m {module} {' '.join(arguments)}"
         try:
             done = subprocess.run(
@@ -154,6 +158,9 @@ class Services:
             )
         except subprocess.TimeoutExpired as late:
             raise DemoError(f"`{shown}` took longer than {COMMAND_S_MAX:.0f} s") from late
+        self.logs.mkdir(parents=True, exist_ok=True)
+        with (self.logs / "commands.log").open("a") as log:
+            log.write(done.stderr)
         if done.returncode:
             raise DemoError(f"`{shown}` failed:\n{done.stdout}{done.stderr}")
         return done.stdout

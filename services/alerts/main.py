@@ -27,7 +27,7 @@ from services.alerts.inbound.http.visible import owners_now
 from services.alerts.inbound.policy_file import read_policy
 from services.alerts.settings import AlertsSettings
 from services.alerts.store.due_tasks import OpenTasks
-from services.alerts.store.export import MEANINGS, export_of
+from services.alerts.store.export import export_of
 from services.alerts.store.of_every_service import ERASURES
 from services.alerts.store.tables import SCHEMA
 from services.alerts.timers import tend
@@ -102,7 +102,7 @@ def _application(
     add_audit_routes(app, audit, parts.tokens)
     add_me_route(app, parts.tokens, partial(owners_now, alerts.engine))
     add_token_routes(app, parts.tokens, SCHEMA, alerts.clock)
-    add_export_routes(app, export_of(alerts.engine), MEANINGS, parts.tokens, alerts.clock)
+    add_export_routes(app, export_of(alerts.engine), parts.tokens, alerts.clock)
     add_callbacks(app, alerts.returning(DeliveryLog(alerts.engine)))
     add_crm_callbacks(app, alerts.crm_callbacks(connectors))
     app.measure()

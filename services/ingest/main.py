@@ -37,6 +37,7 @@ from services.ingest.ports import Topics
 from services.ingest.settings import IngestSettings
 from services.ingest.store.answers import StoredAnswers
 from services.ingest.store.dead_letters import DeadLetters
+from services.ingest.store.export import export_of
 from services.ingest.store.mappings import Mappings
 from services.ingest.store.source_clocks import SourceClockDays
 from services.ingest.store.stops import Stops
@@ -49,6 +50,7 @@ from shared.http.app import create_app, limits_of
 from shared.http.audit_routes import add_audit_routes
 from shared.http.auditing import Auditing
 from shared.http.erasures import add_erasure_routes
+from shared.http.export_routes import add_export_routes
 from shared.http.me_route import add_me_route
 from shared.http.token_routes import add_token_routes
 from shared.kafka.fenced import FencedConsumer
@@ -253,6 +255,7 @@ def _application(
     add_audit_routes(app, audit, tokens)
     add_me_route(app, tokens)
     add_token_routes(app, tokens, SCHEMA, clock)
+    add_export_routes(app, export_of(engine, settings.reporting_currency), tokens, clock)
     given = (settings, engine, outlet, clock, app, tokens)
     loops: dict[str, service.Loop] = {
         "contents": _dead_letters(*given),

@@ -32,7 +32,7 @@ from services.scoring.store.business_clock import BusinessClock
 from services.scoring.store.classification_queries import ClassificationQueries
 from services.scoring.store.definitions import Decisions
 from services.scoring.store.erasure import CustomerErasure
-from services.scoring.store.export import MEANINGS, export_of
+from services.scoring.store.export import export_of
 from services.scoring.store.history import HistoryReader
 from services.scoring.store.identity_queries import IdentityQueries
 from services.scoring.store.models import Models
@@ -149,7 +149,7 @@ def _application(
     tokens, audit = Tokens(engine, api_token, clock), Audit(engine, SCHEMA)
     limits = limits_of(settings, guard=tokens, audit=Auditing(entries=audit, clock=clock))
     app = create_app("Ebbwatch scoring", health, limits, settings.instance, metrics.SERVICE)
-    _add_routes(app, engine, tokens, clock)
+    _add_routes(app, settings, engine, tokens, clock)
     loops: dict[str, service.Loop] = {
         "erasures": _erasing(app, engine, tokens, clock),
         "audit": AuditRetention(audit, clock, settings.audit_retention_days),
@@ -263,7 +263,9 @@ class _Treatments:
         await self._relay.close()
 
 
-def _add_routes(app: FastAPI, engine: AsyncEngine, tokens: Tokens, clock: Clock) -> None:
+def _add_routes(
+    app: FastAPI, settings: ScoringSettings, engine: AsyncEngine, tokens: Tokens, clock: Clock
+) -> None:
     lists, decisions = ClassificationQueries(engine), Decisions(engine)
     identity = IdentityQueries(engine)
     add_segment_routes(app, lists, decisions, tokens, clock)
@@ -273,7 +275,7 @@ def _add_routes(app: FastAPI, engine: AsyncEngine, tokens: Tokens, clock: Clock)
     add_audit_routes(app, Audit(engine, SCHEMA), tokens)
     add_me_route(app, tokens)
     add_token_routes(app, tokens, SCHEMA, clock)
-    add_export_routes(app, export_of(engine), MEANINGS, tokens, clock)
+    add_export_routes(app, export_of(engine, settings.reporting_currency), tokens, clock)
 
 
 def _erasing(app: FastAPI, engine: AsyncEngine, tokens: Tokens, clock: Clock) -> service.Loop:

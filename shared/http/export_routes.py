@@ -35,14 +35,8 @@ FORMS: Final[dict[int | str, dict[str, Any]]] = {
 CustomerId = Annotated[str, Path(min_length=1, max_length=ID_LENGTH_MAX)]
 
 
-def add_export_routes(
-    app: FastAPI,
-    export: CustomerExport,
-    meanings: Mapping[str, str],
-    tokens: Tokens,
-    clock: Clock,
-) -> None:
-    """Add `GET /v1/exports/{customer_id}`; `meanings`: what each table holds, in words."""
+def add_export_routes(app: FastAPI, export: CustomerExport, tokens: Tokens, clock: Clock) -> None:
+    """Add `GET /v1/exports/{customer_id}`."""
     exports = [Depends(require(tokens, "customers:export"))]
 
     @app.get(
@@ -61,12 +55,12 @@ def add_export_routes(
         every = _after(first, rows)
         if format == "csv":
             return StreamingResponse(
-                _chunks(await archive(every, meanings)),
+                _chunks(await archive(every, export)),
                 media_type="application/zip",
                 headers={"Content-Disposition": 'attachment; filename="customer.zip"'},
             )
-        head = {"customer_id": customer_id, "exported_at": clock.now()}
-        return StreamingResponse(document(head, every, meanings), media_type="application/json")
+        head = {"customer_id": customer_id, "exported_at": clock.now(), "about": export.about}
+        return StreamingResponse(document(head, every, export), media_type="application/json")
 
 
 async def _after(
@@ -80,7 +74,7 @@ async def _after(
 async def document(
     head: Mapping[str, Any],
     rows: AsyncIterator[tuple[str, dict[str, Any]]],
-    meanings: Mapping[str, str],
+    export: CustomerExport,
 ) -> AsyncIterator[bytes]:
     """Write one JSON document, table by table, without holding all of it."""
     yield _json(head)[:-1] + b', "data": {'
@@ -88,22 +82,23 @@ async def document(
     async for name, row in rows:
         if name != table:
             begin = b"" if table is None else b"\n]}, "
-            said = _json(meanings.get(name, name))
-            yield begin + b"\n" + _json(name) + b': {"meaning": ' + said + b', "rows": ['
+            said = _json(export.described(name))[:-1]
+            yield begin + b"\n" + _json(name) + b": " + said + b', "rows": ['
         yield (b"\n" if name != table else b",\n") + _json(row)
         table = name
     yield b"\n]}}}\n"
 
 
 async def archive(
-    rows: AsyncIterator[tuple[str, dict[str, Any]]], meanings: Mapping[str, str]
+    rows: AsyncIterator[tuple[str, dict[str, Any]]], export: CustomerExport
 ) -> IO[bytes]:
-    """Write a ZIP with one CSV for each table, and a file that says what each holds.
+    """Write a ZIP with one CSV for each table, and a file with the meaning of each column.
 
     Returns the file, at its beginning. UTF-8 with a mark, which spreadsheets recognise.
     """
     made = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES_MAX)  # noqa: SIM115 (returned)
     parts: dict[str, tuple[io.StringIO, Any]] = {}
+    lines = [export.about]
     with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as zipped:
         async for name, row in rows:
             if name not in parts:
@@ -111,12 +106,18 @@ async def archive(
                 text = io.StringIO()
                 parts[name] = text, csv.DictWriter(text, list(row))
                 parts[name][1].writeheader()
+                lines += _lines(name, export.described(name))
             parts[name][1].writerow({key: _cell(value) for key, value in row.items()})
         _close(zipped, parts)
-        lines = [f"{name}.csv: {meaning}\n" for name, meaning in sorted(meanings.items())]
-        zipped.writestr("README.txt", "".join(lines))
+        zipped.writestr("README.txt", "\n".join(lines))
     made.seek(0)
     return made
+
+
+def _lines(table: str, said: Mapping[str, Any]) -> list[str]:
+    """Returns what a CSV file holds, column by column."""
+    columns = [f"  {name}: {words}" for name, words in said["fields"].items()]
+    return ["", f"{table}.csv: {said['meaning']}", *columns]
 
 
 def _close(zipped: zipfile.ZipFile, parts: dict[str, tuple[io.StringIO, Any]]) -> None:

@@ -64,6 +64,8 @@ class _Claims(msgspec.Struct):
     owners: tuple[Id, ...] | None
     iat: float
     exp: float | None = None
+    nbf: float | None = None
+    aud: Any = None
 
 
 _HEAD: Final = msgspec.json.Decoder(_Head)
@@ -122,14 +124,20 @@ def believed(header: str, secret: str, now: datetime) -> Person:
         claims = _CLAIMS.decode(_decoded(payload))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid(HEADER, str(error)) from error
+    if claims.aud is not None:
+        # A bound that the signer states and that is not kept would be none.
+        raise Invalid(HEADER, "`aud`: leave it out, each service has a secret of its own")
     _check_time(claims, now)
     return _person(claims)
 
 
 def _check_time(claims: _Claims, now: datetime) -> None:
     age = now.astimezone(UTC).timestamp() - claims.iat
-    if age < -SKEW_S_MAX:
-        raise NotBelieved(UNAUTHORIZED, f"{HEADER}: `iat` is in the future: set the signer's clock")
+    early = claims.nbf is not None and claims.nbf > now.timestamp() + SKEW_S_MAX
+    if age < -SKEW_S_MAX or early:
+        which = "nbf" if early else "iat"
+        why = f"{HEADER}: `{which}` is in the future: set the signer's clock"
+        raise NotBelieved(UNAUTHORIZED, why)
     expired = claims.exp is not None and now.timestamp() >= claims.exp + SKEW_S_MAX
     if age >= AGE_S_MAX + SKEW_S_MAX or expired:
         raise NotBelieved(UNAUTHORIZED, f"{HEADER}: expired: sign it at most {AGE_S_MAX} s earlier")

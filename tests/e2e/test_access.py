@@ -28,7 +28,7 @@ async def _every_route_declares_itself(asked: Asked) -> None:
 
 
 async def _no_foreign_row(asked: Asked) -> None:
-    """Ask every route for the foreign customer: as nobody, and limited to another owner."""
+    """Ask every route for the foreign customer: without a token, and limited to another owner."""
     for each in await asked.operations():
         if not each.needs_token:
             continue
@@ -77,7 +77,7 @@ async def _own_changes(asked: Asked) -> None:
 
 
 async def _a_manager_sees_the_team(asked: Asked) -> None:
-    """Once o-1 manages o-2, as of now; not a moment longer; also who one is says so."""
+    """Once o-1 manages o-2, as of now; not a moment longer; `me` names the team, too."""
     path = f"/v1/tasks/{asked.tasks[FOREIGN]}"
     for manager, status in ((MANAGED, 200), ("o-9", 404)):
         body = {"manager_id": manager}

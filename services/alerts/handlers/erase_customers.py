@@ -51,6 +51,7 @@ async def _erase(
     work: UnitOfWork, recorder: RecordTaskChanges, request: ErasureSeen, now: datetime
 ) -> list[TaskChange]:
     customer = request.customer_id
+    seen = await erasure_store.knows(work, customer)
     known = await customer_store.lock(work, [customer])
     decisions = BatchDecisions()
     for task in known[customer].state.open:
@@ -59,6 +60,8 @@ async def _erase(
     # The treatments are not published: scoring deletes the customer's too.
     changes, _ = await recorder.write(work, decisions, now)
     found = await erasure_store.forget(work, customer)
+    if not seen:
+        found["customer"] = 0  # the row that locking made
     await ERASURES.add_rows(work, request.request_id, found)
     log.info("customer erased", request=request.request_id, rows=sum(found.values()))
     return changes

@@ -28,6 +28,26 @@ DELETED: Final = tuple(
 """Every other table with rows of customers: a new table is erased without being listed here."""
 
 
+_OF_CONTACT: Final = (
+    "alerts.customer c WHERE c.customer_id = $1 AND c.contact AND t.customer_id = c.part_of "
+    "AND t.came_with = $1"
+)
+_WITH_ACCOUNT: Final = (
+    f"DELETE FROM alerts.purchase t USING {_OF_CONTACT}",  # noqa: S608 (our own words)
+    f"UPDATE alerts.task t SET came_with = NULL, note = NULL FROM {_OF_CONTACT}",  # noqa: S608
+    f"UPDATE alerts.trial t SET came_with = NULL FROM {_OF_CONTACT}",  # noqa: S608
+)
+"""What a contact left with the account, which did not ask to be forgotten."""
+
+
+async def knows(work: UnitOfWork, customer_id: str) -> bool:
+    """Return whether this id was ever seen; asked before it is locked, which makes a row."""
+    found: bool = await work.driver.fetchval(
+        "SELECT EXISTS (SELECT FROM alerts.customer WHERE customer_id = $1)", customer_id
+    )
+    return found
+
+
 async def forget_names(work: UnitOfWork, customer_id: str) -> None:
     """Delete names, notes and reasons from the tasks, before their end is sent."""
     await work.driver.execute(
@@ -41,6 +61,8 @@ async def forget_names(work: UnitOfWork, customer_id: str) -> None:
 async def forget(work: UnitOfWork, customer_id: str) -> dict[str, int]:
     """Delete or rename everything but what is still to be sent; return the rows by table."""
     rows = {}
+    for statement in _WITH_ACCOUNT:
+        await work.driver.execute(statement, customer_id)
     for table in DELETED:
         rows[table] = await _run(
             work,

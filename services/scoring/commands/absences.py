@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.scoring.commands.service import add, group
 from services.scoring.inbound.http.absences import checked
 from services.scoring.store.definitions import Decisions
+from services.scoring.store.identity_queries import IdentityQueries
 from shared.runtime.arguments import instant
 from shared.runtime.clock import SystemClock
 
@@ -29,25 +30,30 @@ def add_commands(commands: Any) -> None:
 async def _announce(args: argparse.Namespace, engine: AsyncEngine) -> int:
     checked(args.begins_at, args.ends_at)
     await Decisions(engine).announce_absence(
-        args.customer, args.begins_at, args.ends_at, args.reason, SystemClock().now()
+        await _primary(args, engine), args.begins_at, args.ends_at, args.reason, SystemClock().now()
     )
     print(f"{args.customer}: silence does not count until {args.ends_at:%F}")
     return 0
 
 
 async def _end(args: argparse.Namespace, engine: AsyncEngine) -> int:
-    if await Decisions(engine).end_absence(args.customer):
+    if await Decisions(engine).end_absence(await _primary(args, engine)):
         print(f"{args.customer}: all days count again")
         return 0
     return _unknown(args.customer)
 
 
 async def _show(args: argparse.Namespace, engine: AsyncEngine) -> int:
-    found = await Decisions(engine).absence(args.customer)
+    found = await Decisions(engine).absence(await _primary(args, engine))
     if found is None:
         return _unknown(args.customer)
     print(f"{found.begins_at:%F} to {found.ends_at:%F}: {found.reason}")
     return 0
+
+
+async def _primary(args: argparse.Namespace, engine: AsyncEngine) -> str:
+    """Returns the id under which the customer is kept: an absence of any other would not count."""
+    return await IdentityQueries(engine).primary(args.customer)
 
 
 def _unknown(customer: str) -> int:

@@ -52,10 +52,13 @@ class CustomerErasure(Statements):
         return rows
 
     async def ids(self, work: UnitOfWork, customer: str) -> list[str]:
-        """Reads the other ids of the customer with this id (docs/identity.md)."""
+        """Reads the other ids of the customer with this id (docs/identity.md).
+
+        A contact has none: the account and its other contacts did not ask.
+        """
         rows = await work.driver.fetch(
             "SELECT o.customer_id FROM scoring.member m JOIN scoring.member o USING (primary_id) "
-            "WHERE m.customer_id = $1 AND o.customer_id <> $1 ORDER BY 1",
+            "WHERE m.customer_id = $1 AND m.account IS NULL AND o.customer_id <> $1 ORDER BY 1",
             customer,
         )
         return [row["customer_id"] for row in rows]
@@ -68,7 +71,8 @@ class CustomerErasure(Statements):
     async def delete_events(self, now: datetime) -> int:
         """Delete the stored events of customers with an unfinished erasure; return their number.
 
-        Events recorded after the erasure began are of a person who came back, and stay.
+        Those of a contact go from the account, which keeps their sum in its state. Events recorded
+        after the erasure began are of a person who came back, and stay.
         """
         async with unit_of_work(self._engine) as work:
             # A scan of the whole history; it waits for no lock that a batch holds.
@@ -94,14 +98,21 @@ async def _delete_events(work: UnitOfWork, waiting: Mapping[str, str]) -> dict[s
         ), gone AS (
           DELETE FROM scoring.event s USING (
             SELECT customer, max(begun_at) AS begun_at FROM chosen GROUP BY customer
-          ) c WHERE s.customer_id = c.customer AND s.recorded_at <= c.begun_at
-          RETURNING s.customer_id
+          ) c WHERE c.customer IN (s.customer_id, s.original_customer_id)
+              AND s.recorded_at <= c.begun_at
+          RETURNING c.customer, s.customer_id AS counted_for, s.payload
+        ), keys AS (
+          DELETE FROM scoring.event_key k
+           USING (SELECT customer, counted_for, convert_from(payload, 'UTF8')::json AS event
+                    FROM gone WHERE counted_for <> customer) g
+           WHERE k.customer_id = g.counted_for AND k.source = g.event ->> 'source'
+             AND k.id = g.event ->> 'id' AND k.came_with = g.customer
         )
-        SELECT customer_id, count(*) AS n FROM gone GROUP BY customer_id
+        SELECT customer, count(*) AS n FROM gone GROUP BY customer
         """,
         list(waiting.keys()),
         list(waiting.values()),
     )
-    by_customer = {row["customer_id"]: row["n"] for row in rows}
+    by_customer = {row["customer"]: row["n"] for row in rows}
     # Of several requests about one customer the first did the work.
     return {request: by_customer.pop(customer, 0) for request, customer in waiting.items()}

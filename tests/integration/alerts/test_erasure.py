@@ -96,6 +96,13 @@ async def test_the_task_closes_and_the_data_go(bench: AlertsHarness) -> None:
     assert NAME not in bodies[1][1]
 
 
+async def test_an_unknown_customer_is_reported_as_such(bench: AlertsHarness) -> None:
+    """Nothing was there, so no row is counted, and the answer advises to check the id."""
+    await bench.read_activity(erasure())
+    assert await values(bench, "SELECT rows FROM alerts.erasure") == [({},)]
+    assert await values(bench, "SELECT customer_id FROM alerts.customer") == []
+
+
 async def test_messages_go_once_they_were_delivered(bench: AlertsHarness) -> None:
     """Until then the endpoint would keep an open task of a person who is no customer any more."""
     await bench.read_activity(named(-30))

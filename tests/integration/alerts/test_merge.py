@@ -185,6 +185,28 @@ async def test_an_export_has_the_rows_of_all_ids(engine: AsyncEngine) -> None:
         assert await ids("mo-web") == {"mo-web"}
 
 
+@pytest.mark.erasure
+async def test_a_contact_is_given_and_takes_along_only_its_own(engine: AsyncEngine) -> None:
+    """In an export and in an erasure: the account and its other contacts are others."""
+    async with AlertsHarness(engine) as bench:
+        late = bought("mo-card", "o-2", 2)
+        await bench.read_activity(bought("mo-web", "o-1", 1), late, bought("else", "o-3", 3))
+        for contact in ("mo-card", "else"):
+            joined = msgspec.structs.replace(change("customer_merged"), customer_id=contact)
+            await bench.read_changes(msgspec.structs.replace(joined, contact=True))
+
+        async def orders(asked: str) -> set[str]:
+            read = export_of(engine).rows(asked)
+            return {row["id"] async for name, row in read if name == "purchase"}
+
+        assert await orders("mo-card") == {"o-2"}
+        assert await orders("mo-web") == {"o-1", "o-2", "o-3"}
+        forget = msgspec.structs.replace(late, id="r-1", type=events.ERASURE, time=day(4))
+        await bench.read_activity(forget)
+        assert await orders("mo-card") == set()
+        assert await orders("mo-web") == {"o-1", "o-3"}
+
+
 async def test_a_late_purchase_of_another_id_ends_a_false_task(engine: AsyncEngine) -> None:
     """Its partition lagged, so the customer seemed silent: the forwarded purchase ends the task."""
     async with AlertsHarness(engine) as bench:

@@ -118,7 +118,7 @@ class _Tables(IdentityTables):
         self._faults.step()
 
 
-class _Store(CachingStore):
+class CachedStore(CachingStore):
     """The cache before the real store, as `Claiming` of the fake worker."""
 
     def __init__(self, engine: AsyncEngine, faults: Faults) -> None:
@@ -167,7 +167,7 @@ class Cluster:
         return home(customer, self.partitions)
 
     def _worker(self) -> ScoringWorker:
-        store = _Store(self.engine, self.faults)
+        store = CachedStore(self.engine, self.faults)
         outbox = Outbox(SCHEMA)
         relay = Relay(self.engine, outbox, _Kafka(self, self.faults))
         sender = _Sender(relay)

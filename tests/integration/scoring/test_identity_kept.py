@@ -15,8 +15,10 @@ from services.scoring.store.identity_queries import IdentityQueries
 from services.scoring.store.rebuild import Rebuilding
 from shared.contracts.activity import DECODER
 from shared.postgres.engine import unit_of_work
+from tests.fakes.activity import day
 from tests.fakes.scoring_worker import DEAD, TOPIC
 from tests.integration.scoring.identity_cluster import (
+    PARTITIONS,
     Cluster,
     assert_customers,
     customers,
@@ -132,6 +134,7 @@ async def test_a_repeated_profile_is_both_ids(engine: AsyncEngine) -> None:
     assert all(b'"name":"Mo"' in profile for profile in found.values())
 
 
+@pytest.mark.erasure
 async def test_erasing_one_id_erases_all(engine: AsyncEngine) -> None:
     """Of a customer with several ids nothing is left, and the others' services are asked too."""
     c = Cluster(engine)
@@ -148,6 +151,47 @@ async def test_erasing_one_id_erases_all(engine: AsyncEngine) -> None:
         await erasure.delete_links(work, [B, *others])
     for name in ("customer_state", "member", "identity_link", "identity_statement", "event_key"):
         assert await table(engine, name) == [], name
+
+
+@pytest.mark.erasure
+async def test_erasing_a_contact_leaves_the_account(engine: AsyncEngine) -> None:
+    """The account and its other contacts did not ask; of the contact nothing is left there."""
+    c = Cluster(engine)
+    c.buys("acme", 1)
+    c.says("li", "acme", kind="contact")
+    c.says("mo", "acme", kind="contact")
+    await c.drain()
+    c.buys("li", 5, "li-5")
+    c.buys("mo", 6, "mo-6")
+    await c.drain()
+    erasure = CustomerErasure(engine)
+    async with unit_of_work(engine) as work:
+        await erasure.erasures.begin(work, "r-1", "li", day(7), day(9_999))
+        assert await erasure.ids(work, "li") == []
+        assert await erasure.ids(work, "acme") == ["li", "mo"]
+        await erasure.delete(work, "li")
+        await erasure.delete_links(work, ["li"])
+    assert await erasure.delete_events(day(9_999)) == 2, "the statement and the purchase"
+    for name in ("customer_state", "member", "event", "event_key", "identity_statement", "timer"):
+        for row in await table(engine, name):
+            said = repr([DECODER.decode(row["payload"])] if name == "event" else row)
+            assert "'li'" not in said, (name, said)
+    assert await _purchases(engine) == {"acme": 3}, "what it did for the account stays counted"
+    # The worker of the contact's partition forgets; that of the account's may remember.
+    c.workers[home("li")].store.forget()  # type: ignore[attr-defined]
+    c.buys("acme", 8)
+    c.buys("li", 9)
+    for _ in range(4):
+        for worker in range(PARTITIONS):
+            await c.turn(worker)
+    assert await _purchases(engine) == {"acme": 4, "li": 1}
+
+
+async def _purchases(engine: AsyncEngine) -> dict[str, int]:
+    """Return the number of purchases of each customer."""
+    found = await customers(engine)
+    counts = from_bytes(list(found.values()))["counts"][:, Kind.PURCHASE - 1]
+    return dict(zip(found, counts.astype(int).tolist(), strict=True))
 
 
 async def test_training_reads_events_by_customer(engine: AsyncEngine) -> None:
@@ -214,7 +258,7 @@ async def test_an_export_has_the_events_of_all_ids(engine: AsyncEngine) -> None:
     c.buys(B, 3, "card-2")
     await c.drain()
     for asked in (A, B):
-        found = [row async for name, row in export_of(engine).rows(asked) if name == "event"]
+        found = [row async for name, row in export_of(engine, "USD").rows(asked) if name == "event"]
         came_with = {row["payload"]["id"]: row["original_customer_id"] for row in found}
         assert came_with["web-1"] == A
         assert came_with["card-1"] == came_with["card-2"] == B

@@ -15,9 +15,11 @@ from services.scoring.training.data.stored_events import batch_of
 from shared.contracts import events as types
 from shared.contracts.activity import ActivityData
 from shared.contracts.events import Profile
+from shared.postgres.ledger import Fenced
 from tests.fakes import activity
 from tests.fakes.activity import day
 from tests.fakes.scoring_worker import RISK, ScoringWorker
+from tests.integration.scoring.identity_cluster import CachedStore, Faults
 from tests.integration.scoring.postgres import PostgresStore, Relayed, table
 
 pytestmark = pytest.mark.stack
@@ -156,3 +158,76 @@ async def test_the_newest_word_counts_in_whatever_order_it_comes(
     scoring.log.append(0, said("subscribed", "c-1", day(6)))
     await reach(scoring, day(8))
     assert (await row_of(engine, "c-1"))["probability"] is None
+
+
+async def _go_on(scoring: ScoringWorker, at: float) -> None:
+    """Let this time come without a claim, which would empty the cache; sweep, too."""
+    scoring.clock.at = day(at)
+    while not scoring.at_end:
+        await scoring.turn()
+    await scoring.idle(10)
+
+
+def _caching(engine: AsyncEngine, **given: Any) -> ScoringWorker:
+    """Return a worker that keeps in memory what it has read, as the service does."""
+    store = CachedStore(engine, Faults())
+    return ScoringWorker(store, Relayed(engine), leave_out=HeedProfiling(RISK), **given)
+
+
+async def _is_cached(scoring: ScoringWorker) -> None:
+    """Let a customer buy and be assessed."""
+    for n in range(8):
+        scoring.log.append(0, activity.event(f"e-{n}", "c-1", day(4 * n)))
+    await scoring.claim()
+    await _go_on(scoring, 30)
+    assert len(scoring.store) == 1  # type: ignore[arg-type] # the cache's customers
+
+
+@pytest.mark.parametrize("by_other_replica", [False, True])
+async def test_a_cached_customer_who_refuses_is_assessed_no_more(
+    engine: AsyncEngine, by_other_replica: bool
+) -> None:
+    """From the next batch on; also where another replica read the refusal, and after a return."""
+    mine = _caching(engine)
+    other = _caching(engine, log=mine.log)
+    await _is_cached(mine)
+    assert (await row_of(engine, "c-1"))["probability"] is not None
+    mine.log.append(0, said("unsubscribed", "c-1", day(31)))
+    if by_other_replica:
+        await other.claim()
+        await _go_on(other, 32)
+        with pytest.raises(Fenced):  # it has not noticed that it lost the partition
+            await _go_on(mine, 32)
+        await mine.claim()
+    await _go_on(mine, 32)
+    for at in (40, 140):
+        mine.log.append(0, activity.event(f"e-{at}", "c-1", day(at)))
+        for later in (1, 60):
+            await _go_on(mine, at + later)
+            row = await row_of(engine, "c-1")
+            assert [row[name] for name in SAME[1:]] == [None] * len(SAME[1:])
+            assert (await row_of(engine, "c-1", "standing"))["lifecycle"] is None
+    sent = [m.value for w in (mine, other) for m in w.sender.sent if m.topic == RISK]
+    assert [value is None for value in sent].count(True) == 1
+    assert sent[-1] is None, "the deletion is the last that was published"
+    mine.log.append(0, said("subscribed", "c-1", day(300)))
+    await _go_on(mine, 301)
+    assert (await row_of(engine, "c-1"))["probability"] is not None
+
+
+async def test_what_was_withdrawn_is_not_remembered(engine: AsyncEngine) -> None:
+    """Who allows it again at once is published again, though nothing has changed since."""
+    scoring = _caching(engine)
+    await _is_cached(scoring)
+    before = await row_of(engine, "c-1")
+    scoring.log.append(0, said("unsubscribed", "c-1", day(30)))
+    await _go_on(scoring, 30.01)
+    scoring.log.append(0, said("subscribed", "c-1", day(30.02)))
+    await _go_on(scoring, 30.03)
+    after = await row_of(engine, "c-1")
+    assert after["published_probability"] == pytest.approx(
+        before["published_probability"], abs=0.01
+    )
+    sent = [m.value for m in scoring.sender.sent if m.topic == RISK]
+    assert sent[-2] is None
+    assert sent[-1] is not None

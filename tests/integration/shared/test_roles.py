@@ -17,7 +17,7 @@ from shared.postgres.settings import PostgresSettings
 from tests.e2e.services_on_history import database_roles
 from tests.fakes.clock import SetClock
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.access]
 
 NAMES = ("ingest", "scoring", "alerts")
 TABLES = (

@@ -21,7 +21,7 @@ from shared.runtime.health import Health
 from tests.fakes.clock import SetClock
 from tests.integration.shared.tables import token as token_table
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.access]
 
 
 @pytest.fixture

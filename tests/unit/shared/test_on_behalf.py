@@ -131,9 +131,21 @@ def test_a_shorter_time_is_kept() -> None:
         believed(header, SECRET, AT + timedelta(seconds=5 + SKEW_S_MAX))
 
 
+def test_a_later_beginning_is_kept() -> None:
+    """Not before its time, but for clocks that differ."""
+    for ahead, good in ((SKEW_S_MAX, True), (SKEW_S_MAX + 1, False)):
+        header = jws(at(CLAIMS, nbf=AT.timestamp() + ahead))
+        if good:
+            assert believed(header, SECRET, AT) == ANN
+        else:
+            with pytest.raises(NotBelieved, match="nbf"):
+                believed(header, SECRET, AT)
+
+
 @pytest.mark.parametrize(
     ("claims", "names"),
     [
+        (at(CLAIMS, aud="scoring"), "aud"),
         (at(CLAIMS, roles=["root"]), "roles"),
         (at(CLAIMS, roles="admin"), "roles"),
         (at(CLAIMS, roles=["owner"] * 6), "roles"),
