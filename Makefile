@@ -113,8 +113,7 @@ coverage: ## Every test, with the lines and branches of services and shared that
 .PHONY: unit
 unit: $(READY) ## The tests that need neither broker nor database, nor whole public histories (90 s)
 	@# By test: nearly all are short, and few share a fixture that costs.
-	$(PYTEST) --dist worksteal -m "not public_sets" \
-		tests/unit tests/property tests/contract tests/architecture
+	$(PYTEST) --dist worksteal -m "not public_sets" tests/unit tests/property tests/contract
 
 .PHONY: test-training
 test-training: $(READY) ## The tests that train models (1 min)
@@ -213,7 +212,7 @@ $(APISERVER): deploy/cluster/kube-apiserver/go.mod deploy/cluster/kube-apiserver
 	cd deploy/cluster/kube-apiserver && nice go build -trimpath -ldflags='-s -w' -o $(abspath $@) k8s.io/kubernetes/cmd/kube-apiserver
 
 .PHONY: check
-check: $(READY) ## Format, lint, types, import rules, drift of the generated files
+check: $(READY) ## Format, lint, types, import and house rules, drift of the generated files (1 min)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
@@ -223,6 +222,7 @@ check: $(READY) ## Format, lint, types, import rules, drift of the generated fil
 	$(PY) -m deploy.asyncapi --check
 	$(PY) -m deploy.metrics --check
 	$(PY) -m deploy.grafana --check
+	$(PYTEST) -q --dist worksteal tests/architecture
 
 .PHONY: schemas
 schemas: $(READY) ## Write the generated files anew: contracts, docs/metrics.md, dashboards

@@ -5,6 +5,7 @@ fails: a stack is never a reason to skip.
 """
 
 import asyncio
+import gc
 import itertools
 import logging
 import os
@@ -33,6 +34,8 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 """Each worker of a parallel run has a stack of its own, so that none disturbs another's."""
 
 NUMBERS = itertools.count()
+
+gc.set_threshold(50_000, 20, 20)  # collecting looks at all modules each time: a tenth of a run
 
 
 @pytest.fixture(scope="session")
