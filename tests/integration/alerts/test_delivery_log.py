@@ -108,5 +108,5 @@ async def test_endpoints_by_command(
     monkeypatch.setenv("EBBWATCH_ALERTS_SECRET_KEYS", f"{new},{old}")
     assert await command("reencrypt") == "2 secrets encrypted again\n"
     await command("delete", "made")
-    assert await command("list") == ""
+    assert "no endpoint: `endpoints create ID" in await command("list")
     assert await rows(engine, "SELECT 1 FROM alerts.endpoint_secret") == []
