@@ -137,6 +137,6 @@ def _record(message: Message) -> Record:
     """
     value = message.value
     if value is not None and len(value) > RAW_MESSAGE_BYTES_MAX:
-        log.error("message is cut", topic=message.topic, cause=message.cause, size=len(value))
+        log.error("message is cut", topic=message.topic, cause=message.tp, size=len(value))
         value = value[:RAW_MESSAGE_BYTES_MAX]
     return Record(message.topic, message.key, value, message.headers)

@@ -16,7 +16,6 @@ from services.alerts.core.consent import not_profiled_since
 from services.alerts.core.consent_history import Statement, stated
 from services.alerts.core.policy import purchased, settle
 from services.alerts.handlers.erase_customers import erase_customers
-from services.alerts.handlers.give_verdict import CAUSE
 from services.alerts.handlers.heed_wishes import heed_wishes
 from services.alerts.handlers.record_task_changes import BatchDecisions, RecordTaskChanges, count
 from services.alerts.ports import TICK, ActivitySeen, KnownCustomer, ProfileSeen
@@ -25,7 +24,7 @@ from services.alerts.store import customers as customer_store
 from services.alerts.store import feedback as feedback_store
 from services.alerts.store import merges as merge_store
 from services.alerts.store import trials as trial_store
-from services.alerts.store.of_every_service import ERASURES
+from services.alerts.store.of_every_service import ERASURES, OUTSIDE_TOPICS
 from shared.contracts.events import Profile
 from shared.kafka.batch import Batch
 from shared.kafka.transaction import BatchTransactions
@@ -206,15 +205,15 @@ def _take_in(
         states[customer], ended = purchased(states[customer], at)
         for closed in ended:
             page.close(closed, tp)
-    causes = {known[c].part_of or c: tp for c, (tp, _) in seen.profiles.items()}
+    tps = {known[c].part_of or c: tp for c, (tp, _) in seen.profiles.items()}
     for customer, found in profiles.items():
         since = found.at if found.profile.do_not_contact else None
         states[customer], ended = settle(replace(states[customer], do_not_contact_at=since))
         for closed in ended:
-            page.close(closed, causes[customer])
+            page.close(closed, tps[customer])
     for each in seen.subscriptions:
         one = known[each.customer_id].part_of or each.customer_id
         states[one], ended = settle(states[one])
         for closed in ended:
-            page.close(closed, each.tp or CAUSE)
+            page.close(closed, each.tp or OUTSIDE_TOPICS)
     return page

@@ -17,7 +17,6 @@ from services.alerts.core.scheduled_tasks import (
     falls_on,
     planned_task,
 )
-from services.alerts.handlers.give_verdict import CAUSE
 from services.alerts.handlers.record_task_changes import (
     Announcer,
     BatchDecisions,
@@ -27,7 +26,7 @@ from services.alerts.handlers.record_task_changes import (
 from services.alerts.ports import ScheduledCustomer, TaskChange
 from services.alerts.store import customers as customer_store
 from services.alerts.store import schedules as schedule_store
-from services.alerts.store.of_every_service import OUTBOX
+from services.alerts.store.of_every_service import OUTBOX, OUTSIDE_TOPICS
 from services.alerts.store.policies import Policies
 from shared.kernel.zones import zone
 from shared.postgres.engine import UnitOfWork, unit_of_work
@@ -156,7 +155,7 @@ class RaiseScheduledTasks:
         ]
         decisions = BatchDecisions()
         for task in await schedule_store.new_only(work, tasks):
-            decisions.open(task, CAUSE)
+            decisions.open(task, OUTSIDE_TOPICS)
         changes, messages = await self.recorder.write(work, decisions, self.clock.now())
         await OUTBOX.add(work, messages)
         return changes

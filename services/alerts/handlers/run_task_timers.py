@@ -26,7 +26,6 @@ from services.alerts.core.task_lifecycle import (
     released,
     unanswered,
 )
-from services.alerts.handlers.give_verdict import CAUSE
 from services.alerts.handlers.record_task_changes import (
     Announcer,
     BatchDecisions,
@@ -37,7 +36,7 @@ from services.alerts.store import customers as customer_store
 from services.alerts.store import due_tasks, task_log
 from services.alerts.store import tasks as task_store
 from services.alerts.store.business_clock import BusinessClock
-from services.alerts.store.of_every_service import OUTBOX
+from services.alerts.store.of_every_service import OUTBOX, OUTSIDE_TOPICS
 from services.alerts.store.policies import Policies
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.runtime.clock import Clock
@@ -129,7 +128,7 @@ class RunTaskTimers:
         expired = [t for t in tasks if t.status == "open" and t.expires_at and t.expires_at <= now]
         for task in expired:
             ended = OpenTask(task.id, task.cause, task.opened_at)
-            decisions.close(Closed(ended, task.expires_at or now, "expired"), CAUSE)
+            decisions.close(Closed(ended, task.expires_at or now, "expired"), OUTSIDE_TOPICS)
         changes, messages = await self.recorder.write(work, decisions, self.clock.now())
         await OUTBOX.add(work, messages)
         await task_log.add(work, [self._event(t, "expired", now) for t in expired])
@@ -212,7 +211,7 @@ class RunTaskTimers:
         return await self._write(work, changed)
 
     async def _write(self, work: UnitOfWork, tasks: Sequence[Task]) -> list[TaskChange]:
-        changes = [TaskChange(task, CAUSE) for task in tasks]
+        changes = [TaskChange(task, OUTSIDE_TOPICS) for task in tasks]
         await task_store.write(work, tasks)
         await self.recorder.queue_deliveries(work, changes, self.clock.now())
         return changes
