@@ -28,7 +28,7 @@ class ApplyTaskAction:
     """Carries out actions on tasks. Repeating an action changes nothing."""
 
     engine: AsyncEngine
-    rules: Policies
+    policies: Policies
     recorder: RecordTaskChanges
     business_clock: BusinessClock
     clock: Clock
@@ -56,7 +56,7 @@ class ApplyTaskAction:
         if task is None:
             return None, []
         now = await self.business_clock.now(work)
-        owners = await self.rules.owners(work, (task.owner_id,))
+        owners = await self.policies.owners(work, (task.owner_id,))
         record = owners.get(task.owner_id or "")
         done = act(task, action, now, record.manager_id if record else None)
         if done.kind is None:

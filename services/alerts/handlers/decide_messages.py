@@ -41,7 +41,7 @@ class Decided:
 class DecideMessages:
     """Reads and decides, within an open transaction. It changes nothing but the locks."""
 
-    rules: Policies
+    policies: Policies
 
     async def __call__(
         self, work: UnitOfWork, ids: Sequence[str], customers: Sequence[str], now: datetime
@@ -64,7 +64,7 @@ class DecideMessages:
         ids_of = sorted({m.customer_id for m in found})
         tasks = {t.id: t for t in await task_store.find_all(work, [m.task_id for m in found])}
         owners = {each.contact.owner_id for each in known.values()}
-        ground = await self.rules.ground(work, owners, now)
+        ground = await self.policies.ground(work, owners, now)
         given = await consent_store.given(work, ids_of)
         handed = await message_store.handed(work, ids_of)
         takers = await message_store.takers(work)

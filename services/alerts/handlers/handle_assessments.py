@@ -55,7 +55,7 @@ class HandleAssessments:
 
     transactions: BatchTransactions
     decode: Decode
-    rules: Policies
+    policies: Policies
     recorder: RecordTaskChanges
     """Writes tasks, deliveries and treatments of a batch."""
     clock: Clock
@@ -76,7 +76,7 @@ class HandleAssessments:
             known = await customer_store.lock(work, {a.customer_id for a in assessed})
             # Published before an id became part of another customer, and read after it.
             assessed = [a for a in assessed if known[a.customer_id].part_of is None]
-            version, policy = await self.rules.current(work)
+            version, policy = await self.policies.current(work)
             effects = await self.fits.current(work, policy.name)
             made = _decide(assessed, known, policy, effects)
             states = made.states
@@ -125,8 +125,8 @@ class HandleAssessments:
         owners = {known[customer].contact.owner_id for customer in warned}
         return replace(
             ground,
-            owners=await self.rules.owners(work, owners),
-            save_rates=await self.rules.save_rates(work),
+            owners=await self.policies.owners(work, owners),
+            save_rates=await self.policies.save_rates(work),
         )
 
 

@@ -121,7 +121,7 @@ class HandleSegmentEntries:
 
     transactions: BatchTransactions
     decode: Decode
-    rules: Policies
+    policies: Policies
     recorder: RecordTaskChanges
     clock: Clock
     deliveries_queued: asyncio.Event
@@ -138,7 +138,7 @@ class HandleSegmentEntries:
             work = transaction.work
             changed = await drop_erased(work, "changes", decoded)
             moved, news = await MergeCustomers(recorder=self.recorder)(work, changed, now)
-            _, policy = await self.rules.current(work)
+            _, policy = await self.policies.current(work)
             outcome = await self._enter(work, _News.of(changed, policy), now)
             await customer_store.write(work, outcome.regraded, outcome.known)
             changes, messages = await self.recorder.write(work, outcome.decisions, now)
@@ -166,7 +166,7 @@ class HandleSegmentEntries:
         stored = await schedule_store.stored(work, ids)
         entries = await schedule_store.entries(work, [each.change for each in left])
         owners = {each.contact.owner_id for each in known.values()}
-        ground = await self.rules.ground(work, owners, now)
+        ground = await self.policies.ground(work, owners, now)
         outcome = _Outcome(known)
         for each in sorted((*entered, *left, *news.grades), key=lambda e: e.change.sequence):
             change = each.change

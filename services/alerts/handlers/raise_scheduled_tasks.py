@@ -46,7 +46,7 @@ class RaiseScheduledTasks:
     """Raises the tasks of a day once; a second run finds that they exist."""
 
     engine: AsyncEngine
-    rules: Policies
+    policies: Policies
     recorder: RecordTaskChanges
     clock: Clock
     isolation: ItemIsolation
@@ -57,7 +57,7 @@ class RaiseScheduledTasks:
     async def __call__(self, now: datetime) -> None:
         """Raise the tasks that fall on the day of `now`, business time, and on days missed."""
         async with unit_of_work(self.engine) as work:
-            version, policy = await self.rules.current(work)
+            version, policy = await self.policies.current(work)
         today = day_of(now, zone(policy.hours.time_zone))
         if not policy.care or self.done == (today, version):
             return
@@ -135,7 +135,7 @@ class RaiseScheduledTasks:
     ) -> list[TaskChange]:
         known = await customer_store.lock(work, [each.customer_id for each in found])
         owners = {each.profile.owner_id for each in found}
-        ground = await self.rules.ground(work, owners, self.clock.now())
+        ground = await self.policies.ground(work, owners, self.clock.now())
         tasks = [
             planned_task(
                 known[each.customer_id].state,

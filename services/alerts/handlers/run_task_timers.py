@@ -60,7 +60,7 @@ class RunTaskTimers:
     """The loop of the timers. `more`: further steps of an iteration, of a few transactions each."""
 
     engine: AsyncEngine
-    rules: Policies
+    policies: Policies
     recorder: RecordTaskChanges
     business_clock: BusinessClock
     clock: Clock
@@ -155,13 +155,13 @@ class RunTaskTimers:
 
     async def _ground(self, work: UnitOfWork, owners: set[str | None]) -> Ground:
         """Return the ground with the records of these owners, their managers and fallbacks."""
-        ground = await self.rules.ground(work, owners, self.clock.now())
+        ground = await self.policies.ground(work, owners, self.clock.now())
         others = {
             other
             for record in ground.owners.values()
             for other in (record.manager_id, record.fallback_id)
         }
-        more = await self.rules.owners(work, others)
+        more = await self.policies.owners(work, others)
         return Ground(ground.policy, ground.version, ground.created_at, {**more, **ground.owners})
 
     async def _allocate(self, now: datetime) -> None:
@@ -186,7 +186,7 @@ class RunTaskTimers:
         fallback = ground.owners.get(record.fallback_id) if record and record.fallback_id else None
         both = [r for r in (record, fallback) if r is not None]
         since = {r.id: day_begin(now, ground.calendar(r.id).zone) for r in both}
-        await self.rules.hold_allocation(work, sorted(since))
+        await self.policies.hold_allocation(work, sorted(since))
         loads = await due_tasks.loads(work, since)
         shared: Share = share_out(record, fallback, loads)
         mine = await due_tasks.most_worthwhile(work, owner, min(shared.own, TASKS_MAX))
