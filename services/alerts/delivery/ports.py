@@ -115,6 +115,10 @@ class Connector(Protocol):
 
 
 class Connectors(Protocol):
-    """Returns the connector of each endpoint."""
+    """Returns the connector of each endpoint.
+
+    Implemented by `connectors.registry.Connectors`, for the sender wrapped in
+    `delivery.guarded.Guarded`; wired in `components.Alerts.deliver`.
+    """
 
     def of(self, endpoint: Endpoint) -> Connector: ...
