@@ -161,7 +161,7 @@ class RecordTaskChanges:
         """Queue a message about each change for every endpoint with a matching route.
 
         Every message about a task is made here, and names the channel that the customer allows
-        now. Tasks that wait are left out.
+        now. A task that waits (`task.waiting`) gets its first delivery from `RunTaskTimers`.
         """
         if not changes:
             return
