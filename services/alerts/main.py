@@ -149,8 +149,8 @@ async def _run(
     app = _application(alerts, connectors, admin, audit)
 
     async def assigned() -> str | None:
-        settled = all(each.settled for each in consumers.values())
-        return None if settled else "partitions are not claimed yet"
+        all_claimed = all(each.all_claimed for each in consumers.values())
+        return None if all_claimed else "partitions are not claimed yet"
 
     health.add_check("partitions", assigned)
     health.add_note("set_aside", alerts.isolation.note)

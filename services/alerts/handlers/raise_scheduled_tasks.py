@@ -135,12 +135,12 @@ class RaiseScheduledTasks:
     ) -> list[TaskChange]:
         known = await customer_store.lock(work, [each.customer_id for each in found])
         owners = {each.profile.owner_id for each in found}
-        ground = await self.policies.ground(work, owners, self.clock.now())
+        inputs = await self.policies.task_inputs(work, owners, self.clock.now())
         tasks = [
             planned_task(
                 known[each.customer_id].state,
                 known[each.customer_id].wishes,
-                ground,
+                inputs,
                 kind="care",
                 name=schedule.name,
                 occurrence=today.isoformat(),
