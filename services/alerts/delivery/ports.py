@@ -90,11 +90,11 @@ class Connector(Protocol):
     way at once.
     """
 
-    async def send(self, message: Leased, at: datetime) -> Answer:
+    async def send(self, delivery: Leased, at: datetime) -> Answer:
         """Create or change the task once, at `at` (UTC)."""
         ...
 
-    async def find(self, message: Leased, at: datetime) -> Answer | None:
+    async def find(self, delivery: Leased, at: datetime) -> Answer | None:
         """Search for the task by our key, after an ambiguous attempt.
 
         None: it is not there and may be created; `ok`: it is there, in the message's state; else:
