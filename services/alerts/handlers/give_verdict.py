@@ -53,7 +53,7 @@ class GiveVerdict:
             known = await customer_store.lock(work, [customer])
             task = await task_store.find(work, given.task_id)
             if task is None or task.verdict is not None:
-                return _settled(task, given)
+                return _repeated(task, given)
             at = max(task.opened_at, await self.business_clock.now(work))
             after = msgspec.structs.replace(
                 task,
@@ -101,7 +101,7 @@ class GiveVerdict:
         )
 
 
-def _settled(task: Task | None, given: VerdictGiven) -> Task | Conflict | None:
+def _repeated(task: Task | None, given: VerdictGiven) -> Task | Conflict | None:
     if task is None or task.verdict == given.verdict:
         return task
     return Conflict(task)
