@@ -81,7 +81,7 @@ class Alerts:
         self.health = Health(self.clock)
         self.business_clock = BusinessClock(self.clock, replay=settings.clock == "replay")
         self.ledger = Ledger(engine, SCHEMA)
-        self.rules, self.fits = Policies(), UpliftFits()
+        self.policies, self.fits = Policies(), UpliftFits()
         self.vault = Encryption([aes_key(k.get_secret_value()) for k in settings.secret_keys])
         fixed = {endpoint.id: endpoint.secrets for endpoint in settings.endpoints}
         self.endpoints = Endpoints(self.vault, fixed)
@@ -92,7 +92,7 @@ class Alerts:
         self.owner_rows, self.polls = OwnerRows(engine), PollRows(engine)
         self.customer_messages = SendCustomerMessages(
             engine=engine,
-            decide=DecideMessages(rules=self.rules),
+            decide=DecideMessages(policies=self.policies),
             business_clock=self.business_clock,
             clock=self.clock,
             isolation=self.isolation,
@@ -113,11 +113,11 @@ class Alerts:
             timed=metrics.SERVICE.timed,
         )
 
-    def assess(self) -> HandleAssessments:
+    def handle_assessments(self) -> HandleAssessments:
         """Return the handler of the risk topic."""
         return HandleAssessments(
             decode=RiskDecoder(self.settings.dead_letter_topic),
-            rules=self.rules,
+            policies=self.policies,
             recorder=self.recorder,
             transactions=self.transactions("risk"),
             clock=self.clock,
@@ -125,7 +125,7 @@ class Alerts:
             fits=self.fits,
         )
 
-    def observe(self) -> HandleActivity:
+    def handle_activity(self) -> HandleActivity:
         """Return the handler of the activity topic."""
         return HandleActivity(
             decode=ActivityDecoder(self.settings.dead_letter_topic),
@@ -136,11 +136,11 @@ class Alerts:
             live=self.settings.clock != "replay",
         )
 
-    def enter(self) -> HandleSegmentEntries:
+    def handle_segment_entries(self) -> HandleSegmentEntries:
         """Return the handler of the changes topic."""
         return HandleSegmentEntries(
             decode=ChangesDecoder(self.settings.dead_letter_topic),
-            rules=self.rules,
+            policies=self.policies,
             recorder=self.recorder,
             transactions=self.transactions("changes"),
             clock=self.clock,
@@ -161,7 +161,7 @@ class Alerts:
         """Return the handler of owners' other actions."""
         return ApplyTaskAction(
             engine=self.engine,
-            rules=self.rules,
+            policies=self.policies,
             recorder=self.recorder,
             business_clock=self.business_clock,
             clock=self.clock,
@@ -175,9 +175,9 @@ class Alerts:
             tokens=Tokens(self.engine, api_token, self.clock),
             give_verdict=self.give_verdict(),
             act=self.act(),
-            rules=self.rules,
+            policies=self.policies,
             try_policy=DryRunPolicy(engine=self.engine),
-            measure_effect=MeasureEffect(engine=self.engine, rules=self.rules),
+            measure_effect=MeasureEffect(engine=self.engine, policies=self.policies),
             effect_page=effect_page,
             business_clock=self.business_clock,
             clock=self.clock,
@@ -187,7 +187,7 @@ class Alerts:
         """Return the loop that measures what became of the warnings."""
         return MeasureWarnings(
             engine=self.engine,
-            rules=self.rules,
+            policies=self.policies,
             stored=DryRunPolicy(engine=self.engine),
             business_clock=self.business_clock,
             observe=observe_realised,

@@ -143,22 +143,24 @@ async def _run(
         may_not = partial(refused, https_only=settings.delivery_https_only)
         raise_alarm(await admin.switch_off(may_not, alerts.clock.now()))
         async with unit_of_work(alerts.engine) as unit:
-            await alerts.rules.begin_with(unit, first, alerts.clock.now())
+            await alerts.policies.begin_with(unit, first, alerts.clock.now())
 
     audit = Audit(alerts.engine, SCHEMA)
     app = _application(alerts, connectors, admin, audit)
 
     async def assigned() -> str | None:
-        settled = all(each.settled for each in consumers.values())
-        return None if settled else "partitions are not claimed yet"
+        all_claimed = all(each.all_claimed for each in consumers.values())
+        return None if all_claimed else "partitions are not claimed yet"
 
     health.add_check("partitions", assigned)
     health.add_note("set_aside", alerts.isolation.note)
 
     loops: dict[str, service.Loop] = {
-        "risk": reading(alerts, "risk", consumers["risk"], alerts.assess()),
-        "activity": reading(alerts, "activity", consumers["activity"], alerts.observe()),
-        "changes": reading(alerts, "changes", consumers["changes"], alerts.enter()),
+        "risk": reading(alerts, "risk", consumers["risk"], alerts.handle_assessments()),
+        "activity": reading(alerts, "activity", consumers["activity"], alerts.handle_activity()),
+        "changes": reading(
+            alerts, "changes", consumers["changes"], alerts.handle_segment_entries()
+        ),
         "deliver": alerts.deliver(connectors),
         "looks": alerts.poll_changes(connectors),
         "verdicts": PublishVerdicts(

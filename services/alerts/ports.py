@@ -248,10 +248,10 @@ class ActivitySeen:
 
 @dataclass(frozen=True, slots=True)
 class TaskChange:
-    """A task after a change to be sent, and the partition that caused it."""
+    """A task after a change to be sent, and the partition of the record that caused it."""
 
     task: Task
-    cause: TopicPartition
+    tp: TopicPartition
     joined: tuple[str, ...] = ()
     """Causes that joined the open task by this change; empty for other changes."""
 

@@ -21,7 +21,7 @@ def tend(alerts: Alerts) -> RunTaskTimers:
     """Return the loop of the timers: due tasks, outcomes, scheduled tasks, customer messages."""
     return RunTaskTimers(
         engine=alerts.engine,
-        rules=alerts.rules,
+        policies=alerts.policies,
         recorder=alerts.recorder,
         business_clock=alerts.business_clock,
         clock=alerts.clock,
@@ -51,7 +51,7 @@ def _learn_effects(alerts: Alerts) -> LearnEffects:
     return LearnEffects(
         engine=alerts.engine,
         fits=alerts.fits,
-        rules=alerts.rules,
+        policies=alerts.policies,
         clock=alerts.clock,
         keep=timedelta(days=alerts.settings.keep_days),
     )
@@ -60,7 +60,7 @@ def _learn_effects(alerts: Alerts) -> LearnEffects:
 def _measure_outcomes(alerts: Alerts) -> MeasureOutcomes:
     return MeasureOutcomes(
         engine=alerts.engine,
-        rules=alerts.rules,
+        policies=alerts.policies,
         late=timedelta(days=alerts.settings.late_days),
         keep=timedelta(days=alerts.settings.keep_days),
     )
@@ -84,7 +84,7 @@ def _forget(alerts: Alerts) -> Callable[[datetime], Awaitable[object]]:
 def _take_care(alerts: Alerts) -> RaiseScheduledTasks:
     return RaiseScheduledTasks(
         engine=alerts.engine,
-        rules=alerts.rules,
+        policies=alerts.policies,
         recorder=alerts.recorder,
         clock=alerts.clock,
         isolation=alerts.isolation,

@@ -344,8 +344,8 @@ def _add_checks(
     health: Health, lanes: Sequence[ConsumerLane], serving: ModelServing, valuing: ValuePolicyCache
 ) -> None:
     async def assigned() -> str | None:
-        settled = all(lane.consumer.settled for lane in lanes)
-        return None if settled else "partitions are not claimed yet"
+        all_claimed = all(lane.consumer.all_claimed for lane in lanes)
+        return None if all_claimed else "partitions are not claimed yet"
 
     async def model() -> str | None:
         return serving.damaged if serving.checked else "the model registry was not read yet"

@@ -103,7 +103,8 @@ class RiskAssessed(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True
 
     customer_id: str
     revision: int
-    """Grows by one with each assessment of this customer; a lower one is stale."""
+    """Grows by one with each stored assessment of this customer; only some are published, so
+    numbers may be left out. A lower one is stale."""
     assessed_at: datetime
     """Business time, UTC: wall clock when live, the tick in a replay."""
     probability: Probability
@@ -132,7 +133,8 @@ class RiskAssessed(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True
     days_silent: float | None = None
     """Days since the last purchase that count: those of closures and announced absences do not."""
     usual_gap_days: float | None = None
-    """Mean days between purchase days; None with fewer than two."""
+    """Mean days between purchase days; None with fewer than two. Not `lapse.usual_gap_days`: the
+    mean of all gaps, not the gap from which the lapse length follows."""
     expected_value: float = 0.0
     """Money expected within the horizon had the customer stayed (reporting currency)."""
     value_at_risk: float = 0.0

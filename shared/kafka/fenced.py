@@ -123,7 +123,7 @@ class FencedConsumer:
         return self._stopped
 
     @property
-    def settled(self) -> bool:
+    def all_claimed(self) -> bool:
         """True when the group has assigned our share, and all of it is claimed (or stopped).
 
         The share may be nothing, where there are more workers than partitions.

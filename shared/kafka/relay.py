@@ -73,7 +73,7 @@ class Relay:
             await self._producer.send(map(_record, messages))
             if not doubted and await self._unmoved(ids):
                 self._doubtful = {}
-            await self._settle()
+            await self._send_newer()
         self._acknowledged = ids
 
     async def _unmoved(self, ids: Sequence[int]) -> bool:
@@ -84,7 +84,7 @@ class Relay:
         async with unit_of_work(self._engine) as work:
             return await self._outbox.holds(work, ids)
 
-    async def _settle(self) -> None:
+    async def _send_newer(self) -> None:
         """Send what is newer than messages that may have arrived late, until nothing is."""
         while self._doubtful and self._newer is not None:
             newer = await self._newer(list(self._doubtful.values()))
@@ -109,7 +109,7 @@ class Relay:
             if not left:
                 break
             await self.flush(left)
-        await self._settle()
+        await self._send_newer()
 
     async def close(self) -> None:
         """Delete what was acknowledged last, and close the producer.
@@ -118,7 +118,7 @@ class Relay:
         """
         with contextlib.suppress(Transient, TimeoutError):
             async with asyncio.timeout(CLOSE_S):
-                await self._settle()
+                await self._send_newer()
                 if self._acknowledged:
                     async with unit_of_work(self._engine) as work:
                         await self.forget(work)
@@ -137,6 +137,6 @@ def _record(message: Message) -> Record:
     """
     value = message.value
     if value is not None and len(value) > RAW_MESSAGE_BYTES_MAX:
-        log.error("message is cut", topic=message.topic, cause=message.cause, size=len(value))
+        log.error("message is cut", topic=message.topic, cause=message.tp, size=len(value))
         value = value[:RAW_MESSAGE_BYTES_MAX]
     return Record(message.topic, message.key, value, message.headers)

@@ -15,7 +15,7 @@ STAGES: Final = ("fence", "handle", "commit", "send")
 """The stages of a batch that is handled in one transaction, in order."""
 
 
-class Sender(Protocol):
+class OutboxRelay(Protocol):
     """Sends what a transaction left in the outbox, after its commit (`relay`)."""
 
     async def forget(self, work: UnitOfWork) -> None: ...
@@ -27,7 +27,7 @@ class BatchTransaction:
     """The transaction of one batch, with the messages that it causes."""
 
     work: UnitOfWork
-    relay: Sender
+    relay: OutboxRelay
     messages: list[Message] = field(default_factory=list)
     """What to send, in order; complete before the commit."""
     pending: Sequence[Pending] = ()
@@ -47,7 +47,7 @@ class BatchTransactions:
     engine: AsyncEngine
     ledger: Ledger
     outbox: Outbox
-    relay: Sender
+    relay: OutboxRelay
     timed: Callable[[], Callable[[str], None]] | None = None
     """Begins to time the stages of a batch (`ServiceMetrics.timed`)."""
 

@@ -247,7 +247,8 @@ class Ledger:
     async def advance(self, work: UnitOfWork, moves: Sequence[Move]) -> None:
         """Move every offset, or raise Fenced for those that are no longer ours: the fence.
 
-        Call it after COPY and before the merge, in the transaction of the effects.
+        Call it in the transaction of the effects, before any locking write; if there is a COPY,
+        after it.
         """
         if not moves:
             return

@@ -1,8 +1,8 @@
 """The outbox: messages stored with a transaction's effects and sent after its commit.
 
-Messages of one cause (a partition of the topic that caused them) are stored together in parcels,
-one row each, which makes writing and deleting them cheap. Only the worker that owns the partition
-sends them, in order, one batch at a time. A crash between sending and deleting sends again: readers
+Messages that records of one consumed topic-partition caused are stored together in parcels, one row
+each, which makes writing and deleting them cheap. Only the worker that owns the partition sends
+them, in order, one batch at a time. A crash between sending and deleting sends again: readers
 recognise a message by its revision or id.
 """
 
@@ -30,11 +30,11 @@ PENDING_PARCELS_MAX = 16
 class Message:
     """A message to a topic.
 
-    `cause` is the consumed topic-partition with the claim under which it is sent; `headers` are str
+    `tp` is the consumed topic-partition with the claim under which it is sent; `headers` are str
     -> bytes.
     """
 
-    cause: TopicPartition
+    tp: TopicPartition
     topic: str
     key: bytes | None
     value: bytes | None
@@ -43,7 +43,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A parcel: messages of one cause, in order, with the id of their row."""
+    """A parcel: messages of one partition, in order, with the id of their row."""
 
     id: int
     messages: Sequence[Message]
@@ -78,8 +78,8 @@ class Outbox:
     async def add(self, work: UnitOfWork, messages: Sequence[Message]) -> list[Pending]:
         """Insert messages; returns the parcels so that they can be sent after the commit.
 
-        The order of messages is kept within each cause. A message without headers gets the trace
-        context of what caused it.
+        The order of messages is kept within each partition. A message without headers gets the
+        trace context of what caused it.
         """
         if not messages:
             return []
@@ -91,8 +91,8 @@ class Outbox:
                    WITH ORDINALITY AS u(ct, cp, m, n) ORDER BY n
             RETURNING id
             """,  # noqa: S608
-            [parcel[0].cause[0] for parcel in parcels],
-            [parcel[0].cause[1] for parcel in parcels],
+            [parcel[0].tp[0] for parcel in parcels],
+            [parcel[0].tp[1] for parcel in parcels],
             [pack(parcel) for parcel in parcels],
         )
         ids = sorted(row["id"] for row in rows)
@@ -134,26 +134,26 @@ def pack(messages: Sequence[Message]) -> bytes:
     return _ENCODER.encode([(m.topic, m.key, m.value, m.headers) for m in messages])
 
 
-def unpack(cause: TopicPartition, packed: bytes) -> list[Message]:
+def unpack(tp: TopicPartition, packed: bytes) -> list[Message]:
     """Decodes the messages of a stored parcel."""
-    return [Message(cause, *found) for found in _DECODER.decode(packed)]
+    return [Message(tp, *found) for found in _DECODER.decode(packed)]
 
 
 def _traced(message: Message) -> Message:
     if message.headers or not (trace := trace_for(message.key)):
         return message
-    return Message(message.cause, message.topic, message.key, message.value, trace)
+    return Message(message.tp, message.topic, message.key, message.value, trace)
 
 
 def _parcels(messages: Sequence[Message]) -> Iterator[list[Message]]:
-    """Groups messages by cause, in order of their first message, into parcels of bounded size."""
+    """Groups messages by partition, in order of their first, into parcels of bounded size."""
     open_: dict[TopicPartition, list[Message]] = {}
     size: dict[TopicPartition, int] = {}
     for message in messages:
-        cause = message.cause
-        size[cause] = size.get(cause, 0) + len(message.key or b"") + len(message.value or b"")
-        if size[cause] > PARCEL_BYTES_MAX and cause in open_:
-            yield open_.pop(cause)
-            size[cause] = len(message.value or b"")
-        open_.setdefault(cause, []).append(message)
+        tp = message.tp
+        size[tp] = size.get(tp, 0) + len(message.key or b"") + len(message.value or b"")
+        if size[tp] > PARCEL_BYTES_MAX and tp in open_:
+            yield open_.pop(tp)
+            size[tp] = len(message.value or b"")
+        open_.setdefault(tp, []).append(message)
     yield from open_.values()

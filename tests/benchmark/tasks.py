@@ -105,7 +105,7 @@ async def _decide(
     )
     await service.endpoint_admin().register([endpoint.endpoint()], NOW)
     async with unit_of_work(engine) as work:
-        await service.rules.begin_with(work, read_policy(POLICY_FILE), NOW)
+        await service.policies.begin_with(work, read_policy(POLICY_FILE), NOW)
     producer = Producer(kafka, "bench")
     for begin in range(0, count, BATCH):
         await producer.send(
@@ -114,13 +114,13 @@ async def _decide(
         )
     await producer.close()
     consumer = consumers.consumer(service, "risk", made[0].name, BATCH)
-    assess = service.assess()
+    handle = service.handle_assessments()
     await consumer.start()
     began, done = 0.0, 0
     while done < count:
         batch = await consumer.poll()
         began = began or (time.perf_counter() if batch else 0.0)
-        consumer.moved(batch, await assess(batch))
+        consumer.moved(batch, await handle(batch))
         done += sum(len(records) for records in batch.records.values())
     seconds = time.perf_counter() - began
     await consumer.close()

@@ -33,7 +33,7 @@ from services.scoring.ports import (
 from shared.contracts.changes import CustomerChanged
 from shared.contracts.risk import RiskAssessed
 from shared.kafka.batch import Batch
-from shared.kafka.transaction import Sender
+from shared.kafka.transaction import OutboxRelay
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.ledger import Claim, Move
 from shared.postgres.ledger import TopicPartition as Tp
@@ -61,7 +61,7 @@ class Claiming(Store, Protocol):
     def standings(self) -> ClassificationStore: ...
 
 
-class Sending(Sender, Protocol):
+class Sending(OutboxRelay, Protocol):
     """A sender that remembers."""
 
     @property

@@ -18,7 +18,7 @@ from services.alerts.core.policy import decide as decide_task
 from services.alerts.core.policy_document import read
 from services.alerts.core.policy_parts import Both
 from services.alerts.core.scheduled_tasks import planned_task, updated
-from services.alerts.core.task import Ground, Task, grown, heeding, new_task
+from services.alerts.core.task import Task, TaskInputs, grown, heeding, new_task
 from services.alerts.core.webhook_payload import body
 from services.alerts.core.wording.tasks import in_full
 from shared.contracts.events import Profile
@@ -28,7 +28,7 @@ from tests.unit.alerts.samples import assessed, day, sign
 CHANNELS = ("phone", "email", "sms")
 ASKED = frozenset({"sms"})
 """Channels that the policy of this test asks an explicit consent for."""
-GROUND = Ground(
+INPUTS = TaskInputs(
     read({
         "name": "test", "cooldown_days": 0, "consent_required": ["SMS"],
         "playbooks": [{"id": "talk", "channels": ["phone", "email", "sms"]}],
@@ -104,14 +104,14 @@ def tasks(wishes: Wishes, earlier: Task | None) -> Iterator[Task]:
     forbidden = day(0) if wishes.profile.do_not_contact else None
     state = CustomerState("c-1", do_not_contact_at=forbidden, not_profiled_at=left_alone)
     first = assessed(1, 0, signs=[sign("silence_beyond_rhythm")])
-    after = decide_task(state, first, GROUND.policy)
+    after = decide_task(state, first, INPUTS.policy)
     for step in after.steps:
         if isinstance(step, Raised):
-            yield new_task(step, first, wishes, GROUND)
+            yield new_task(step, first, wishes, INPUTS)
     if state.left_alone is None:
         for kind in ("care", "segment"):
             yield planned_task(
-                state, wishes, GROUND, kind=kind, name="n", occurrence="1",
+                state, wishes, INPUTS, kind=kind, name="n", occurrence="1",
                 title=Both(en="t", zh="t"), playbook="talk", at=day(0),
             )  # fmt: skip
     if earlier is not None:  # of a time with other wishes
@@ -120,9 +120,9 @@ def tasks(wishes: Wishes, earlier: Task | None) -> Iterator[Task]:
             Joined("c-1", after.state.open[0], ("gap_trend",), day(1)) if after.state.open else None
         )
         yield earlier
-        yield updated(earlier, state, GROUND, day(1))
+        yield updated(earlier, state, INPUTS, day(1))
         if joined is not None:
-            yield grown(earlier, joined, second, GROUND)
+            yield grown(earlier, joined, second, INPUTS)
 
 
 @given(steps=STEPS)

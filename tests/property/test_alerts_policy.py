@@ -17,8 +17,8 @@ from services.alerts.core.policy import (
     Joined,
     Policy,
     Raised,
+    closed_at_first_purchase,
     decide,
-    first_seen,
     purchased,
 )
 from services.alerts.core.signs import about_silence, statistical
@@ -114,7 +114,7 @@ def _assess(
     played.state = decision.state
     if decision.why != "stale":
         played.told = max(filter(None, [played.told, message.last_purchase_at]), default=None)
-    for step in (first_seen(s, read) for s in decision.steps):
+    for step in (closed_at_first_purchase(s, read) for s in decision.steps):
         if isinstance(step, Closed):
             played.closed.append(step)
         if isinstance(step, Raised):

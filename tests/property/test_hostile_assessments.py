@@ -15,7 +15,7 @@ from services.alerts.core.customer import CustomerState
 from services.alerts.core.dry_run import DryRunResult, try_customers
 from services.alerts.core.policy import Raised, decide
 from services.alerts.core.policy_document import Hours, read
-from services.alerts.core.task import Ground, new_task
+from services.alerts.core.task import TaskInputs, new_task
 from services.alerts.core.webhook_payload import body, treatment
 from services.alerts.core.wording.tasks import in_full
 from services.alerts.inbound.risk import RiskDecoder
@@ -79,7 +79,7 @@ def test_an_extreme_assessment(changes: dict[str, Any], policy: Any, language: s
         for step in decision.steps:
             if isinstance(step, Raised):
                 task = new_task(
-                    step, message, Wishes(profile), Ground(policy, 0, message.assessed_at)
+                    step, message, Wishes(profile), TaskInputs(policy, 0, message.assessed_at)
                 )
                 assert in_full(task, task.language)
                 assert context(read_notice(body(task)), "o")["key"] == task.id

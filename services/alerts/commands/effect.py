@@ -37,7 +37,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _measure(engine: AsyncEngine) -> MeasureEffect:
-    return MeasureEffect(engine=engine, rules=Policies())
+    return MeasureEffect(engine=engine, policies=Policies())
 
 
 async def _show(args: argparse.Namespace, engine: AsyncEngine) -> int:

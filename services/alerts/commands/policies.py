@@ -76,10 +76,10 @@ async def _list(_: argparse.Namespace, engine: AsyncEngine) -> int:
 async def _put(args: argparse.Namespace, engine: AsyncEngine) -> int:
     policy = read_policy(args.file)
     async with unit_of_work(engine) as work:
-        rules = Policies()
-        _, before = await rules.current(work)
+        policies = Policies()
+        _, before = await policies.current(work)
         now = SystemClock().now()
-        made = await rules.put(work, policy, getpass.getuser(), now, note=args.note)
+        made = await policies.put(work, policy, getpass.getuser(), now, note=args.note)
     print(f"version {made.version} is in force")
     print("\n".join(difference(before, policy)) or "nothing changed")
     return 0

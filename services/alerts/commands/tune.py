@@ -41,9 +41,9 @@ def add_tune(actions: Any) -> None:
 
 
 async def _tune(args: argparse.Namespace, engine: AsyncEngine) -> int:
-    rules = Policies()
+    policies = Policies()
     async with unit_of_work(engine) as work:
-        version, policy = await rules.current(work)
+        version, policy = await policies.current(work)
         end = await business_clock().now(work)
     dry = DryRunPolicy(
         engine=engine,
@@ -71,7 +71,7 @@ async def _tune(args: argparse.Namespace, engine: AsyncEngine) -> int:
     _print(after, history, target)
     if args.apply:
         async with unit_of_work(engine) as work:
-            made = await rules.put(
+            made = await policies.put(
                 work,
                 after,
                 getpass.getuser(),

@@ -45,11 +45,11 @@ class UnusableConnector:
     def __init__(self, why: str) -> None:
         self._why = why
 
-    async def send(self, message: Leased, at: datetime) -> Answer:
+    async def send(self, delivery: Leased, at: datetime) -> Answer:
         """Return the reason; nothing is sent."""
         return Answer("endpoint_dead", error=self._why)
 
-    async def find(self, message: Leased, at: datetime) -> Answer | None:
+    async def find(self, delivery: Leased, at: datetime) -> Answer | None:
         """Return the reason; no system can be searched."""
         return Answer("endpoint_dead", error=self._why)
 

@@ -79,18 +79,18 @@ class RecordConnector:
         self.endpoint_id, self.config = endpoint_id, config
         self._dialect, self._access, self._http, self._owners = dialect, access, http, owners
 
-    async def send(self, message: Leased, at: datetime) -> Answer:
+    async def send(self, delivery: Leased, at: datetime) -> Answer:
         """Create the record, or change it when it is there and the task has changed."""
-        return await answered(self._send(message))
+        return await answered(self._send(delivery))
 
-    async def find(self, message: Leased, at: datetime) -> Answer | None:
+    async def find(self, delivery: Leased, at: datetime) -> Answer | None:
         """Return the answer of a create that was lost; None where there is no such record.
 
         Only a create is searched for: a change may be written twice.
         """
-        if message.kind != OPENED:
+        if delivery.kind != OPENED:
             return None
-        found = await answered(self._existing(message.task_id))
+        found = await answered(self._existing(delivery.task_id))
         if isinstance(found, Answer):
             return found
         return Answer("ok", remote_id=found.remote_id) if found else None
@@ -134,10 +134,10 @@ class RecordConnector:
         """
         return await self.ask(self._dialect.describe, self._dialect.check)
 
-    async def _send(self, message: Leased) -> Answer:
-        notice = read_notice(message.body)
-        if notice.type != OPENED and message.remote_id is not None:
-            return await self._change(notice, message.remote_id)
+    async def _send(self, delivery: Leased) -> Answer:
+        notice = read_notice(delivery.body)
+        if notice.type != OPENED and delivery.remote_id is not None:
+            return await self._change(notice, delivery.remote_id)
         found = await self._existing(notice.key)
         if isinstance(found, Answer):
             return found

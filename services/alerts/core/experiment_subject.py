@@ -12,7 +12,7 @@ import msgspec
 from services.alerts.core.holdout import eligible
 from services.alerts.core.playbook import choose
 from services.alerts.core.policy import HeldOutTask, Raised
-from services.alerts.core.task import Ground
+from services.alerts.core.task import TaskInputs
 from shared.contracts.events import Profile
 from shared.contracts.risk import RiskAssessed
 
@@ -58,30 +58,30 @@ class ExperimentSubject(msgspec.Struct, kw_only=True, frozen=True):
 
 
 def new_trial(
-    step: Raised | HeldOutTask, message: RiskAssessed, profile: Profile, ground: Ground
+    step: Raised | HeldOutTask, message: RiskAssessed, profile: Profile, inputs: TaskInputs
 ) -> ExperimentSubject:
     """Return the subject of a raised or held-out task, before anything is measured."""
     classification, row = message.standing, message.feature_row
     return ExperimentSubject(
         customer_id=message.customer_id,
         id=step.task.id,
-        policy=ground.policy.name,
-        policy_version=ground.version,
+        policy=inputs.policy.name,
+        policy_version=inputs.version,
         arm="treated" if isinstance(step, Raised) else "held_out",
-        eligible=eligible(message, ground.policy),
+        eligible=eligible(message, inputs.policy),
         at=message.assessed_at,
         # The horizon and not the rest of the lapse length: training excludes or weights the
         # label of the same window, and both arms of a comparison need one length.
         until=message.assessed_at + timedelta(days=message.horizon_days),
         cause=step.task.cause,
-        playbook=choose(ground.policy, classification, step.task.cause, step.leaving).id,
+        playbook=choose(inputs.policy, classification, step.task.cause, step.leaving).id,
         owner_id=profile.owner_id,
         grade=None if classification is None else classification.grade,
         segments=[] if classification is None else classification.segments,
         revision=message.revision,
         probability=message.probability,
         value_at_risk=message.value_at_risk,
-        propensity=1 - ground.policy.holdout.share,
+        propensity=1 - inputs.policy.holdout.share,
         feature_version=None if row is None else row.version,
         features=None if row is None else row.values,
     )

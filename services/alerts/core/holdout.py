@@ -25,7 +25,7 @@ def eligible(message: RiskAssessed, policy: Policy) -> bool:
     return policy.holdout.share > 0 and grade not in policy.holdout.spare_grades
 
 
-def left_alone(policy: Policy, customer_id: str, grade: Grade | None) -> bool:
+def held_out_of_messages(policy: Policy, customer_id: str, grade: Grade | None) -> bool:
     """Return whether a customer of this grade is held out, whatever the cause of a message."""
     spared = grade in policy.holdout.spare_grades
     return not spared and drawn(policy.name, customer_id, policy.holdout.share)

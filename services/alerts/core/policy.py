@@ -35,7 +35,7 @@ from services.alerts.core.raised_causes import (
     Why,
     Withheld,
     causes_to_raise,
-    held,
+    holding_causes,
     leaving_cause,
     withheld,
 )
@@ -47,7 +47,7 @@ from shared.contracts.risk import Grade, RiskAssessed
 __all__ = [
     "NO_REVISION", "TRAITS", "CloseReason", "Closed", "CustomerState", "Decision", "HeldOutTask",
     "Joined", "OpenTask", "Policy", "Raised", "Step", "WarnedCause", "Why", "answered", "came_back",
-    "decide", "first_seen", "purchased", "settle", "stable_id", "task_id",
+    "closed_at_first_purchase", "decide", "end_objectless", "purchased", "stable_id", "task_id",
 ]  # fmt: skip
 
 _NOTHING_PASSES: Final = frozenset({"no_sign", "gone", "below", "budget", "no_effect"})
@@ -100,16 +100,16 @@ def decide(
     assessment. For a customer who is gone, only statements of the customer or a contract count,
     and win-back (`churned`): one task for a silence that had none.
 
-    Before any row but the first, open tasks end if they have no object any more (`settle`) or if
-    none of their causes holds (`resolved`). A task raised on an assessment older than the
-    customer's newest purchase is raised and ends at once: the warnings and their times depend on
-    the assessments alone, not on which topic was read first.
+    Before any row but the first, open tasks end if they have no object any more
+    (`end_objectless`) or if none of their causes holds (`resolved`). A task raised on an assessment
+    older than the customer's newest purchase is raised and ends at once: the warnings and their
+    times depend on the assessments alone, not on which topic was read first.
     """
     if message.revision <= state.revision:
         return Decision(state, (), "stale")
     ruled = ruling(message, state.probability, policy)
-    holding = held(message, ruled)
-    seen, ended = _settled(_noted(state, message, holding), message, holding)
+    holding = holding_causes(message, ruled)
+    seen, ended = _end_causeless(_noted(state, message, holding), message, holding)
     why, causes = causes_to_raise(seen, message, policy, ruled, effects)
     if why in _NOTHING_PASSES and seen.ramp_until is not None:
         seen = replace(seen, ramp_until=None)
@@ -126,13 +126,13 @@ def decide(
     return Decision(seen, (*ended, *steps), why, spared)
 
 
-def settle(state: CustomerState) -> tuple[CustomerState, tuple[Closed, ...]]:
+def end_objectless(state: CustomerState) -> tuple[CustomerState, tuple[Closed, ...]]:
     """End the open tasks that have no object any more, at the newest purchase known.
 
     These are tasks that a purchase ends, where the customer bought after they were opened; and all
     tasks of a customer who must not be contacted, or does not want to be assessed, any more.
     """
-    return _settle(state, state.purchased_at)
+    return _end(state, state.purchased_at)
 
 
 def purchased(state: CustomerState, at: datetime) -> tuple[CustomerState, tuple[Closed, ...]]:
@@ -140,7 +140,7 @@ def purchased(state: CustomerState, at: datetime) -> tuple[CustomerState, tuple[
 
     It ends the tasks about silence opened before it, also where the state knows a newer purchase.
     """
-    return _settle(replace(state, purchased_at=_latest(state.purchased_at, at)), at)
+    return _end(replace(state, purchased_at=_latest(state.purchased_at, at)), at)
 
 
 def came_back(step: Step) -> TypeGuard[Closed]:
@@ -148,7 +148,7 @@ def came_back(step: Step) -> TypeGuard[Closed]:
     return isinstance(step, Closed) and step.reason == "came_back"
 
 
-def first_seen(step: Step, purchases: Iterable[datetime]) -> Step:
+def closed_at_first_purchase(step: Step, purchases: Iterable[datetime]) -> Step:
     """Return the step; a task that a purchase ends is closed at the first known one after opening.
 
     The state knows only the newest purchase: a task raised on an assessment that was read late
@@ -177,10 +177,11 @@ def _noted(state: CustomerState, message: RiskAssessed, holding: AbstractSet[str
     )
 
 
-def _settled(
+def _end_causeless(
     state: CustomerState, message: RiskAssessed, holding: AbstractSet[str]
 ) -> tuple[CustomerState, tuple[Closed, ...]]:
-    state, ended = settle(state)
+    """End the open tasks without an object, then those of which no cause holds any more."""
+    state, ended = end_objectless(state)
     lapsed = message.days_silent is not None and message.lapse is not None and is_gone(message)
     over = {
         task.id: Closed(task, max(task.opened_at, message.assessed_at), "resolved")
@@ -198,9 +199,7 @@ def _settled(
     return replace(state, open=left), (*ended, *over.values())
 
 
-def _settle(
-    state: CustomerState, bought: datetime | None
-) -> tuple[CustomerState, tuple[Closed, ...]]:
+def _end(state: CustomerState, bought: datetime | None) -> tuple[CustomerState, tuple[Closed, ...]]:
     ended = tuple(
         closed for task in state.open if (closed := _closed(state, task, bought)) is not None
     )
@@ -287,7 +286,7 @@ def _raise(
     if held_out(message, policy):
         return _after(state, task, policy), "held_out", (HeldOutTask(task, episode, leaving),)
     after = _after(state, task, policy)
-    after, overtaken = settle(replace(after, open=(*state.open, task)))
+    after, overtaken = end_objectless(replace(after, open=(*state.open, task)))
     return after, "raised", (Raised(task, episode, leaving), *overtaken)
 
 

@@ -26,7 +26,7 @@ Why = Literal[
 """The row of the decision table that applied; a label of the metrics."""
 
 
-def held(message: RiskAssessed, ruled: Ruling | None) -> AbstractSet[str]:
+def holding_causes(message: RiskAssessed, ruled: Ruling | None) -> AbstractSet[str]:
     """Return the causes that hold, whether or not the policy raises them."""
     holding = {sign.code for sign in message.signs}
     if is_gone(message):

@@ -19,7 +19,7 @@ from services.alerts.core.ids import stable_id
 from services.alerts.core.playbook import grade_rank, named, plan, queue_of
 from services.alerts.core.policy_document import Care
 from services.alerts.core.policy_parts import Both
-from services.alerts.core.task import Ground, Task
+from services.alerts.core.task import Task, TaskInputs
 from services.alerts.core.wording.catalogue import language_of
 from shared.contracts.risk import Band, Classification, Grade
 
@@ -102,7 +102,7 @@ def cause_of(kind: Planned, name: str) -> str:
 def planned_task(  # noqa: PLR0913 (each names one thing that differs)
     state: CustomerState,
     wishes: Wishes,
-    ground: Ground,
+    inputs: TaskInputs,
     *,
     kind: Planned,
     name: str,
@@ -112,16 +112,16 @@ def planned_task(  # noqa: PLR0913 (each names one thing that differs)
     at: datetime,
 ) -> Task:
     """Return the task of a schedule or of a segment entry; `occurrence` makes its id unique."""
-    chosen, known, profile = named(ground.policy, playbook), known_of(state), wishes.profile
+    chosen, known, profile = named(inputs.policy, playbook), known_of(state), wishes.profile
     owner = profile.owner
     queue = queue_of(chosen.service, profile.owner_id)
-    own = ground.calendar(profile.owner_id if queue == "owner" else None)
+    own = inputs.calendar(profile.owner_id if queue == "owner" else None)
     days = (
-        ground.policy.due_working_days
+        inputs.policy.due_working_days
         if chosen.due_working_days is None
         else (chosen.due_working_days)
     )
-    target, expires = chosen.response_hours, ground.policy.expire_days
+    target, expires = chosen.response_hours, inputs.policy.expire_days
     tell_at = own.may_disturb_at(at)
     return Task(
         customer_id=state.customer_id,
@@ -143,29 +143,29 @@ def planned_task(  # noqa: PLR0913 (each names one thing that differs)
         currency=known.currency,
         opened_at=at,
         due_at=own.due_at(at, days),
-        created_at=ground.created_at,
+        created_at=inputs.created_at,
         kind=kind,
-        plan=plan(chosen, ground.policy, wishes, title),
-        policy=ground.label,
+        plan=plan(chosen, inputs.policy, wishes, title),
+        policy=inputs.label,
         grade=known.grade,
         queue=queue,
-        grade_rank=grade_rank(ground.policy, Classification(grade=known.grade)),
+        grade_rank=grade_rank(inputs.policy, Classification(grade=known.grade)),
         respond_by=None if target is None else own.respond_by(at, target),
         expires_at=None if expires is None else at + timedelta(days=expires),
         waiting="quiet" if tell_at > at else None,
         tell_at=tell_at if tell_at > at else None,
         allocated_at=at,
-        worth=known.value_at_risk * ground.save_rates.get(chosen.id, chosen.save_rate),
+        worth=known.value_at_risk * inputs.save_rates.get(chosen.id, chosen.save_rate),
         causes=[cause_of(kind, name)],
     )
 
 
-def updated(task: Task, state: CustomerState, ground: Ground, at: datetime) -> Task:
+def updated(task: Task, state: CustomerState, inputs: TaskInputs, at: datetime) -> Task:
     """Return a task with the numbers of its customer's first assessment, which came after it.
 
     The change is sent to endpoints, unless the task still waits to be sent.
     """
-    known, own = known_of(state), named(ground.policy, task.plan.playbook)
+    known, own = known_of(state), named(inputs.policy, task.plan.playbook)
     sent = {} if task.waiting else {"version": task.version + 1, "changed_at": at}
     return msgspec.structs.replace(
         task,
@@ -175,8 +175,8 @@ def updated(task: Task, state: CustomerState, ground: Ground, at: datetime) -> T
         value_at_risk=known.value_at_risk,
         currency=known.currency,
         grade=known.grade,
-        grade_rank=grade_rank(ground.policy, Classification(grade=known.grade)),
-        worth=known.value_at_risk * ground.save_rates.get(own.id, own.save_rate),
+        grade_rank=grade_rank(inputs.policy, Classification(grade=known.grade)),
+        worth=known.value_at_risk * inputs.save_rates.get(own.id, own.save_rate),
         **sent,
     )
 

@@ -131,7 +131,7 @@ class Task(msgspec.Struct, kw_only=True, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class TaskInputs:
     """The data that tasks are made from, beside the assessment and the profile."""
 
     policy: Policy
@@ -156,15 +156,15 @@ class Ground:
         return WorkingCalendar(self.policy.hours, zone(own or self.policy.hours.time_zone))
 
 
-def new_task(raised: Raised, message: RiskAssessed, wishes: Wishes, ground: Ground) -> Task:
+def new_task(raised: Raised, message: RiskAssessed, wishes: Wishes, inputs: TaskInputs) -> Task:
     """Return the new task of the step `raised`, by the profile and the wishes of the customer."""
-    policy, cause, opened_at = ground.policy, raised.task.cause, raised.task.opened_at
+    policy, cause, opened_at = inputs.policy, raised.task.cause, raised.task.opened_at
     playbook = choose(policy, message.standing, cause, raised.leaving)
     profile, owner = wishes.profile, wishes.profile.owner
     queue = queue_of(playbook.service, profile.owner_id)
-    calendar = ground.calendar(profile.owner_id if queue == "owner" else None)
+    calendar = inputs.calendar(profile.owner_id if queue == "owner" else None)
     days = playbook.due_working_days
-    waiting, tell_at = _waits(profile.owner_id, queue, opened_at, ground)
+    waiting, tell_at = _waits(profile.owner_id, queue, opened_at, inputs)
     planned = plan(playbook, policy, wishes)
     expires, target = policy.expire_days, playbook.response_hours
     classification, lapse = message.standing, message.lapse
@@ -183,7 +183,7 @@ def new_task(raised: Raised, message: RiskAssessed, wishes: Wishes, ground: Grou
         band=message.band,
         probability=message.probability,
         horizon_days=message.horizon_days,
-        reasons=_reasons(message, cause, raised.task.causes, planned, ground),
+        reasons=_reasons(message, cause, raised.task.causes, planned, inputs),
         days_silent=message.days_silent,
         last_purchase_at=message.last_purchase_at,
         expected_value=message.expected_value,
@@ -195,17 +195,17 @@ def new_task(raised: Raised, message: RiskAssessed, wishes: Wishes, ground: Grou
         due_at=calendar.due_at(
             opened_at, policy.working_days(message.band) if days is None else days
         ),
-        created_at=ground.created_at,
+        created_at=inputs.created_at,
         received_ms=message.received_ms,
         kind="win_back" if cause == CHURNED else "retention",
         plan=planned,
-        policy=ground.label,
+        policy=inputs.label,
         grade=classification.grade if classification else None,
         tier=classification.tier if classification else None,
         lifecycle=classification.lifecycle if classification else None,
         queue=queue,
         grade_rank=grade_rank(policy, classification),
-        worth=worth(message, playbook, ground.effects, ground.save_rates),
+        worth=worth(message, playbook, inputs.effects, inputs.save_rates),
         respond_by=None if target is None else calendar.respond_by(opened_at, target),
         expires_at=None if expires is None else opened_at + timedelta(days=expires),
         waiting=waiting,
@@ -218,28 +218,28 @@ def new_task(raised: Raised, message: RiskAssessed, wishes: Wishes, ground: Grou
     )
 
 
-def grown(task: Task, joined: Joined, message: RiskAssessed, ground: Ground) -> Task:
+def grown(task: Task, joined: Joined, message: RiskAssessed, inputs: TaskInputs) -> Task:
     """Return the task after further causes have joined it.
 
     The change is sent to endpoints, unless the task still waits to be sent. The numbers become
     those of the newest assessment; due date and response target only become earlier. The plan
     stays: its owner may be carrying it out.
     """
-    playbook = choose(ground.policy, message.standing, joined.causes[0])
-    calendar = ground.calendar(task.owner_id if task.queue == "owner" else None)
+    playbook = choose(inputs.policy, message.standing, joined.causes[0])
+    calendar = inputs.calendar(task.owner_id if task.queue == "owner" else None)
     days, target = playbook.due_working_days, playbook.response_hours
     due_at = calendar.due_at(
-        joined.at, ground.policy.working_days(message.band) if days is None else days
+        joined.at, inputs.policy.working_days(message.band) if days is None else days
     )
     answer_by = None if target is None else calendar.respond_by(joined.at, target)
     causes = list(dict.fromkeys((*warned_of(task), *joined.causes)))
-    own = named(ground.policy, task.plan.playbook)
+    own = named(inputs.policy, task.plan.playbook)
     lapse = message.lapse
     sent = {} if task.waiting else {"version": task.version + 1, "changed_at": joined.at}
     return msgspec.structs.replace(
         task,
         causes=causes,
-        reasons=_reasons(message, task.cause, causes, task.plan, ground, task.reasons),
+        reasons=_reasons(message, task.cause, causes, task.plan, inputs, task.reasons),
         band=message.band,
         probability=message.probability,
         horizon_days=message.horizon_days,
@@ -249,7 +249,7 @@ def grown(task: Task, joined: Joined, message: RiskAssessed, ground: Ground) -> 
         last_purchase_at=message.last_purchase_at,
         expected_value=message.expected_value,
         value_at_risk=message.value_at_risk,
-        worth=worth(message, own, ground.effects, ground.save_rates),
+        worth=worth(message, own, inputs.effects, inputs.save_rates),
         due_at=min(task.due_at, due_at),
         respond_by=min(filter(None, (task.respond_by, answer_by)), default=None),
         snoozed_until=None,
@@ -275,22 +275,22 @@ def _reasons(
     cause: str,
     causes: Sequence[str],
     planned: Plan,
-    ground: Ground,
+    inputs: TaskInputs,
     before: Sequence[Reason] = (),
 ) -> list[Reason]:
     """Return what the owner reads: why the customer is at risk, and that a task helps if it does.
 
     Causes with a sign that is over keep their reason from `before`.
     """
-    why = reasons_of(message, _leading_codes(cause, causes), ground.policy, before)
-    return [*why, *_helps(message, planned, ground)]
+    why = reasons_of(message, _leading_codes(cause, causes), inputs.policy, before)
+    return [*why, *_helps(message, planned, inputs)]
 
 
-def _helps(message: RiskAssessed, planned: Plan, ground: Ground) -> list[Reason]:
+def _helps(message: RiskAssessed, planned: Plan, inputs: TaskInputs) -> list[Reason]:
     """Return the reason that such customers come back more often with a task, where it is clear."""
-    if ground.effects is None:
+    if inputs.effects is None:
         return []
-    effect = ground.effects.of(message.feature_row, planned.playbook)
+    effect = inputs.effects.of(message.feature_row, planned.playbook)
     if effect is None or not effect.own or effect.low <= 0:
         return []
     code = HELPED_BY_CALL if planned.channel == "phone" else HELPED
@@ -310,13 +310,13 @@ def _leading_codes(cause: str, causes: Sequence[str]) -> list[str]:
 
 
 def _waits(
-    owner_id: str | None, queue: Queue, opened_at: datetime, ground: Ground
+    owner_id: str | None, queue: Queue, opened_at: datetime, inputs: TaskInputs
 ) -> tuple[Waiting | None, datetime | None]:
     """Return why a new task is not sent at once, and until when it waits if that is known."""
-    record = None if owner_id is None else ground.owners.get(owner_id)
+    record = None if owner_id is None else inputs.owners.get(owner_id)
     if queue == "owner" and record is not None and record.capacity_per_day is not None:
         return "capacity", None
-    at = ground.calendar(owner_id).may_disturb_at(opened_at)
+    at = inputs.calendar(owner_id).may_disturb_at(opened_at)
     return ("quiet", at) if at > opened_at else (None, None)
 
 

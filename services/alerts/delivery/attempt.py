@@ -38,7 +38,7 @@ class AttemptResult:
 
 
 async def attempt(
-    connectors: Connectors, endpoint: Endpoint, message: Leased, at: datetime, timeout_s: float
+    connectors: Connectors, endpoint: Endpoint, delivery: Leased, at: datetime, timeout_s: float
 ) -> AttemptResult:
     """Make one attempt at `at` (UTC); `timeout_s` is the bound of a request.
 
@@ -46,25 +46,25 @@ async def attempt(
     others are still sent.
     """
     try:
-        return await _steps(connectors.of(endpoint), message, at, timeout_s)
+        return await _steps(connectors.of(endpoint), delivery, at, timeout_s)
     except Exception as fault:
-        log.exception("attempt met a fault", endpoint=endpoint.id, delivery=message.id)
+        log.exception("attempt met a fault", endpoint=endpoint.id, delivery=delivery.id)
         why = f"a fault of ours, see the log: {type(fault).__name__}"
         return AttemptResult(Answer("ambiguous", error=why), uncertain=True, fault=True)
 
 
 async def _steps(
-    connector: Connector, message: Leased, at: datetime, timeout_s: float
+    connector: Connector, delivery: Leased, at: datetime, timeout_s: float
 ) -> AttemptResult:
-    uncertain = message.uncertain
+    uncertain = delivery.uncertain
     try:
         async with asyncio.timeout(timeout_s + STEPS_S):
-            if message.uncertain:
-                found = await _with_token(connector, at, lambda: connector.find(message, at))
+            if delivery.uncertain:
+                found = await _with_token(connector, at, lambda: connector.find(delivery, at))
                 if found is not None:
                     return AttemptResult(found, uncertain=found.result != "ok")
             uncertain = True  # until the answer shows otherwise
-            answer = await _with_token(connector, at, lambda: connector.send(message, at))
+            answer = await _with_token(connector, at, lambda: connector.send(delivery, at))
     except TimeoutError:
         late = Answer("ambiguous", error=f"not done within {timeout_s:g} s", throttled=True)
         return AttemptResult(late, uncertain)

@@ -75,7 +75,7 @@ class Connection(ResponseHandler):
             self.set_exception(aiohttp.ClientPayloadError(why))
 
 
-class Connector(aiohttp.TCPConnector):
+class BoundedTcpConnector(aiohttp.TCPConnector):
     """Makes such connections. aiohttp has no public way to name their class."""
 
     def __init__(self, **options: Any) -> None:

@@ -49,12 +49,12 @@ class EndpointQueue:
         state = self.breaker.state(now)
         room = {"closed": self.width, "half_open": 1, "open": 0}[state] - len(self.under_way)
         while self.waiting and room > 0:
-            message = self.waiting.popleft()
-            if (message.until - now).total_seconds() >= attempt_s:
+            delivery = self.waiting.popleft()
+            if (delivery.until - now).total_seconds() >= attempt_s:
                 room -= 1
-                yield message
+                yield delivery
             else:
-                self.late.append(message)
+                self.late.append(delivery)
 
     def ended(self, task: asyncio.Task[Attempted]) -> Attempted:
         """Report an ended attempt to the breaker and return it; raises what it raised (a bug)."""
@@ -114,8 +114,8 @@ class EndpointQueues:
 
     def accept(self, claimed: Iterable[Leased]) -> None:
         """Put claimed messages into their endpoint queues."""
-        for message in claimed:
-            self._queues[message.endpoint_id].waiting.append(message)
+        for delivery in claimed:
+            self._queues[delivery.endpoint_id].waiting.append(delivery)
 
     def states(self, now: datetime) -> dict[str, State]:
         """Return the state of each endpoint queue's breaker."""

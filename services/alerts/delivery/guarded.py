@@ -37,20 +37,20 @@ class _Guarded:
     inner: Connector
     refused: Refused
 
-    async def send(self, message: Leased, at: datetime) -> Answer:
+    async def send(self, delivery: Leased, at: datetime) -> Answer:
         """Send unless the message must not be sent now."""
-        if message.kind == SEND:
+        if delivery.kind == SEND:
             try:
-                why = await self.refused(message)
+                why = await self.refused(delivery)
             except Transient as trouble:
                 return Answer("retry", error=f"waiting for PostgreSQL: {trouble}")
             if why is not None:
                 return Answer("permanent", error=why)
-        return await self.inner.send(message, at)
+        return await self.inner.send(delivery, at)
 
-    async def find(self, message: Leased, at: datetime) -> Answer | None:
+    async def find(self, delivery: Leased, at: datetime) -> Answer | None:
         """Search as the connector does."""
-        return await self.inner.find(message, at)
+        return await self.inner.find(delivery, at)
 
     async def refresh(self, since: datetime) -> Answer | None:
         """Renew the token as the connector does."""

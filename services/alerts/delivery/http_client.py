@@ -18,7 +18,7 @@ from aiohttp.resolver import ThreadedResolver
 from multidict import CIMultiDictProxy
 from yarl import URL
 
-from services.alerts.delivery.connection import Connector
+from services.alerts.delivery.connection import BoundedTcpConnector
 from services.alerts.delivery.core.blocked_networks import Network
 from services.alerts.delivery.core.retry import Reply
 from services.alerts.delivery.ssrf_guard import SsrfGuard
@@ -55,7 +55,7 @@ class Http:
 
     async def __aenter__(self) -> Self:
         guard = SsrfGuard(self._resolver or ThreadedResolver(), self._allowed)
-        connector = Connector(
+        connector = BoundedTcpConnector(
             resolver=guard,
             socket_factory=guard.socket,
             use_dns_cache=False,  # no cache: each connection resolves and checks its address

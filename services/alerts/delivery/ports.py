@@ -90,11 +90,11 @@ class Connector(Protocol):
     way at once.
     """
 
-    async def send(self, message: Leased, at: datetime) -> Answer:
+    async def send(self, delivery: Leased, at: datetime) -> Answer:
         """Create or change the task once, at `at` (UTC)."""
         ...
 
-    async def find(self, message: Leased, at: datetime) -> Answer | None:
+    async def find(self, delivery: Leased, at: datetime) -> Answer | None:
         """Search for the task by our key, after an ambiguous attempt.
 
         None: it is not there and may be created; `ok`: it is there, in the message's state; else:
@@ -115,6 +115,10 @@ class Connector(Protocol):
 
 
 class Connectors(Protocol):
-    """Returns the connector of each endpoint."""
+    """Returns the connector of each endpoint.
+
+    Implemented by `connectors.registry.Connectors`, for the sender wrapped in
+    `delivery.guarded.Guarded`; wired in `components.Alerts.deliver`.
+    """
 
     def of(self, endpoint: Endpoint) -> Connector: ...

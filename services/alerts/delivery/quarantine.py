@@ -49,15 +49,15 @@ class DeliveryQuarantine:
     def sift(self, claimed: Sequence[Leased]) -> SortedLeases:
         """Sort claimed deliveries; hold the first that is to be sent alone, unless one is held."""
         sorted_leases = SortedLeases()
-        for message in claimed:
-            if message.lost < ALONE_FROM:
-                sorted_leases.usual.append(message)
-            elif message.lost >= ALONE_FROM + DEATHS_MAX:
-                sorted_leases.fatal.append(message)
+        for delivery in claimed:
+            if delivery.lost < ALONE_FROM:
+                sorted_leases.usual.append(delivery)
+            elif delivery.lost >= ALONE_FROM + DEATHS_MAX:
+                sorted_leases.fatal.append(delivery)
             elif self:
-                sorted_leases.later.append(message)
+                sorted_leases.later.append(delivery)
             else:
-                self.waiting = message
+                self.waiting = delivery
         return sorted_leases
 
     def begin(self, task: asyncio.Task[Attempted]) -> None:

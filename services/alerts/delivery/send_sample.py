@@ -37,7 +37,7 @@ class SendSample:
             raise NoEndpoint(endpoint_id)
         now = self.clock.now()
         token = uuid4()
-        message = Leased(
+        delivery = Leased(
             customer_id="sample-customer",
             id=f"msg_test_{token.hex}",
             endpoint_id=endpoint_id,
@@ -51,4 +51,4 @@ class SendSample:
             until=now + timedelta(seconds=self.timeout_s),
             received_ms=0,
         )
-        return (await attempt(self.connectors, endpoint, message, now, self.timeout_s)).answer
+        return (await attempt(self.connectors, endpoint, delivery, now, self.timeout_s)).answer

@@ -136,33 +136,35 @@ class DeliverySender:
         with_room = [queue.endpoint.id for queue in self._queues if queue.room(now)]
         async with reading(self._engine) as driver:
             versions, due = await self._deliveries.look(driver, with_room, now)
-        return due or versions != {lane.endpoint.id: lane.endpoint.version for lane in self._queues}
+        return due or versions != {
+            queue.endpoint.id: queue.endpoint.version for queue in self._queues
+        }
 
     def _start(self, queue: EndpointQueue) -> None:
         """Start what a queue has capacity for; nothing beside a delivery to be sent alone."""
         if self._quarantine:
             return
-        for message in queue.startable(self._clock.now(), self._attempt_s):
-            self._begin(queue, message)
+        for delivery in queue.startable(self._clock.now(), self._attempt_s):
+            self._begin(queue, delivery)
 
     def _start_alone(self) -> None:
         """Start the delivery that is to be sent alone, once nothing else is under way."""
-        message = self._quarantine.waiting
-        if message is None or any(queue.under_way for queue in self._queues):
+        delivery = self._quarantine.waiting
+        if delivery is None or any(queue.under_way for queue in self._queues):
             return
-        lane = self._queues.get(message.endpoint_id)
-        left_s = (message.until - self._clock.now()).total_seconds()
-        if lane is None or left_s < self._attempt_s:
-            self._back.append(message)
+        queue = self._queues.get(delivery.endpoint_id)
+        left_s = (delivery.until - self._clock.now()).total_seconds()
+        if queue is None or left_s < self._attempt_s:
+            self._back.append(delivery)
             self._quarantine.waiting = None
         else:
-            self._quarantine.begin(self._begin(lane, message, alone=True))
+            self._quarantine.begin(self._begin(queue, delivery, alone=True))
 
     def _begin(
-        self, queue: EndpointQueue, message: Leased, *, alone: bool = False
+        self, queue: EndpointQueue, delivery: Leased, *, alone: bool = False
     ) -> asyncio.Task[Attempted]:
-        task = asyncio.create_task(self._attempt(queue, message, alone=alone), name=message.id)
-        queue.under_way[task] = message
+        task = asyncio.create_task(self._attempt(queue, delivery, alone=alone), name=delivery.id)
+        queue.under_way[task] = delivery
         task.add_done_callback(partial(self._attempted, queue))
         return task
 
@@ -198,7 +200,7 @@ class DeliverySender:
             back = list(self._back)
             await self._deliveries.release(work, back, now)
             claimed = await self._claim(work, now)
-        # More attempts may have ended, and more messages been returned, meanwhile.
+        # More attempts may have ended, and more deliveries been returned, meanwhile.
         del self._ended[: len(ended)]
         del self._back[: len(back)]
         _count(ended, disabled)
@@ -206,7 +208,7 @@ class DeliverySender:
             metrics.BREAKER_OPEN.labels(endpoint).set(state != "closed")
         sifted = self._quarantine.sift(claimed)
         self._back += sifted.later
-        self._ended += [self._quarantined(message, now) for message in sifted.fatal]
+        self._ended += [self._quarantined(delivery, now) for delivery in sifted.fatal]
         self._queues.accept(sifted.usual)
 
     async def _settle_each(self) -> None:
@@ -232,22 +234,22 @@ class DeliverySender:
             disabled = await self._deliveries.settle(work, [attempted])
         _count([attempted], disabled)
 
-    def _quarantined(self, message: Leased, at: datetime) -> Attempted:
+    def _quarantined(self, delivery: Leased, at: datetime) -> Attempted:
         """Fail a delivery on which several processes ended although it was sent alone.
 
         It is not sent any more, until an operator sends it again.
         """
-        log.error("delivery quarantined", endpoint=message.endpoint_id, delivery=message.id)
-        metrics.DELIVERIES_QUARANTINED.labels(message.endpoint_id).inc()
+        log.error("delivery quarantined", endpoint=delivery.endpoint_id, delivery=delivery.id)
+        metrics.DELIVERIES_QUARANTINED.labels(delivery.endpoint_id).inc()
         answer = Answer("permanent", error=QUARANTINED)
-        return Attempted(message, at, at, answer, "failed", None, uncertain=True)
+        return Attempted(delivery, at, at, answer, "failed", None, uncertain=True)
 
     async def _claim(self, work: UnitOfWork, now: datetime) -> list[Leased]:
         room = {queue.endpoint.id: queue.room(now) for queue in self._queues}
         rated = {
-            lane.endpoint.id: room[lane.endpoint.id]
-            for lane in self._queues
-            if lane.endpoint.rate_per_s is not None and room[lane.endpoint.id]
+            queue.endpoint.id: room[queue.endpoint.id]
+            for queue in self._queues
+            if queue.endpoint.rate_per_s is not None and room[queue.endpoint.id]
         }
         granted = await self._endpoints.take(work, rated, now) if rated else {}
         most = {name: n for name, n in {**room, **granted}.items() if n}
@@ -255,34 +257,34 @@ class DeliverySender:
             return []
         until = now + timedelta(seconds=self._sending.lease_s)
         claimed = await self._deliveries.claim(work, most, now, until)
-        got = Counter(message.endpoint_id for message in claimed)
+        got = Counter(delivery.endpoint_id for delivery in claimed)
         unused = {name: n - got[name] for name, n in granted.items() if n > got[name]}
         await self._endpoints.give_back(work, unused)
         return claimed
 
-    async def _attempt(self, queue: EndpointQueue, message: Leased, *, alone: bool) -> Attempted:
+    async def _attempt(self, queue: EndpointQueue, delivery: Leased, *, alone: bool) -> Attempted:
         started_at, timeout_s = self._clock.now(), self._sending.timeout_s
         try:
             if alone:
                 async with unit_of_work(self._engine) as work:
-                    await self._deliveries.begin_alone(work, message)
-            with _traced(message) as span:
+                    await self._deliveries.begin_alone(work, delivery)
+            with _traced(delivery) as span:
                 result = await attempt(
-                    self._connectors, queue.endpoint, message, started_at, timeout_s
+                    self._connectors, queue.endpoint, delivery, started_at, timeout_s
                 )
                 span.set_attribute(messaging.OUTCOME, result.answer.result)
                 if result.answer.result != "ok":
                     tracing.failed(span, result.answer.result)
         except Transient as trouble:
             waits = Answer("retry", error=f"waiting for PostgreSQL: {trouble}")
-            result = AttemptResult(waits, message.uncertain)
-        ended_at, number = self._clock.now(), message.attempts + 1
-        follows = after(result.answer, message.id, number, ended_at, self._sending.delays_s)
+            result = AttemptResult(waits, delivery.uncertain)
+        ended_at, number = self._clock.now(), delivery.attempts + 1
+        follows = after(result.answer, delivery.id, number, ended_at, self._sending.delays_s)
         if result.fault and number >= FAULTS_MAX:
             follows = Next("failed")
         next_at = None if follows.delay_s is None else ended_at + timedelta(seconds=follows.delay_s)
         return Attempted(
-            message,
+            delivery,
             started_at,
             ended_at,
             result.answer,
@@ -297,9 +299,9 @@ class DeliverySender:
         if tasks:
             await asyncio.wait(tasks, timeout=DRAIN_S)
         back = self._back + self._quarantine.given_back()
-        for lane in self._queues:
-            back = [*back, *lane.waiting, *lane.late, *lane.under_way.values()]
-            for task in lane.under_way:
+        for queue in self._queues:
+            back = [*back, *queue.waiting, *queue.late, *queue.under_way.values()]
+            for task in queue.under_way:
                 task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         try:
@@ -310,14 +312,14 @@ class DeliverySender:
             log.warning("leases are left to run out", loop=NAME, trouble=str(trouble))
 
 
-def _traced(message: Leased) -> AbstractContextManager[Span]:
+def _traced(delivery: Leased) -> AbstractContextManager[Span]:
     """Returns the span of an attempt, within which requests carry its context."""
     said: dict[str, str | int] = {
-        messaging.ENDPOINT: message.endpoint_id,
-        messaging.DELIVERY: message.id,
-        messaging.ATTEMPT: message.attempts + 1,
+        messaging.ENDPOINT: delivery.endpoint_id,
+        messaging.DELIVERY: delivery.id,
+        messaging.ATTEMPT: delivery.attempts + 1,
     }
-    return tracing.attempting(f"send {message.kind}", message.traceparent, said)
+    return tracing.attempting(f"send {delivery.kind}", delivery.traceparent, said)
 
 
 def raise_alarm(disabled: Mapping[str, str]) -> None:

@@ -30,20 +30,20 @@ class Webhook:
         self._endpoint = endpoint
         self._http = http
 
-    async def send(self, message: Leased, at: datetime) -> Answer:
+    async def send(self, delivery: Leased, at: datetime) -> Answer:
         """Make one attempt at `at` (UTC), which is also the signature's time."""
         secrets = self._endpoint.valid_secrets(SIGNING, at)
         try:
-            signed = headers(message.id, at, message.body, secrets)
+            signed = headers(delivery.id, at, delivery.body, secrets)
         except Invalid as wrong:
             return Answer("endpoint_dead", error=f"a stored secret cannot be used: {wrong}")
         url = self._endpoint.url or ""
         # The trace state stays here: what is in it is for the systems that wrote it.
         trace = traceparent(here())
         traced = {} if trace is None else {TRACEPARENT: trace}
-        return read(await self._http.send("POST", url, HEADERS | signed | traced, message.body))
+        return read(await self._http.send("POST", url, HEADERS | signed | traced, delivery.body))
 
-    async def find(self, message: Leased, at: datetime) -> None:
+    async def find(self, delivery: Leased, at: datetime) -> None:
         """Return None: no search is needed, as sending again changes nothing at the receiver."""
 
     async def refresh(self, since: datetime) -> None:

@@ -11,14 +11,13 @@ from services.alerts.core.task_lifecycle import (
     TaskEvent,
     act,
 )
-from services.alerts.handlers.give_verdict import CAUSE
 from services.alerts.handlers.record_task_changes import Announcer, RecordTaskChanges
 from services.alerts.ports import TaskChange
 from services.alerts.store import customers as customer_store
 from services.alerts.store import task_log
 from services.alerts.store import tasks as task_store
 from services.alerts.store.business_clock import BusinessClock
-from services.alerts.store.of_every_service import OUTBOX
+from services.alerts.store.of_every_service import OUTBOX, OUTSIDE_TOPICS
 from services.alerts.store.policies import Policies
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.runtime.clock import Clock
@@ -29,7 +28,7 @@ class ApplyTaskAction:
     """Carries out actions on tasks. Repeating an action changes nothing."""
 
     engine: AsyncEngine
-    rules: Policies
+    policies: Policies
     recorder: RecordTaskChanges
     business_clock: BusinessClock
     clock: Clock
@@ -57,7 +56,7 @@ class ApplyTaskAction:
         if task is None:
             return None, []
         now = await self.business_clock.now(work)
-        owners = await self.rules.owners(work, (task.owner_id,))
+        owners = await self.policies.owners(work, (task.owner_id,))
         record = owners.get(task.owner_id or "")
         done = act(task, action, now, record.manager_id if record else None)
         if done.kind is None:
@@ -73,9 +72,9 @@ class ApplyTaskAction:
         )
         await task_log.add(work, [event])
         await task_store.write(work, [done.task])
-        changes = [TaskChange(done.task, CAUSE)] if done.sent else []
+        changes = [TaskChange(done.task, OUTSIDE_TOPICS)] if done.sent else []
         await self.recorder.queue_deliveries(work, changes, self.clock.now())
         if done.sent and done.task.status == "closed":
-            message = self.recorder.publish(payload.treatment(done.task), CAUSE)
+            message = self.recorder.publish(payload.treatment(done.task), OUTSIDE_TOPICS)
             await OUTBOX.add(work, [message])
         return done.task, changes

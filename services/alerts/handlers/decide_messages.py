@@ -9,10 +9,10 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from services.alerts.core.customer_message import Circumstances, Decision, Send, decide
-from services.alerts.core.holdout import left_alone
+from services.alerts.core.holdout import held_out_of_messages
 from services.alerts.core.message_rule import MessageRule
 from services.alerts.core.playbook import named
-from services.alerts.core.task import Ground, Task
+from services.alerts.core.task import Task, TaskInputs
 from services.alerts.ports import KnownCustomer
 from services.alerts.store import consents as consent_store
 from services.alerts.store import customer_messages as message_store
@@ -41,7 +41,7 @@ class Decided:
 class DecideMessages:
     """Reads and decides, within an open transaction. It changes nothing but the locks."""
 
-    rules: Policies
+    policies: Policies
 
     async def __call__(
         self, work: UnitOfWork, ids: Sequence[str], customers: Sequence[str], now: datetime
@@ -64,13 +64,13 @@ class DecideMessages:
         ids_of = sorted({m.customer_id for m in found})
         tasks = {t.id: t for t in await task_store.find_all(work, [m.task_id for m in found])}
         owners = {each.contact.owner_id for each in known.values()}
-        ground = await self.rules.ground(work, owners, now)
+        inputs = await self.policies.task_inputs(work, owners, now)
         given = await consent_store.given(work, ids_of)
         handed = await message_store.handed(work, ids_of)
         takers = await message_store.takers(work)
         decided = []
         for message in found:
-            rule = _rule(message, ground)
+            rule = _rule(message, inputs)
             channel = rule.channel if rule is not None else ""
             key = (message.customer_id, channel)
             customer, task = known[message.customer_id], tasks.get(message.task_id)
@@ -80,10 +80,12 @@ class DecideMessages:
                 caused_at=message.caused_at,
                 task_open=task is not None and task.status == "open",
                 wishes=customer.wishes,
-                held_out=left_alone(ground.policy, message.customer_id, customer.state.grade),
+                held_out=held_out_of_messages(
+                    inputs.policy, message.customer_id, customer.state.grade
+                ),
                 consented_at=consented_at,
                 earlier=[at for other, at in others.items() if other != message.id],
-                zone=_zone(customer, ground),
+                zone=_zone(customer, inputs),
                 endpoint_takes=rule is not None and rule.endpoint in takers,
             )
             decision = decide(rule, seen, now)
@@ -93,13 +95,13 @@ class DecideMessages:
         return decided
 
 
-def _rule(message: StoredMessage, ground: Ground) -> MessageRule | None:
+def _rule(message: StoredMessage, inputs: TaskInputs) -> MessageRule | None:
     """Return the rule of the policy in force; None where it sends no such message any more.
 
     A message that was handed over stays with its endpoint and channel: another endpoint may send
     it a second time.
     """
-    rule = named(ground.policy, message.playbook).send
+    rule = named(inputs.policy, message.playbook).send
     if rule is None or message.endpoint_id is None:
         return rule
     same = (rule.endpoint, rule.channel) == (message.endpoint_id, message.channel)
@@ -111,7 +113,7 @@ def _consented_at(customer: KnownCustomer, given_at: datetime | None) -> datetim
     return None if customer.profile is None else given_at or customer.profile.at
 
 
-def _zone(customer: KnownCustomer, ground: Ground) -> ZoneInfo:
+def _zone(customer: KnownCustomer, inputs: TaskInputs) -> ZoneInfo:
     """Return the customer's time zone; the owner's or the policy's where theirs is not usable."""
     profile = customer.contact
     try:
@@ -119,4 +121,4 @@ def _zone(customer: KnownCustomer, ground: Ground) -> ZoneInfo:
             return zone(profile.time_zone)
     except Invalid:
         pass  # a free text of the source
-    return ground.calendar(profile.owner_id).zone
+    return inputs.calendar(profile.owner_id).zone

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -18,13 +17,9 @@ from services.alerts.store import customers as customer_store
 from services.alerts.store import task_log
 from services.alerts.store import tasks as task_store
 from services.alerts.store.business_clock import BusinessClock
-from services.alerts.store.of_every_service import OUTBOX
+from services.alerts.store.of_every_service import OUTBOX, OUTSIDE_TOPICS
 from shared.postgres.engine import unit_of_work
-from shared.postgres.ledger import TopicPartition
 from shared.runtime.clock import Clock
-
-CAUSE: Final[TopicPartition] = ("alerts.verdicts", 0)
-"""Not a topic: the name under which the outbox keeps messages that owners caused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +53,7 @@ class GiveVerdict:
             known = await customer_store.lock(work, [customer])
             task = await task_store.find(work, given.task_id)
             if task is None or task.verdict is not None:
-                return _settled(task, given)
+                return _repeated(task, given)
             at = max(task.opened_at, await self.business_clock.now(work))
             after = msgspec.structs.replace(
                 task,
@@ -75,14 +70,14 @@ class GiveVerdict:
                     closed_at=at,
                     close_reason="verdict",
                 )
-                changes.append(TaskChange(after, CAUSE))
-                messages.append(self.recorder.publish(payload.treatment(after), CAUSE))
+                changes.append(TaskChange(after, OUTSIDE_TOPICS))
+                messages.append(self.recorder.publish(payload.treatment(after), OUTSIDE_TOPICS))
             await task_store.write(work, [after])
             state = answered(known[customer].state, warned_of(after), at, after.leaving_cause)
             await customer_store.write(work, [state], known)
             await task_log.add(work, [self._event(after, given, at)])
             await self.recorder.queue_deliveries(work, changes, self.clock.now())
-            messages.append(self.recorder.publish(payload.verdict(after, at), CAUSE))
+            messages.append(self.recorder.publish(payload.verdict(after, at), OUTSIDE_TOPICS))
             await OUTBOX.add(work, messages)
         self.announcer.wake()
         self.announcer.ring(changes)
@@ -106,7 +101,7 @@ class GiveVerdict:
         )
 
 
-def _settled(task: Task | None, given: VerdictGiven) -> Task | Conflict | None:
+def _repeated(task: Task | None, given: VerdictGiven) -> Task | Conflict | None:
     if task is None or task.verdict == given.verdict:
         return task
     return Conflict(task)

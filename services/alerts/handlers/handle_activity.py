@@ -14,9 +14,8 @@ from msgspec.structs import replace
 from services.alerts import metrics
 from services.alerts.core.consent import not_profiled_since
 from services.alerts.core.consent_history import Statement, stated
-from services.alerts.core.policy import purchased, settle
+from services.alerts.core.policy import end_objectless, purchased
 from services.alerts.handlers.erase_customers import erase_customers
-from services.alerts.handlers.give_verdict import CAUSE
 from services.alerts.handlers.heed_wishes import heed_wishes
 from services.alerts.handlers.record_task_changes import BatchDecisions, RecordTaskChanges, count
 from services.alerts.ports import TICK, ActivitySeen, KnownCustomer, ProfileSeen
@@ -25,7 +24,7 @@ from services.alerts.store import customers as customer_store
 from services.alerts.store import feedback as feedback_store
 from services.alerts.store import merges as merge_store
 from services.alerts.store import trials as trial_store
-from services.alerts.store.of_every_service import ERASURES
+from services.alerts.store.of_every_service import ERASURES, OUTSIDE_TOPICS
 from shared.contracts.events import Profile
 from shared.kafka.batch import Batch
 from shared.kafka.transaction import BatchTransactions
@@ -196,7 +195,7 @@ def _take_in(
     refused: Mapping[str, datetime | None],
 ) -> BatchDecisions:
     """Return what follows for tasks; `profiles`: of customers, as they are from now on."""
-    page = BatchDecisions()
+    decisions = BatchDecisions()
     states = {customer: found.state for customer, found in known.items()}
     for customer, since in refused.items():
         states[customer] = replace(states[customer], not_profiled_at=since)
@@ -205,16 +204,16 @@ def _take_in(
             continue  # no open task, and the time is stored already
         states[customer], ended = purchased(states[customer], at)
         for closed in ended:
-            page.close(closed, tp)
-    causes = {known[c].part_of or c: tp for c, (tp, _) in seen.profiles.items()}
+            decisions.close(closed, tp)
+    tps = {known[c].part_of or c: tp for c, (tp, _) in seen.profiles.items()}
     for customer, found in profiles.items():
         since = found.at if found.profile.do_not_contact else None
-        states[customer], ended = settle(replace(states[customer], do_not_contact_at=since))
+        states[customer], ended = end_objectless(replace(states[customer], do_not_contact_at=since))
         for closed in ended:
-            page.close(closed, causes[customer])
+            decisions.close(closed, tps[customer])
     for each in seen.subscriptions:
         one = known[each.customer_id].part_of or each.customer_id
-        states[one], ended = settle(states[one])
+        states[one], ended = end_objectless(states[one])
         for closed in ended:
-            page.close(closed, each.tp or CAUSE)
-    return page
+            decisions.close(closed, each.tp or OUTSIDE_TOPICS)
+    return decisions

@@ -17,12 +17,12 @@ from services.alerts.core.policy import (
     Raised,
     Step,
     came_back,
+    closed_at_first_purchase,
     decide,
-    first_seen,
 )
 from services.alerts.core.raised_causes import Withheld
 from services.alerts.core.scheduled_tasks import updated
-from services.alerts.core.task import Ground, grown, new_task
+from services.alerts.core.task import TaskInputs, grown, new_task
 from services.alerts.core.uplift.served import ServedEffects
 from services.alerts.handlers.drop_erased import drop_erased
 from services.alerts.handlers.record_task_changes import (
@@ -55,7 +55,7 @@ class HandleAssessments:
 
     transactions: BatchTransactions
     decode: Decode
-    rules: Policies
+    policies: Policies
     recorder: RecordTaskChanges
     """Writes tasks, deliveries and treatments of a batch."""
     clock: Clock
@@ -76,17 +76,17 @@ class HandleAssessments:
             known = await customer_store.lock(work, {a.customer_id for a in assessed})
             # Published before an id became part of another customer, and read after it.
             assessed = [a for a in assessed if known[a.customer_id].part_of is None]
-            version, policy = await self.rules.current(work)
+            version, policy = await self.policies.current(work)
             effects = await self.fits.current(work, policy.name)
             made = _decide(assessed, known, policy, effects)
             states = made.states
-            decided = await self._first_seen(work, made.steps)
+            decided = await self._closed_at_first_purchase(work, made.steps)
             if effects is not None:
                 await self.fits.withhold(work, made.withheld, effects.version)
-            ground = Ground(policy, version, now, effects=effects)
-            ground = await self._with_rates(work, ground, decided, known)
-            decisions = _decisions(decided, known, ground)
-            decisions.updates = _updates(assessed, states, known, ground)
+            inputs = TaskInputs(policy, version, now, effects=effects)
+            inputs = await self._with_rates(work, inputs, decided, known)
+            decisions = _task_changes(decided, known, inputs)
+            decisions.updates = _updates(assessed, states, known, inputs)
             await customer_store.write(work, states, known)
             await assessment_store.add(work, assessed)
             changes, messages = await self.recorder.write(work, decisions, now)
@@ -100,7 +100,7 @@ class HandleAssessments:
         await transaction.send()
         return moves
 
-    async def _first_seen(self, work: UnitOfWork, decided: Decided) -> Decided:
+    async def _closed_at_first_purchase(self, work: UnitOfWork, decided: Decided) -> Decided:
         """Return the steps, with each task ended at the first known purchase after its opening.
 
         An assessment that was read late may be older than several purchases.
@@ -111,28 +111,33 @@ class HandleAssessments:
         customers, since = {c for c, _ in back}, min(step.task.opened_at for _, step in back)
         bought = await assessment_store.purchases(work, sorted(customers), since)
         return [
-            (each, first_seen(step, bought.get(each.customer_id, ()))) for each, step in decided
+            (each, closed_at_first_purchase(step, bought.get(each.customer_id, ())))
+            for each, step in decided
         ]
 
     async def _with_rates(
-        self, work: UnitOfWork, ground: Ground, decided: Decided, known: dict[str, KnownCustomer]
-    ) -> Ground:
-        """Add owners' records and measured save rates to the ground, if this batch needs them."""
+        self,
+        work: UnitOfWork,
+        inputs: TaskInputs,
+        decided: Decided,
+        known: dict[str, KnownCustomer],
+    ) -> TaskInputs:
+        """Add owners' records and measured save rates to the inputs, if this batch needs them."""
         warned = {e.customer_id for e, step in decided if not isinstance(step, Closed)}
         warned |= {customer for customer, found in known.items() if _uninformed(found)}
         if not warned:
-            return ground
+            return inputs
         owners = {known[customer].contact.owner_id for customer in warned}
         return replace(
-            ground,
-            owners=await self.rules.owners(work, owners),
-            save_rates=await self.rules.save_rates(work),
+            inputs,
+            owners=await self.policies.owners(work, owners),
+            save_rates=await self.policies.save_rates(work),
         )
 
 
 @dataclass(frozen=True, slots=True)
-class _Decisions:
-    """The decisions on a batch."""
+class _PolicyResult:
+    """What the policy decides on a batch."""
 
     steps: Decided
     states: list[CustomerState]
@@ -147,7 +152,7 @@ def _decide(
     known: dict[str, KnownCustomer],
     policy: Policy,
     effects: ServedEffects | None,
-) -> _Decisions:
+) -> _PolicyResult:
     states = {customer: found.state for customer, found in known.items()}
     changed: set[str] = set()
     why: Counter[str] = Counter()
@@ -163,31 +168,33 @@ def _decide(
         decided += [(each, step) for step in decision.steps]
         if decision.withheld is not None:
             withheld.append((each.message, decision.withheld))
-    return _Decisions(decided, [states[customer] for customer in changed], why, withheld)
+    return _PolicyResult(decided, [states[customer] for customer in changed], why, withheld)
 
 
-def _decisions(decided: Decided, known: dict[str, KnownCustomer], ground: Ground) -> BatchDecisions:
-    page = BatchDecisions()
+def _task_changes(
+    decided: Decided, known: dict[str, KnownCustomer], inputs: TaskInputs
+) -> BatchDecisions:
+    decisions = BatchDecisions()
     for each, step in decided:
         if isinstance(step, Closed):
-            page.close(step, each.tp)
+            decisions.close(step, each.tp)
             continue
         wishes = known[each.customer_id].wishes
         if isinstance(step, Joined):
-            grow = partial(grown, joined=step, message=each.message, ground=ground)
-            page.join(Joining(step, grow, each.tp), ground.created_at)
+            grow = partial(grown, joined=step, message=each.message, inputs=inputs)
+            decisions.join(Joining(step, grow, each.tp), inputs.created_at)
             continue
-        page.trials.append((new_trial(step, each.message, wishes.profile, ground), each.tp))
+        decisions.trials.append((new_trial(step, each.message, wishes.profile, inputs), each.tp))
         if isinstance(step, Raised):
-            page.open(new_task(step, each.message, wishes, ground), each.tp)
-    return page
+            decisions.open(new_task(step, each.message, wishes, inputs), each.tp)
+    return decisions
 
 
 def _updates(
     assessed: Sequence[AssessmentSeen],
     states: Sequence[CustomerState],
     known: dict[str, KnownCustomer],
-    ground: Ground,
+    inputs: TaskInputs,
 ) -> list[TaskUpdate]:
     """Return the updates of open tasks of customers who are assessed for the first time.
 
@@ -197,7 +204,7 @@ def _updates(
     return [
         TaskUpdate(
             task_id,
-            partial(updated, state=state, ground=ground, at=found.message.assessed_at),
+            partial(updated, state=state, inputs=inputs, at=found.message.assessed_at),
             found.tp,
         )
         for state in states

@@ -22,7 +22,7 @@ from services.alerts.core.scheduled_tasks import (
     planned_id,
     planned_task,
 )
-from services.alerts.core.task import Ground, Task
+from services.alerts.core.task import Task, TaskInputs
 from services.alerts.handlers.drop_erased import drop_erased
 from services.alerts.handlers.merge_customers import MergeCustomers
 from services.alerts.handlers.record_task_changes import BatchDecisions, RecordTaskChanges, count
@@ -91,10 +91,10 @@ class _Outcome:
         customer, grade = change.customer_id, msgspec.convert(change.after, Grade)
         self._states[customer] = regraded(self._states[customer], grade, change.at)
 
-    def enter(self, each: ClassificationChanged, ground: Ground) -> None:
+    def enter(self, each: ClassificationChanged, inputs: TaskInputs) -> None:
         """Raise the task of an entry, unless one of this segment is open."""
         customer = each.customer_id
-        task = _task(each.change, self._states[customer], self.known[customer], ground)
+        task = _task(each.change, self._states[customer], self.known[customer], inputs)
         if task is None or task.cause in self._open[customer]:
             return
         self._open[customer][task.cause] = OpenTask(
@@ -121,7 +121,7 @@ class HandleSegmentEntries:
 
     transactions: BatchTransactions
     decode: Decode
-    rules: Policies
+    policies: Policies
     recorder: RecordTaskChanges
     clock: Clock
     deliveries_queued: asyncio.Event
@@ -138,7 +138,7 @@ class HandleSegmentEntries:
             work = transaction.work
             changed = await drop_erased(work, "changes", decoded)
             moved, news = await MergeCustomers(recorder=self.recorder)(work, changed, now)
-            _, policy = await self.rules.current(work)
+            _, policy = await self.policies.current(work)
             outcome = await self._enter(work, _News.of(changed, policy), now)
             await customer_store.write(work, outcome.regraded, outcome.known)
             changes, messages = await self.recorder.write(work, outcome.decisions, now)
@@ -166,7 +166,7 @@ class HandleSegmentEntries:
         stored = await schedule_store.stored(work, ids)
         entries = await schedule_store.entries(work, [each.change for each in left])
         owners = {each.contact.owner_id for each in known.values()}
-        ground = await self.rules.ground(work, owners, now)
+        inputs = await self.policies.task_inputs(work, owners, now)
         outcome = _Outcome(known)
         for each in sorted((*entered, *left, *news.grades), key=lambda e: e.change.sequence):
             change = each.change
@@ -178,7 +178,7 @@ class HandleSegmentEntries:
             elif (change.customer_id, change.sequence) in first and _id(
                 change, state
             ) not in stored:
-                outcome.enter(each, ground)
+                outcome.enter(each, inputs)
         return outcome
 
     async def _with_tasks(self, work: UnitOfWork, news: _News) -> list[ClassificationChanged]:
@@ -212,18 +212,18 @@ def _later(
 
 
 def _task(
-    change: CustomerChanged, state: CustomerState, known: KnownCustomer, ground: Ground
+    change: CustomerChanged, state: CustomerState, known: KnownCustomer, inputs: TaskInputs
 ) -> Task | None:
     """Return the task of an entry; None where the customer is to be left alone."""
     if state.left_alone is not None:
         return None
     segment = change.segment or ""
-    rule = next((r for r in ground.policy.on_segment if r.segment == segment), None)
+    rule = next((r for r in inputs.policy.on_segment if r.segment == segment), None)
     title = Both(en=f"Entered the segment {segment}"[:500], zh=f"进入分群 {segment}"[:500])
     return planned_task(
         state,
         known.wishes,
-        ground,
+        inputs,
         kind="segment",
         name=segment,
         occurrence=str(change.sequence),

@@ -4,11 +4,11 @@ from collections.abc import Collection
 from datetime import datetime
 
 from services.alerts.core.task import heeding
-from services.alerts.handlers.give_verdict import CAUSE
 from services.alerts.handlers.record_task_changes import RecordTaskChanges
 from services.alerts.ports import TaskChange
 from services.alerts.store import consents as consent_store
 from services.alerts.store import tasks as task_store
+from services.alerts.store.of_every_service import OUTSIDE_TOPICS
 from shared.postgres.engine import UnitOfWork
 
 
@@ -33,6 +33,6 @@ async def heed_wishes(
         if (after := heeding(task, wishes[task.customer_id], max(at, task.opened_at))) != task
     ]
     await task_store.write(work, changed)
-    changes = [TaskChange(task, CAUSE) for task in changed]
+    changes = [TaskChange(task, OUTSIDE_TOPICS) for task in changed]
     await recorder.queue_deliveries(work, changes, now)
     return bool(changed)

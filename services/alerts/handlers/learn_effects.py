@@ -37,7 +37,7 @@ class LearnEffects:
 
     engine: AsyncEngine
     fits: UpliftFits
-    rules: Policies
+    policies: Policies
     clock: Clock
     keep: timedelta
     """How long decisions that withheld a task are kept."""
@@ -51,7 +51,7 @@ class LearnEffects:
         self.checked_at = now
         async with unit_of_work(self.engine) as work:
             await forget(work, withheld_task.c.at, now - self.keep, FORGET_MAX)
-            _, policy = await self.rules.current(work)
+            _, policy = await self.policies.current(work)
             known = await self.fits.newest(work, policy.name, 1)
             last = known[0] if known else None
             if last is not None and now - last.fitted_at < FIT_EVERY:

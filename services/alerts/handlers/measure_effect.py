@@ -62,7 +62,7 @@ class MeasureOutcomes:
     """A step of the timers: measures trials, stores save rates, deletes what is too old."""
 
     engine: AsyncEngine
-    rules: Policies
+    policies: Policies
     late: timedelta
     """How long to wait for late purchases after a window has ended."""
     keep: timedelta
@@ -89,7 +89,7 @@ class MeasureOutcomes:
 
     async def _keep_save_rates(self, now: datetime) -> None:
         async with unit_of_work(self.engine) as work:
-            _, policy = await self.rules.current(work)
+            _, policy = await self.policies.current(work)
             subjects = await effect_store.subjects(work, policy.name, None, None)
         found = await asyncio.to_thread(by, "playbook", subjects, picking())
         rates = {
@@ -106,7 +106,7 @@ class MeasureEffect:
     """Computes the effect of a policy's tasks on request."""
 
     engine: AsyncEngine
-    rules: Policies
+    policies: Policies
     fits: UpliftFits = field(default_factory=UpliftFits)
 
     async def __call__(
@@ -121,7 +121,7 @@ class MeasureEffect:
         `begin` and `end` bound the time of the warnings, in business time.
         """
         async with unit_of_work(self.engine) as work:
-            _, current = await self.rules.current(work)
+            _, current = await self.policies.current(work)
             name = policy or current.name
             subjects = await effect_store.subjects(work, name, begin, end)
             unmeasured = await effect_store.unmeasured(work, name)

@@ -34,7 +34,7 @@ class MeasureWarnings:
     """The loop. `observe` is called with the figures and the budget per 100 customers."""
 
     engine: AsyncEngine
-    rules: Policies
+    policies: Policies
     stored: DryRunPolicy
     business_clock: BusinessClock
     observe: Callable[[Realised, float | None], None]
@@ -47,7 +47,7 @@ class MeasureWarnings:
     async def measure(self) -> None:
         """Measure once; raises Transient."""
         async with unit_of_work(self.engine) as work:
-            _, policy = await self.rules.current(work)
+            _, policy = await self.policies.current(work)
             end = await self.business_clock.now(work)
         begin, found = end - timedelta(days=realised.WINDOW_DAYS), TuningResult()
         async for page in self.stored.pages(begin, end, CUSTOMERS_MAX):

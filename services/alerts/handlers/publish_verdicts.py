@@ -1,13 +1,13 @@
-"""Publishes messages that owners caused to the treatment topic.
+"""Publishes messages that no consumed record caused to the treatment topic.
 
-They belong to no partition that alerts claims, so every replica may send them. A message that two
-replicas send is recognised by its task and kind.
+Owners, timers and wishes cause them. They belong to no partition that alerts claims, so every
+replica may send them. A message that two replicas send is recognised by its task and kind.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from services.alerts.handlers.give_verdict import CAUSE
+from services.alerts.store.of_every_service import OUTSIDE_TOPICS
 from shared.postgres.ledger import Claim
 from shared.runtime.health import Health
 from shared.runtime.loop import repeat
@@ -45,4 +45,4 @@ class PublishVerdicts:
 
     async def _publish(self) -> None:
         self._treatments_queued.clear()
-        await self._recover(Claim(*CAUSE, epoch=0, next_offset=None, fingerprint=None))
+        await self._recover(Claim(*OUTSIDE_TOPICS, epoch=0, next_offset=None, fingerprint=None))

@@ -17,7 +17,6 @@ from services.alerts.core.scheduled_tasks import (
     falls_on,
     planned_task,
 )
-from services.alerts.handlers.give_verdict import CAUSE
 from services.alerts.handlers.record_task_changes import (
     Announcer,
     BatchDecisions,
@@ -27,7 +26,7 @@ from services.alerts.handlers.record_task_changes import (
 from services.alerts.ports import ScheduledCustomer, TaskChange
 from services.alerts.store import customers as customer_store
 from services.alerts.store import schedules as schedule_store
-from services.alerts.store.of_every_service import OUTBOX
+from services.alerts.store.of_every_service import OUTBOX, OUTSIDE_TOPICS
 from services.alerts.store.policies import Policies
 from shared.kernel.zones import zone
 from shared.postgres.engine import UnitOfWork, unit_of_work
@@ -47,7 +46,7 @@ class RaiseScheduledTasks:
     """Raises the tasks of a day once; a second run finds that they exist."""
 
     engine: AsyncEngine
-    rules: Policies
+    policies: Policies
     recorder: RecordTaskChanges
     clock: Clock
     isolation: ItemIsolation
@@ -58,7 +57,7 @@ class RaiseScheduledTasks:
     async def __call__(self, now: datetime) -> None:
         """Raise the tasks that fall on the day of `now`, business time, and on days missed."""
         async with unit_of_work(self.engine) as work:
-            version, policy = await self.rules.current(work)
+            version, policy = await self.policies.current(work)
         today = day_of(now, zone(policy.hours.time_zone))
         if not policy.care or self.done == (today, version):
             return
@@ -136,12 +135,12 @@ class RaiseScheduledTasks:
     ) -> list[TaskChange]:
         known = await customer_store.lock(work, [each.customer_id for each in found])
         owners = {each.profile.owner_id for each in found}
-        ground = await self.rules.ground(work, owners, self.clock.now())
+        inputs = await self.policies.task_inputs(work, owners, self.clock.now())
         tasks = [
             planned_task(
                 known[each.customer_id].state,
                 known[each.customer_id].wishes,
-                ground,
+                inputs,
                 kind="care",
                 name=schedule.name,
                 occurrence=today.isoformat(),
@@ -156,7 +155,7 @@ class RaiseScheduledTasks:
         ]
         decisions = BatchDecisions()
         for task in await schedule_store.new_only(work, tasks):
-            decisions.open(task, CAUSE)
+            decisions.open(task, OUTSIDE_TOPICS)
         changes, messages = await self.recorder.write(work, decisions, self.clock.now())
         await OUTBOX.add(work, messages)
         return changes

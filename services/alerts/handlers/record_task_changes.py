@@ -39,7 +39,7 @@ class Joining:
 
     joined: Joined
     grow: Callable[[Task], Task]
-    cause: TopicPartition
+    tp: TopicPartition
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class TaskUpdate:
 
     task_id: str
     grow: Callable[[Task], Task]
-    cause: TopicPartition
+    tp: TopicPartition
 
 
 @dataclass(slots=True)
@@ -71,10 +71,10 @@ class BatchDecisions:
     trials: list[tuple[ExperimentSubject, TopicPartition]] = field(default_factory=list)
     """Customers who were treated or held out."""
 
-    def open(self, task: Task, cause: TopicPartition) -> None:
+    def open(self, task: Task, tp: TopicPartition) -> None:
         """Add a new task."""
         self.raised[task.id] = task
-        self.changes.append(TaskChange(task, cause))
+        self.changes.append(TaskChange(task, tp))
 
     def join(self, joining: Joining, recorded_at: datetime) -> None:
         """Add further causes of an open task, new or stored; `recorded_at`: wall clock."""
@@ -85,16 +85,16 @@ class BatchDecisions:
             self.joinings.append(joining)
         else:
             self.raised[task.id] = joining.grow(task)
-            self.changes.append(TaskChange(self.raised[task.id], joining.cause, step.causes))
+            self.changes.append(TaskChange(self.raised[task.id], joining.tp, step.causes))
 
-    def close(self, closed: Closed, cause: TopicPartition) -> None:
+    def close(self, closed: Closed, tp: TopicPartition) -> None:
         """Add the end of a task, new or stored."""
         task = self.raised.get(closed.task.id)
         if task is None:
-            self.closed[closed.task.id] = closed, cause
+            self.closed[closed.task.id] = closed, tp
         else:
             self.raised[task.id] = close(task, closed)
-            self.changes.append(TaskChange(self.raised[task.id], cause))
+            self.changes.append(TaskChange(self.raised[task.id], tp))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class RecordTaskChanges:
     ) -> tuple[list[TaskChange], list[Message]]:
         """Store the tasks and deliveries of a batch; return its changes and what to publish.
 
-        Ends come before new tasks: a customer may have both, of the same cause.
+        Ends come before new tasks: a customer may have both, by the same record.
         """
         grown = await self._grow(work, decisions.joinings)
         updated = await self._update(work, decisions.updates)
@@ -123,12 +123,10 @@ class RecordTaskChanges:
         changes = [*grown, *ended_changes, *decisions.changes]
         await self.queue_deliveries(work, [*updated, *changes], now)
         # A customer is treated from the first cause on: a joined cause is no further treatment.
-        messages = [
-            self.publish(payload.treatment(c.task), c.cause) for c in changes if not c.joined
-        ]
+        messages = [self.publish(payload.treatment(c.task), c.tp) for c in changes if not c.joined]
         messages += [
-            self.publish(payload.held_out(trial), cause)
-            for trial, cause in decisions.trials
+            self.publish(payload.held_out(trial), tp)
+            for trial, tp in decisions.trials
             if trial.arm == "held_out"
         ]
         return changes, messages
@@ -143,7 +141,7 @@ class RecordTaskChanges:
         for each in joinings:
             task = each.grow(tasks[each.joined.task.id])
             tasks[task.id] = task
-            changes.append(TaskChange(task, each.cause, each.joined.causes))
+            changes.append(TaskChange(task, each.tp, each.joined.causes))
         await task_store.write(work, list(tasks.values()))
         return changes
 
@@ -153,7 +151,7 @@ class RecordTaskChanges:
             return []
         stored = await task_store.find_all(work, [each.task_id for each in updates])
         by_id = {each.task_id: each for each in updates}
-        changes = [TaskChange(by_id[task.id].grow(task), by_id[task.id].cause) for task in stored]
+        changes = [TaskChange(by_id[task.id].grow(task), by_id[task.id].tp) for task in stored]
         await task_store.write(work, [change.task for change in changes])
         return changes
 
@@ -163,7 +161,7 @@ class RecordTaskChanges:
         """Queue a message about each change for every endpoint with a matching route.
 
         Every message about a task is made here, and names the channel that the customer allows
-        now. Tasks that wait are left out.
+        now. A task that waits (`task.waiting`) gets its first delivery from `RunTaskTimers`.
         """
         if not changes:
             return
@@ -192,10 +190,10 @@ class RecordTaskChanges:
             ],
         )
 
-    def publish(self, fact: TreatmentRecorded, cause: TopicPartition) -> Message:
+    def publish(self, fact: TreatmentRecorded, tp: TopicPartition) -> Message:
         """Return a message for the treatment topic, keyed by customer."""
         return Message(
-            cause, self.treatment_topic, fact.customer_id.encode(), treatment.ENCODER.encode(fact)
+            tp, self.treatment_topic, fact.customer_id.encode(), treatment.ENCODER.encode(fact)
         )
 
 

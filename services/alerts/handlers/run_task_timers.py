@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.core.allocation import Share, day_begin, share_out
 from services.alerts.core.policy import Closed, OpenTask
-from services.alerts.core.task import Ground, Task
+from services.alerts.core.task import Task, TaskInputs
 from services.alerts.core.task_lifecycle import (
     TIMER,
     EventKind,
@@ -26,7 +26,6 @@ from services.alerts.core.task_lifecycle import (
     released,
     unanswered,
 )
-from services.alerts.handlers.give_verdict import CAUSE
 from services.alerts.handlers.record_task_changes import (
     Announcer,
     BatchDecisions,
@@ -37,7 +36,7 @@ from services.alerts.store import customers as customer_store
 from services.alerts.store import due_tasks, task_log
 from services.alerts.store import tasks as task_store
 from services.alerts.store.business_clock import BusinessClock
-from services.alerts.store.of_every_service import OUTBOX
+from services.alerts.store.of_every_service import OUTBOX, OUTSIDE_TOPICS
 from services.alerts.store.policies import Policies
 from shared.postgres.engine import UnitOfWork, unit_of_work
 from shared.runtime.clock import Clock
@@ -61,7 +60,7 @@ class RunTaskTimers:
     """The loop of the timers. `more`: further steps of an iteration, of a few transactions each."""
 
     engine: AsyncEngine
-    rules: Policies
+    policies: Policies
     recorder: RecordTaskChanges
     business_clock: BusinessClock
     clock: Clock
@@ -129,7 +128,7 @@ class RunTaskTimers:
         expired = [t for t in tasks if t.status == "open" and t.expires_at and t.expires_at <= now]
         for task in expired:
             ended = OpenTask(task.id, task.cause, task.opened_at)
-            decisions.close(Closed(ended, task.expires_at or now, "expired"), CAUSE)
+            decisions.close(Closed(ended, task.expires_at or now, "expired"), OUTSIDE_TOPICS)
         changes, messages = await self.recorder.write(work, decisions, self.clock.now())
         await OUTBOX.add(work, messages)
         await task_log.add(work, [self._event(t, "expired", now) for t in expired])
@@ -146,24 +145,26 @@ class RunTaskTimers:
         self, work: UnitOfWork, tasks: Sequence[Task], now: datetime
     ) -> list[TaskChange]:
         late = [t for t in tasks if is_unanswered(t, now)]
-        ground = await self._ground(work, {t.owner_id for t in late})
-        done = [unanswered(t, ground.owners, now, ground.calendar(t.owner_id)) for t in late]
+        inputs = await self._inputs(work, {t.owner_id for t in late})
+        done = [unanswered(t, inputs.owners, now, inputs.calendar(t.owner_id)) for t in late]
         await task_log.add(
             work, [self._event(d.task, d.kind, now, dict(d.detail)) for d in done if d.kind]
         )
         await task_store.write(work, [d.task for d in done if not d.sent])
         return await self._write(work, [d.task for d in done if d.sent])
 
-    async def _ground(self, work: UnitOfWork, owners: set[str | None]) -> Ground:
-        """Return the ground with the records of these owners, their managers and fallbacks."""
-        ground = await self.rules.ground(work, owners, self.clock.now())
+    async def _inputs(self, work: UnitOfWork, owners: set[str | None]) -> TaskInputs:
+        """Return the inputs with the records of these owners, their managers and fallbacks."""
+        inputs = await self.policies.task_inputs(work, owners, self.clock.now())
         others = {
             other
-            for record in ground.owners.values()
+            for record in inputs.owners.values()
             for other in (record.manager_id, record.fallback_id)
         }
-        more = await self.rules.owners(work, others)
-        return Ground(ground.policy, ground.version, ground.created_at, {**more, **ground.owners})
+        more = await self.policies.owners(work, others)
+        return TaskInputs(
+            inputs.policy, inputs.version, inputs.created_at, {**more, **inputs.owners}
+        )
 
     async def _allocate(self, now: datetime) -> None:
         """Give owners their most valuable waiting tasks up to their capacity.
@@ -182,12 +183,12 @@ class RunTaskTimers:
         await self.isolation.each("owner", sorted(owners), do)
 
     async def _allocate_one(self, work: UnitOfWork, owner: str, now: datetime) -> list[TaskChange]:
-        ground = await self._ground(work, {owner})
-        record = ground.owners.get(owner)
-        fallback = ground.owners.get(record.fallback_id) if record and record.fallback_id else None
+        inputs = await self._inputs(work, {owner})
+        record = inputs.owners.get(owner)
+        fallback = inputs.owners.get(record.fallback_id) if record and record.fallback_id else None
         both = [r for r in (record, fallback) if r is not None]
-        since = {r.id: day_begin(now, ground.calendar(r.id).zone) for r in both}
-        await self.rules.hold_allocation(work, sorted(since))
+        since = {r.id: day_begin(now, inputs.calendar(r.id).zone) for r in both}
+        await self.policies.hold_allocation(work, sorted(since))
         loads = await due_tasks.loads(work, since)
         shared: Share = share_out(record, fallback, loads)
         mine = await due_tasks.most_worthwhile(work, owner, min(shared.own, TASKS_MAX))
@@ -212,7 +213,7 @@ class RunTaskTimers:
         return await self._write(work, changed)
 
     async def _write(self, work: UnitOfWork, tasks: Sequence[Task]) -> list[TaskChange]:
-        changes = [TaskChange(task, CAUSE) for task in tasks]
+        changes = [TaskChange(task, OUTSIDE_TOPICS) for task in tasks]
         await task_store.write(work, tasks)
         await self.recorder.queue_deliveries(work, changes, self.clock.now())
         return changes

@@ -20,5 +20,5 @@ def nul_free(field: str, value: bytes) -> None:
 def dead_letter(record: ConsumedRecord, topic: str, wrong: Invalid) -> Message:
     """Return the dead letter of `record`, to be stored in the transaction that skips it."""
     letter = DeadLetter.of(record, STAGE, wrong.field, wrong.reason)
-    cause = (record.topic, record.partition)
-    return Message(cause, topic, letter.key, letter.value, letter.to_headers())
+    tp = (record.topic, record.partition)
+    return Message(tp, topic, letter.key, letter.value, letter.to_headers())

@@ -15,7 +15,7 @@ from services.alerts.core.policy_document import (
     read,
     upgrade,
 )
-from services.alerts.core.task import Ground
+from services.alerts.core.task import TaskInputs
 from services.alerts.store import customer_messages as message_store
 from shared.contracts.customer_message import SEND
 from shared.kernel.errors import Invalid
@@ -53,11 +53,13 @@ class Policies:
                 self._version, self._policy = found.version, found.policy
         return self._version, self._policy
 
-    async def ground(self, work: UnitOfWork, owners: Iterable[str | None], now: datetime) -> Ground:
+    async def task_inputs(
+        self, work: UnitOfWork, owners: Iterable[str | None], now: datetime
+    ) -> TaskInputs:
         """Return the data that new tasks are made from; `now` is the wall clock."""
         version, policy = await self.current(work)
         known = await self.owners(work, owners)
-        return Ground(policy, version, now, known, await self.save_rates(work))
+        return TaskInputs(policy, version, now, known, await self.save_rates(work))
 
     async def owners(self, work: UnitOfWork, ids: Iterable[str | None]) -> dict[str, OwnerRecord]:
         """Return the records of those owners that have one; None is no owner."""

@@ -148,9 +148,9 @@ class ClassifyCustomers:
             news = found.changes(who, silent=bool(silent[at]))
             to.sequence[n] += len(news)
             self.changes += news
-            cause, key = self._job.parts[int(to.partition[n])].tp, customer.encode()
+            tp, key = self._job.parts[int(to.partition[n])].tp, customer.encode()
             self.messages += [
-                Message(cause, self._topic, key, ENCODER.encode(one))
+                Message(tp, self._topic, key, ENCODER.encode(one))
                 for one in news
                 if is_published(one)
             ]

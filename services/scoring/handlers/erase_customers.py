@@ -104,12 +104,12 @@ class DropErased:
         return events.select(kept)
 
 
-def _requests(cause: TopicPartition, request: Activity, others: Sequence[str]) -> list[Message]:
+def _requests(tp: TopicPartition, request: Activity, others: Sequence[str]) -> list[Message]:
     """Returns requests to erase the other ids of a customer."""
     return [
         Message(
-            cause,
-            cause[0],
+            tp,
+            tp[0],
             other.encode(),
             ENCODER.encode(replace(request, subject=other, id=f"{request.id}/{number}")),
         )
@@ -117,9 +117,9 @@ def _requests(cause: TopicPartition, request: Activity, others: Sequence[str]) -
     ]
 
 
-def _tombstone(cause: TopicPartition, topic: str, request: Activity) -> Message:
+def _tombstone(tp: TopicPartition, topic: str, request: Activity) -> Message:
     headers = (
         (ERASURE_REQUEST, request.id.encode()),
         (ERASURE_AT, request.time.isoformat().encode()),
     )
-    return Message(cause, topic, request.subject.encode(), None, headers)
+    return Message(tp, topic, request.subject.encode(), None, headers)

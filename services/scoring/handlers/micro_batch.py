@@ -39,7 +39,7 @@ from services.scoring.ports import (
     Store,
 )
 from shared.kafka.batch import Batch
-from shared.kafka.transaction import Sender
+from shared.kafka.transaction import OutboxRelay
 from shared.kernel.errors import Transient
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.ledger import Move
@@ -83,7 +83,7 @@ class MicroBatch:
         *,
         decode: Decode,
         store: Store,
-        sender: Sender,
+        sender: OutboxRelay,
         classifications: ClassificationTables,
         assessor: Assessor,
         predictor: Callable[[], Predictor],

@@ -99,8 +99,8 @@ class WriteAssessments:
         ):
             customer = self.job.customers[row]
             encoded.append(ENCODER.encode(self._message(customer, *values)))
-            cause = self.job.parts[self.job.partition[row]].tp
-            effects.messages.append(Message(cause, self.risk_topic, customer.encode(), encoded[-1]))
+            tp = self.job.parts[self.job.partition[row]].tp
+            effects.messages.append(Message(tp, self.risk_topic, customer.encode(), encoded[-1]))
         return encoded
 
     def _columns(self, published: Ints) -> Iterator[tuple[Any, ...]]:

@@ -8,5 +8,5 @@ from shared.postgres.outbox import Message
 def dead_letter(topic: str, record: ConsumedRecord, field: str, reason: str) -> Message:
     """Returns a record as a dead letter on this topic."""
     letter = DeadLetter.of(record, "scoring", field, reason)
-    cause = (record.topic, record.partition)
-    return Message(cause, topic, letter.key, letter.value, letter.to_headers())
+    tp = (record.topic, record.partition)
+    return Message(tp, topic, letter.key, letter.value, letter.to_headers())

@@ -25,8 +25,8 @@ class NoRelay:
         """Do nothing."""
 
 
-class SetRules(Policies):
-    """The stored rules, with a policy that the test sets."""
+class SetPolicy(Policies):
+    """The stored policies, with one that the test sets."""
 
     def __init__(self, policy: Policy) -> None:
         super().__init__()
@@ -50,12 +50,12 @@ class Fetched:
     headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
-def learn_effects(engine: AsyncEngine, rules: Policies, clock: Clock) -> LearnEffects:
+def learn_effects(engine: AsyncEngine, policies: Policies, clock: Clock) -> LearnEffects:
     """Return the step that learns effects, as `main` wires it."""
     return LearnEffects(
         engine=engine,
         fits=UpliftFits(),
-        rules=rules,
+        policies=policies,
         clock=clock,
         keep=timedelta(days=60),
     )

@@ -66,7 +66,7 @@ from shared.runtime.health import Health
 from shared.runtime.isolation import ItemIsolation
 from shared.runtime.service import Stop
 from tests.fakes.clock import SetClock
-from tests.integration.alerts.doubles import Fetched, NoRelay, SetRules, learn_effects
+from tests.integration.alerts.doubles import Fetched, NoRelay, SetPolicy, learn_effects
 from tests.integration.alerts.message_parts import VAULT, customer_messages
 from tests.integration.alerts.receiver import LIMIT_S, SECRET
 
@@ -135,7 +135,7 @@ class AlertsHarness:
             decode=RiskDecoder("dead"),
             recorder=self.book,
             transactions=self.transactions,
-            rules=SetRules(self.policy),
+            policies=SetPolicy(self.policy),
             clock=self.clock,
             deliveries_queued=asyncio.Event(),
         )
@@ -161,7 +161,7 @@ class AlertsHarness:
     def act(self, *, replay: bool = False) -> ApplyTaskAction:
         return ApplyTaskAction(
             engine=self.engine,
-            rules=SetRules(self.policy),
+            policies=SetPolicy(self.policy),
             recorder=self.book,
             business_clock=BusinessClock(self.clock, replay=replay),
             clock=self.clock,
@@ -171,7 +171,7 @@ class AlertsHarness:
     def tend(self, *, replay: bool = False) -> RunTaskTimers:
         return RunTaskTimers(
             engine=self.engine,
-            rules=SetRules(self.policy),
+            policies=SetPolicy(self.policy),
             recorder=self.book,
             business_clock=BusinessClock(self.clock, replay=replay),
             clock=self.clock,
@@ -181,18 +181,18 @@ class AlertsHarness:
             more={
                 "outcomes": MeasureOutcomes(
                     engine=self.engine,
-                    rules=SetRules(self.policy),
+                    policies=SetPolicy(self.policy),
                     late=timedelta(days=2),
                     keep=timedelta(days=60),
                 ),
-                "effects": learn_effects(self.engine, SetRules(self.policy), self.clock),
+                "effects": learn_effects(self.engine, SetPolicy(self.policy), self.clock),
             },
         )
 
     def take_care(self) -> RaiseScheduledTasks:
         return RaiseScheduledTasks(
             engine=self.engine,
-            rules=SetRules(self.policy),
+            policies=SetPolicy(self.policy),
             recorder=self.book,
             clock=self.clock,
             isolation=self.careful,
@@ -202,7 +202,7 @@ class AlertsHarness:
     def enter(self) -> HandleSegmentEntries:
         return HandleSegmentEntries(
             decode=ChangesDecoder("dead"),
-            rules=SetRules(self.policy),
+            policies=SetPolicy(self.policy),
             recorder=self.book,
             transactions=self.transactions,
             clock=self.clock,
@@ -220,9 +220,9 @@ class AlertsHarness:
             tokens=tokens,
             give_verdict=self.give_verdict(),
             act=self.act(),
-            rules=Policies(),
+            policies=Policies(),
             try_policy=DryRunPolicy(engine=self.engine),
-            measure_effect=MeasureEffect(engine=self.engine, rules=SetRules(self.policy)),
+            measure_effect=MeasureEffect(engine=self.engine, policies=SetPolicy(self.policy)),
             effect_page=effect_page,
             business_clock=BusinessClock(self.clock, replay=False),
             clock=self.clock,

@@ -24,7 +24,7 @@ from shared.contracts.events import Profile
 from shared.postgres.suspects import Suspects
 from shared.runtime.isolation import ItemIsolation
 from tests.fakes.clock import SetClock
-from tests.integration.alerts.doubles import SetRules
+from tests.integration.alerts.doubles import SetPolicy
 from tests.integration.alerts.receiver import SECRET, Request
 
 VAULT = Encryption([bytes(range(32))])
@@ -78,7 +78,7 @@ def customer_messages(engine: AsyncEngine, clock: SetClock, policy: Policy) -> S
     return SendCustomerMessages(
         engine=engine,
         decide=DecideMessages(
-            rules=SetRules(policy),
+            policies=SetPolicy(policy),
         ),
         business_clock=BusinessClock(clock, replay=False),
         clock=clock,

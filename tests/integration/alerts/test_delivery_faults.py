@@ -64,22 +64,22 @@ class Faulty:
     def of(self, _: Endpoint) -> "Faulty":
         return self
 
-    async def send(self, message: Leased, at: datetime) -> Answer:
+    async def send(self, delivery: Leased, at: datetime) -> Answer:
         self.at_once += 1
         try:
-            if message.customer_id == "bad":
+            if delivery.customer_id == "bad":
                 if self.fault is not None:
                     raise self.fault
                 self.beside = self.at_once
                 self.reached.set()
                 await asyncio.Event().wait()  # until the process is killed
             await asyncio.sleep(0)
-            self.sent.append(message.customer_id)
+            self.sent.append(delivery.customer_id)
             return Answer("ok", 200)
         finally:
             self.at_once -= 1
 
-    async def find(self, message: Leased, at: datetime) -> Answer | None:
+    async def find(self, delivery: Leased, at: datetime) -> Answer | None:
         return None
 
 
@@ -114,7 +114,7 @@ class Picky(Deliveries):
 
 async def test_an_outcome_that_cannot_be_stored_ends_its_own_delivery(bench: AlertsHarness) -> None:
     class Ok(Faulty):
-        async def send(self, message: Leased, at: datetime) -> Answer:
+        async def send(self, delivery: Leased, at: datetime) -> Answer:
             return Answer("ok", 200)
 
     await raised(bench, "bad", "c-1", "c-2")
@@ -153,7 +153,7 @@ async def test_leases_lost_to_kills_cost_no_delivery(bench: AlertsHarness, kills
     """
 
     class Stuck(Faulty):
-        async def send(self, message: Leased, at: datetime) -> Answer:
+        async def send(self, delivery: Leased, at: datetime) -> Answer:
             self.reached.set()
             await asyncio.Event().wait()
             raise AssertionError

@@ -72,7 +72,7 @@ class Stuck:
     def of(self, _: Endpoint) -> "Stuck":
         return self
 
-    async def send(self, message: Leased, at: datetime) -> Answer:
+    async def send(self, delivery: Leased, at: datetime) -> Answer:
         self.reached.set()
         await asyncio.Event().wait()
         raise AssertionError
@@ -144,20 +144,20 @@ class Crm:
     def of(self, _: Endpoint) -> "Crm":
         return self
 
-    async def send(self, message: Leased, at: datetime) -> Answer:
+    async def send(self, delivery: Leased, at: datetime) -> Answer:
         if not self.token_ok:
             return Answer("refresh_token", 401, error="token ended")
-        self.tasks.append(message.task_id)
+        self.tasks.append(delivery.task_id)
         if self.lost:
             self.lost -= 1
             return Answer("ambiguous", error="reset", throttled=False)
         return Answer("ok", 201, remote_id=f"crm-{len(self.tasks)}")
 
-    async def find(self, message: Leased, at: datetime) -> Answer | None:
+    async def find(self, delivery: Leased, at: datetime) -> Answer | None:
         if not self.token_ok:
             return Answer("refresh_token", 401, error="token ended")
-        self.finds.append(message.task_id)
-        if message.task_id in self.tasks:
+        self.finds.append(delivery.task_id)
+        if delivery.task_id in self.tasks:
             return Answer("ok", 200, remote_id="crm-1")
         return None
 

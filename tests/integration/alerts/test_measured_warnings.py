@@ -25,7 +25,7 @@ async def test_warnings_are_measured_as_they_mature(engine: AsyncEngine) -> None
     figures: list[tuple[Realised, float | None]] = []
     measure = MeasureWarnings(
         engine=engine,
-        rules=Policies(),
+        policies=Policies(),
         stored=DryRunPolicy(
             engine=engine,
         ),

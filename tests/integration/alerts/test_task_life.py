@@ -327,13 +327,13 @@ async def test_a_changed_policy_decides_the_next_assessment(
     bench: AlertsHarness, api: httpx.AsyncClient
 ) -> None:
     """Checks R15."""
-    rules = Policies()
+    policies = Policies()
     await api.put("/v1/policy", json={"name": "p", "cooldown_days": 1})
     async with unit_of_work(bench.engine) as work:
-        assert (await rules.current(work))[1].cooldown_days == 1
+        assert (await policies.current(work))[1].cooldown_days == 1
     await api.put("/v1/policy", json={"name": "p", "cooldown_days": 2})
     async with unit_of_work(bench.engine) as work:
-        assert await rules.current(work) == (2, read({"name": "p", "cooldown_days": 2}))
+        assert await policies.current(work) == (2, read({"name": "p", "cooldown_days": 2}))
 
 
 async def test_a_policy_that_an_earlier_version_stored_still_decides(bench: AlertsHarness) -> None:

@@ -103,8 +103,8 @@ class Kit:
 
     async def attempt(self, connector: Connector, task: Task) -> Answer:
         """Attempt to deliver the task's newest change once, as the sender does."""
-        message, only = leased(task), Only(connector)
-        tried = await attempt(only, Endpoint(id="crm"), message, self.clock.now(), TIMEOUT_S)
+        delivery, only = leased(task), Only(connector)
+        tried = await attempt(only, Endpoint(id="crm"), delivery, self.clock.now(), TIMEOUT_S)
         return tried.answer
 
 

@@ -73,7 +73,7 @@ async def test_an_empty_partition_is_claimed_and_waited_for(place: BrokerEnviron
     """The partition is settled without a record; later ones are read from the first one on."""
     await place.create(1)
     async with started(place.worker()) as worker:
-        await worker.until(lambda: worker.consumer.settled)
+        await worker.until(lambda: worker.consumer.all_claimed)
         assert set(worker.consumer.claims) == {place.tp(0)}
         await place.write({0: ["late"]})
         await worker.until_seen(p0=1)
@@ -140,7 +140,7 @@ async def test_another_log_stops_the_partition(place: BrokerEnvironment) -> None
     async with started(place.worker()) as worker:
         await place.write({1: ["fits"]})
         await worker.until_seen(p1=1)
-        assert worker.consumer.settled
+        assert worker.consumer.all_claimed
     assert worker.values(1) == ["fits"]
     assert worker.values(0) == []
     assert set(await place.stopped()) == {0}
@@ -158,7 +158,7 @@ async def test_a_shorter_log_stops_the_partition(place: BrokerEnvironment) -> No
     await place.create(2)
     await place.write({0: numbered(0, 9)})
     async with started(place.worker()) as worker:
-        await worker.until(lambda: worker.consumer.settled)
+        await worker.until(lambda: worker.consumer.all_claimed)
         await worker.turn()
     assert not any(worker.seen.values())
     reasons = await place.stopped()
@@ -181,7 +181,7 @@ async def test_a_log_that_begins_after_us_stops_the_partition(place: BrokerEnvir
     await place.delete_records(0, before=at + 1)
     async with started(place.worker()) as worker:
         await worker.until(lambda: "r19" in worker.values(1))
-        assert worker.consumer.settled
+        assert worker.consumer.all_claimed
     assert worker.values(0) == []
     assert f"begins at {at + 1}, after our offset {at}" in (await place.stopped())[0]
 
@@ -233,7 +233,7 @@ async def test_a_stopped_partition_starves_no_other(place: BrokerEnvironment) ->
     await place.ledger.stop(await place.ledger.take_over(place.tp(1), "before"), "for the test")
     async with started(place.worker(records_max=3)) as worker:
         await worker.until_seen(p0=5, p2=5)
-        assert worker.consumer.settled
+        assert worker.consumer.all_claimed
     assert worker.values(1) == []
 
 

@@ -62,9 +62,9 @@ async def relay(engine: AsyncEngine, producer: Recording) -> AsyncIterator[Relay
     await made.close()
 
 
-def messages(*values: str, cause: tuple[str, int] = CAUSE) -> list[Message]:
+def messages(*values: str, tp: tuple[str, int] = CAUSE) -> list[Message]:
     """Return one message for each value."""
-    return [Message(cause, "risk", b"k", v.encode(), (("h", b"\xff\0"),)) for v in values]
+    return [Message(tp, "risk", b"k", v.encode(), (("h", b"\xff\0"),)) for v in values]
 
 
 async def commit(engine: AsyncEngine, relay: Relay, found: Sequence[Message]) -> list[Pending]:
@@ -123,7 +123,7 @@ async def test_a_crash_after_the_commit(
     Messages of another partition stay for its owner.
     """
     await commit(engine, relay, messages("1", "2"))
-    await commit(engine, relay, messages("of another", cause=OTHER))
+    await commit(engine, relay, messages("of another", tp=OTHER))
     await commit(engine, relay, messages("3"))
     successor = Relay(engine, DATABASE, producer)
     await successor.recover(claim())

@@ -6,7 +6,7 @@ from typing import Any
 from services.alerts.core.consent import Wishes
 from services.alerts.core.policy import CustomerState, Decision, Policy, Raised, decide
 from services.alerts.core.policy_document import TRAITS
-from services.alerts.core.task import Ground, Task, new_task
+from services.alerts.core.task import Task, TaskInputs, new_task
 from shared.contracts.events import Owner, Profile
 from shared.contracts.risk import Lapse, Reason, RiskAssessed, Sign
 
@@ -93,4 +93,4 @@ def raised_task(profile: Profile | None = None, **changes: Any) -> Task:
     step = decision.steps[0]
     assert isinstance(step, Raised)
     profile = profile or Profile(owner=Owner(id="o-1", name="Ann"))
-    return new_task(step, message, Wishes(profile), Ground(Policy(), 0, day(0)))
+    return new_task(step, message, Wishes(profile), TaskInputs(Policy(), 0, day(0)))

@@ -34,11 +34,11 @@ class WecomBot:
         self._id, self._config, self._key = endpoint_id, config, key
         self._http, self._owners = http, owners
 
-    async def send(self, message: Leased, at: datetime) -> Answer:
+    async def send(self, delivery: Leased, at: datetime) -> Answer:
         """Send a message about the task's newest change."""
-        return await answered(self._send(message))
+        return await answered(self._send(delivery))
 
-    async def find(self, message: Leased, at: datetime) -> None:
+    async def find(self, delivery: Leased, at: datetime) -> None:
         """Return None: a group cannot be searched for earlier messages."""
 
     async def refresh(self, since: datetime) -> None:
@@ -47,8 +47,8 @@ class WecomBot:
     async def close(self) -> None:
         """Do nothing: no resource is held."""
 
-    async def _send(self, message: Leased) -> Answer:
-        notice = read_notice(message.body)
+    async def _send(self, delivery: Leased) -> Answer:
+        notice = read_notice(delivery.body)
         row = await row_of(self._owners, self._id, notice.owner_id)
         member = remote_owner(notice.owner_id, row, self._config)
         call = wecom.bot_call(self._config, notice, member, self._key)
@@ -69,11 +69,11 @@ class WecomApp:
         self._id, self._config = endpoint_id, config
         self._access, self._shared = access, shared
 
-    async def send(self, message: Leased, at: datetime) -> Answer:
+    async def send(self, delivery: Leased, at: datetime) -> Answer:
         """Send a card for an open task, a line for one that has ended."""
-        return await answered(self._send(message, at))
+        return await answered(self._send(delivery, at))
 
-    async def find(self, message: Leased, at: datetime) -> None:
+    async def find(self, delivery: Leased, at: datetime) -> None:
         """Return None: a card is known by its `task_id`; sending it again is answered 42014."""
 
     async def refresh(self, since: datetime) -> Answer | None:
@@ -101,8 +101,8 @@ class WecomApp:
         call = wecom.answered_call(self._config, member, response_code, text, token)
         return wecom.read(await send_call(self._shared.http, self._config.api_url, call), None)
 
-    async def _send(self, message: Leased, at: datetime) -> Answer:
-        notice = read_notice(message.body)
+    async def _send(self, delivery: Leased, at: datetime) -> Answer:
+        notice = read_notice(delivery.body)
         if notice.type == CLOSED and notice.task.get("close_reason") == "verdict":
             return Answer("ok")  # the owner knows: it was the owner's own verdict
         row = await row_of(self._shared.owners, self._id, notice.owner_id)

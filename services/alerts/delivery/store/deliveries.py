@@ -188,12 +188,12 @@ class Deliveries:
                 ALONE_FROM,
             )
 
-    async def begin_alone(self, work: UnitOfWork, message: Leased) -> None:
+    async def begin_alone(self, work: UnitOfWork, delivery: Leased) -> None:
         """Record that this delivery is sent now and no other: a death counts from here on."""
         await work.driver.execute(
             "UPDATE alerts.delivery SET lost = lost + 1 WHERE id = $1 AND token = $2",
-            message.id,
-            message.token,
+            delivery.id,
+            delivery.token,
         )
 
 

@@ -24,7 +24,7 @@ class Parts:
     tokens: Tokens
     give_verdict: GiveVerdict
     act: ApplyTaskAction
-    rules: Policies
+    policies: Policies
     try_policy: DryRunPolicy
     measure_effect: MeasureEffect
     effect_page: Callable[[EffectReport, Language], str]

@@ -130,7 +130,7 @@ def add_policies(app: FastAPI, parts: Parts) -> None:
     async def read_policy() -> PolicyView:
         """Return the policy in force."""
         async with unit_of_work(parts.engine) as work:
-            newest = await parts.rules.versions(work, None, 1)
+            newest = await parts.policies.versions(work, None, 1)
         if not newest:
             raise HTTPException(404, "no policy is stored yet: the service stores one at its start")
         return _view(newest[0])
@@ -140,7 +140,7 @@ def add_policies(app: FastAPI, parts: Parts) -> None:
         """List the versions with who changed what, newest first."""
         before = None if cursor is None else whole(decoded(cursor))
         async with unit_of_work(parts.engine) as work:
-            found = await parts.rules.versions(work, before, limit + 1)
+            found = await parts.policies.versions(work, before, limit + 1)
         page, after = page_of(found, limit, lambda each: each.version)
         return PolicyPage(items=[_view(each) for each in page], next=after)
 
@@ -159,7 +159,7 @@ def add_policies(app: FastAPI, parts: Parts) -> None:
         """
         policy = read_document(document)
         async with unit_of_work(parts.engine) as work:
-            made = await parts.rules.put(
+            made = await parts.policies.put(
                 work, policy, actor, parts.clock.now(), note=note, expected=expected
             )
         return _view(made)
@@ -175,7 +175,7 @@ def add_owners(app: FastAPI, parts: Parts) -> None:
         """List owners' records by id."""
         after = None if cursor is None else decoded(cursor)
         async with unit_of_work(parts.engine) as work:
-            found = await parts.rules.owners_page(work, after, limit + 1)
+            found = await parts.policies.owners_page(work, after, limit + 1)
         page, after = page_of(found, limit, lambda each: each.id)
         items = [OwnerView(**msgspec.structs.asdict(each)) for each in page]
         return OwnerPage(items=items, next=after)
@@ -188,7 +188,7 @@ def add_owners(app: FastAPI, parts: Parts) -> None:
         """Store an owner's record; it replaces an earlier one."""
         record = OwnerRecord(id=owner_id, **body.model_dump())
         async with unit_of_work(parts.engine) as work:
-            await parts.rules.put_owner(work, record, actor, parts.clock.now())
+            await parts.policies.put_owner(work, record, actor, parts.clock.now())
         return OwnerView(id=owner_id, **body.model_dump())
 
 
@@ -211,7 +211,7 @@ def add_dry_run(app: FastAPI, parts: Parts) -> None:
         """
         policy = read_document(document)
         async with unit_of_work(parts.engine) as work:
-            _, current = await parts.rules.current(work)
+            _, current = await parts.policies.current(work)
             now = await parts.business_clock.now(work)
         until = end or now
         since = begin or until - timedelta(days=DRY_RUN_DAYS)

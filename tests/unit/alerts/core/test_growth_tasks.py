@@ -11,7 +11,7 @@ from services.alerts.core.consent import Wishes
 from services.alerts.core.customer import CustomerState, Joined, Raised, answered
 from services.alerts.core.policy import decide
 from services.alerts.core.policy_document import Policy, read
-from services.alerts.core.task import Ground, Task, grown, new_task
+from services.alerts.core.task import Task, TaskInputs, grown, new_task
 from services.alerts.core.webhook_payload import body, kind_of, payload_of
 from services.alerts.core.wording.tasks import in_full
 from services.alerts.inbound.policy_file import read_policy
@@ -37,7 +37,7 @@ def made(
     decision = decide(state or CustomerState("c-1"), message, policy)
     (step,) = decision.steps
     assert isinstance(step, Raised)
-    return new_task(step, message, Wishes(PROFILE), Ground(policy, 1, day(0)))
+    return new_task(step, message, Wishes(PROFILE), TaskInputs(policy, 1, day(0)))
 
 
 def joined(task: Task, message: RiskAssessed, policy: Policy = POLICY) -> Task:
@@ -45,7 +45,7 @@ def joined(task: Task, message: RiskAssessed, policy: Policy = POLICY) -> Task:
     first = decide(CustomerState("c-1"), assessed(1, 0), policy)
     (step,) = decide(first.state, message, policy).steps
     assert isinstance(step, Joined)
-    return grown(task, step, message, Ground(policy, 2, day(9)))
+    return grown(task, step, message, TaskInputs(policy, 2, day(9)))
 
 
 LATER: dict[str, Any] = {
@@ -121,7 +121,7 @@ def test_a_cause_that_holds_no_more_keeps_what_was_read_of_it() -> None:
     (opened,) = known.open
     step = Joined("c-1", opened, ("complaint_open",), day(1))
     after = grown(
-        task, step, assessed(2, 1, signs=[COMPLAINT], reasons=[]), Ground(POLICY, 1, day(9))
+        task, step, assessed(2, 1, signs=[COMPLAINT], reasons=[]), TaskInputs(POLICY, 1, day(9))
     )
     assert [r.facts for r in after.reasons] == [SILENT.facts, COMPLAINT.facts]
 

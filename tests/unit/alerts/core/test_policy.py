@@ -18,8 +18,8 @@ from services.alerts.core.policy import (
     WarnedCause,
     answered,
     decide,
+    end_objectless,
     purchased,
-    settle,
     stable_id,
     task_id,
 )
@@ -358,7 +358,7 @@ def test_overtaken_by_a_purchase_the_task_is_raised_and_ends_at_once() -> None:
 
 def test_do_not_contact_ends_open_tasks() -> None:
     raised = play(NEW, assessed(1, 0))[0].state
-    _, ended = settle(replace(raised, do_not_contact_at=day(1)))
+    _, ended = end_objectless(replace(raised, do_not_contact_at=day(1)))
     assert ended == (Closed(raised.open[0], day(1), "do_not_contact"),)
 
 

@@ -22,7 +22,7 @@ from services.alerts.core.policy_document import (
     read,
     upgrade,
 )
-from services.alerts.core.task import Ground, new_task
+from services.alerts.core.task import TaskInputs, new_task
 from services.alerts.inbound.policy_file import read_policy
 from services.alerts.settings import POLICY_FILE
 from shared.contracts.events import Owner, Profile
@@ -194,7 +194,7 @@ def test_the_held_out_get_no_task_and_are_decided_about_as_if_they_had() -> None
     assert decision.state.warned == (WarnedCause("silence_beyond_rhythm", day(0)),)
     again = decide(decision.state, assessed(2, 40, customer_id=held), chosen)
     assert again.why == "not_armed"
-    made = new_trial(step, message, Profile(), Ground(chosen, 3, day(0)))
+    made = new_trial(step, message, Profile(), TaskInputs(chosen, 3, day(0)))
     assert (made.arm, made.eligible, made.until) == ("held_out", True, day(28))
     vip = assessed(1, 0, customer_id=held, standing=VIP)
     assert decide(CustomerState(held), vip, chosen).why == "raised"
@@ -237,11 +237,11 @@ def test_the_channel_is_the_preferred_one_that_consent_allows() -> None:
     assert allowed(["wecom"], Wishes(Profile(do_not_contact=True)), []) is None
 
 
-def raised(ground: Ground, profile: Profile, at: float = 0.0, **changes: Any) -> Any:
+def raised(inputs: TaskInputs, profile: Profile, at: float = 0.0, **changes: Any) -> Any:
     message = assessed(1, at, **changes)
-    (step,) = decide(NEW, message, ground.policy).steps
+    (step,) = decide(NEW, message, inputs.policy).steps
     assert isinstance(step, Raised)
-    return new_task(step, message, Wishes(profile), ground)
+    return new_task(step, message, Wishes(profile), inputs)
 
 
 def test_vip_tasks_come_first_and_have_shorter_response_targets() -> None:
@@ -250,9 +250,9 @@ def test_vip_tasks_come_first_and_have_shorter_response_targets() -> None:
         playbooks=[{"id": "v", "grades": ["vip"], "response_hours": 4, "due_working_days": 1},
                    {"id": "r", "response_hours": 48}]
     )  # fmt: skip
-    ground = Ground(chosen, 1, day(0))
-    vip = raised(ground, Profile(owner=Owner(id="o")), standing=VIP)
-    other = raised(ground, Profile(owner=Owner(id="o")), standing=Classification(grade="regular"))
+    inputs = TaskInputs(chosen, 1, day(0))
+    vip = raised(inputs, Profile(owner=Owner(id="o")), standing=VIP)
+    other = raised(inputs, Profile(owner=Owner(id="o")), standing=Classification(grade="regular"))
     assert vip.grade_rank < other.grade_rank
     assert vip.respond_by < other.respond_by
     assert vip.due_at < other.due_at
@@ -266,14 +266,14 @@ def test_queues_by_service_level() -> None:
         ("fast_response", Owner(id="o"), "fast_response"),
         ("self_service", None, "self_service"),
     ):
-        ground = Ground(policy(playbooks=[{"id": "p", "service": service}]), 1, day(0))
-        assert raised(ground, Profile(owner=owner)).queue == queue
+        inputs = TaskInputs(policy(playbooks=[{"id": "p", "service": service}]), 1, day(0))
+        assert raised(inputs, Profile(owner=owner)).queue == queue
 
 
 def test_worth_is_risk_times_value_times_the_measured_or_assumed_save_rate() -> None:
     chosen = policy(playbooks=[{"id": "p", "save_rate": 0.2}])
-    assert raised(Ground(chosen, 1, day(0)), Profile()).worth == pytest.approx(60 * 0.2)
-    measured = Ground(chosen, 1, day(0), save_rates={"p": 0.05})
+    assert raised(TaskInputs(chosen, 1, day(0)), Profile()).worth == pytest.approx(60 * 0.2)
+    measured = TaskInputs(chosen, 1, day(0), save_rates={"p": 0.05})
     assert raised(measured, Profile()).worth == pytest.approx(60 * 0.05)
 
 
@@ -303,6 +303,6 @@ def test_holidays_are_no_working_days() -> None:
 
 def test_a_task_of_the_night_waits_for_the_morning() -> None:
     night = {"quiet_from": "20:00", "quiet_until": "10:00"}
-    ground = Ground(policy(hours=night), 1, day(0))
-    task = raised(ground, Profile(owner=Owner(id="o")))
+    inputs = TaskInputs(policy(hours=night), 1, day(0))
+    task = raised(inputs, Profile(owner=Owner(id="o")))
     assert (task.waiting, task.tell_at) == ("quiet", day(0) + timedelta(hours=1))

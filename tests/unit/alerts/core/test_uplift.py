@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from services.alerts.core.consent import Wishes
 from services.alerts.core.policy import CustomerState, Raised, decide
 from services.alerts.core.policy_document import Policy, read
-from services.alerts.core.task import Ground, new_task
+from services.alerts.core.task import TaskInputs, new_task
 from services.alerts.core.uplift.encoding import encoding
 from services.alerts.core.uplift.fit import TRIALS_MIN, PlaybookEffect, UpliftFit, fit
 from services.alerts.core.uplift.learner import learn
@@ -241,7 +241,9 @@ def test_the_owner_reads_that_a_call_helps() -> None:
     effects = known(0.05, 0.15, weights=True)
     (raised,) = decide(state, message, policy, effects).steps
     assert isinstance(raised, Raised)
-    task = new_task(raised, message, Wishes(Profile()), Ground(policy, 1, day(0), effects=effects))
+    task = new_task(
+        raised, message, Wishes(Profile()), TaskInputs(policy, 1, day(0), effects=effects)
+    )
     effect = effects.of(message.feature_row, "call")
     assert effect is not None
     assert effect.low > 0
@@ -253,6 +255,6 @@ def test_the_owner_reads_that_a_call_helps() -> None:
     )
     assert "电话" in sentence(reason, "zh-CN", "USD")
     # Without an effect of the customer's own, nothing is said, and the worth is as before.
-    plain = new_task(raised, message, Wishes(Profile()), Ground(policy, 1, day(0)))
+    plain = new_task(raised, message, Wishes(Profile()), TaskInputs(policy, 1, day(0)))
     assert plain.worth == message.value_at_risk * 0.2
     assert [r.code for r in plain.reasons] == [r.code for r in task.reasons[:-1]]

@@ -7,7 +7,7 @@ import msgspec
 from services.alerts.core.consent import Wishes
 from services.alerts.core.playbook import choose, plan
 from services.alerts.core.policy import Closed, CustomerState, OpenTask, Raised, decide
-from services.alerts.core.task import Ground, Task, close, new_task
+from services.alerts.core.task import Task, TaskInputs, close, new_task
 from services.alerts.core.webhook_payload import body, payload_of
 from services.alerts.core.wording.effect import CLAIMS, WORDS
 from services.alerts.core.wording.tasks import close_text, in_full
@@ -29,7 +29,7 @@ def task(**more: object) -> Task:
     message = assessed(1, 0, reasons=[COMPLAINT, SILENT], **more)  # type: ignore[arg-type]
     (step,) = decide(CustomerState("c-1"), message, policy).steps
     assert isinstance(step, Raised)
-    return new_task(step, message, Wishes(profile), Ground(policy, 1, day(0)))
+    return new_task(step, message, Wishes(profile), TaskInputs(policy, 1, day(0)))
 
 
 def test_the_whole_text_in_english() -> None:

@@ -9,7 +9,7 @@ from services.alerts.core.consent import Wishes
 from services.alerts.core.policy import CustomerState, Policy, Raised, decide
 from services.alerts.core.policy_document import read
 from services.alerts.core.signs import CHURNED
-from services.alerts.core.task import Ground, new_task
+from services.alerts.core.task import TaskInputs, new_task
 from services.scoring.core.features.events import DAY_S
 from services.scoring.core.value.classify import Valuation
 from services.scoring.handlers.assess_customers import Assessor
@@ -66,7 +66,7 @@ def causes(messages: list[RiskAssessed], policy: Policy) -> list[tuple[RiskAsses
         state = decision.state
         for step in decision.steps:
             if isinstance(step, Raised):
-                task = new_task(step, message, Wishes(Profile()), Ground(policy, 1, day(0)))
+                task = new_task(step, message, Wishes(Profile()), TaskInputs(policy, 1, day(0)))
                 found.append((message, {task.cause, *task.causes, *(r.code for r in task.reasons)}))
     return found
 
