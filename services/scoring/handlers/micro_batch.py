@@ -202,7 +202,7 @@ class MicroBatch:
             if len(due) and not chosen.only:
                 await noted.enter_async_context(self._isolation.begun(KIND, due.customers))
             fresh, conflicts, repeated = await self._deduplicate(work, events)
-            _settle_ticks(parts, more=due.more)
+            _consume_ticks(parts, more=due.more)
             job = BatchCustomers(fresh, parts, due)
             withdrawn = await self._leave_some_out(work, job)
             loaded = await self._store.load(work, job.customers, job.due_at)
@@ -345,7 +345,7 @@ class MicroBatch:
         return list(first.values()), conflicts
 
 
-def _settle_ticks(parts: Sequence[PartitionBatch], *, more: bool) -> None:
+def _consume_ticks(parts: Sequence[PartitionBatch], *, more: bool) -> None:
     """Marks a tick as consumed, and its time as reached, once all due customers are assessed.
 
     While there are `more`, the next batch returns to the tick."""
