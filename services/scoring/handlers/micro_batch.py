@@ -185,7 +185,7 @@ class MicroBatch:
         return events, parts
 
     async def _attempt(self, batch: Batch, chosen: DueCustomers) -> Sequence[Move]:
-        began, done = self._clock.monotonic(), metrics.SERVICE.timed()
+        began, stage = self._clock.monotonic(), metrics.SERVICE.timed()
         self._sweep.last = ()
         if chosen.only:
             (events, parts), sweep = self._without_events(batch), True
@@ -194,7 +194,7 @@ class MicroBatch:
             sweep = self._may_sweep(parts, began, idle=not batch, alone=batch.alone)
         if not batch and not sweep:
             return ()
-        done("decode")
+        stage("decode")
         async with AsyncExitStack() as noted, self._store.open() as work:
             events = await self._without_erased(work, events)
             events, forwarded = await route(work, self._store, events)
@@ -208,11 +208,11 @@ class MicroBatch:
             loaded = await self._store.load(work, job.customers, job.due_at)
             predictor = self._predictor()
             classify = await self._classifications.load(work, job)
-            done("load")
+            stage("load")
             recorded_at = self._clock.now()
             assessing = asyncio.to_thread(self._assessor, job, loaded, predictor, classify)
             effects = await self._recorded(work, fresh, recorded_at, assessing)
-            done("assess")
+            stage("assess")
             await fold_own_states(work, self._store, job, loaded, effects, repeated)
             effects.moves = _moves(batch, parts, job)
             if not effects.moves:
@@ -223,13 +223,13 @@ class MicroBatch:
             pending = await self._store.write(work, effects)
             await self._classifications.write(work, classify)
             await self._sender.forget(work)
-            done("write")
-        done("commit")
+            stage("write")
+        stage("commit")
         self._note_look(began, sweep=sweep)
         if self._clock.monotonic() - began > BATCH_S_MAX:
             raise Transient("this batch took so long that another process may own its partitions")
         await self._sender.flush(pending)
-        done("send")
+        stage("send")
         self._observe(effects, self._clock.monotonic() - began)
         return effects.moves
 
