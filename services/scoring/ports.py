@@ -160,11 +160,12 @@ class LoadedRows(Columns):
     published_band: Codes
     """Band last published; `NO_BAND` before the first publication."""
     published_signs: NDArray[np.int16]
-    """Signs of leaving last sent to the topic: bits of `signs.detectors.CODES`."""
+    """Signs of leaving last sent to the topic: bits of `signs.detectors.CODES`, and
+    `publication.GONE`."""
     due_at: Floats
     """When the timer fires."""
-    look_at: Floats
-    """Next assessment as the last one scheduled it; the timer may fire before it."""
+    next_assessment_at: Floats
+    """When the last assessment scheduled the next one; the timer may fire before."""
     grouped: Flags
     """Whether other ids are part of this customer (docs/identity.md)."""
 
@@ -177,10 +178,10 @@ class NewAssessments(Columns):
     """Index of the customer in `BatchEffects.customers`."""
     revision: Ints
     assessed_at: Floats
-    """Unix seconds UTC, to the microsecond, as `look_at`."""
+    """Unix seconds UTC, to the microsecond, as `next_assessment_at`."""
     probability: Floats
     band: Codes
-    look_at: Floats
+    next_assessment_at: Floats
     features: Floats
     """float64[n, F]."""
     published_signs: NDArray[np.int16]

@@ -161,7 +161,7 @@ class MemoryStore:
                 "published_band": np.array(_of(told, "band", NO_BAND)),
                 "published_signs": np.array(_of(current, "published_signs", 0)),
                 "due_at": seconds_of(timers),
-                "look_at": seconds_of(_of(current, "look_at")),
+                "look_at": seconds_of(_of(current, "next_assessment_at")),
                 "grouped": np.zeros(len(customers), np.bool_),
             },
             {

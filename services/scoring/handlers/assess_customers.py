@@ -122,10 +122,12 @@ class Assessor:
         do not want to be assessed wait for ever. A due timer only moves on where a later assessment
         has already replaced the one it was set for."""
         touched, timed = np.arange(len(job)) < job.touched, ~np.isnan(job.now)
-        replaced = job.due & ~touched & ~at_once(loaded.due_at) & (loaded.look_at > job.now)
+        replaced = (
+            job.due & ~touched & ~at_once(loaded.due_at) & (loaded.next_assessment_at > job.now)
+        )
         to_assess = (job.due & ~replaced) | (touched & job.sweeping) | job.live
         now = to_assess & timed & ~job.left_out
-        effects.due_at[replaced] = loaded.look_at[replaced]
+        effects.due_at[replaced] = loaded.next_assessment_at[replaced]
         due = np.where(onboarding(job.imported, loaded.due_at), AFTER_BACKFILL, AT_NEXT_TICK)
         waits = touched & ~now & (loaded.due_at != due)
         effects.due_at[waits] = due[waits]

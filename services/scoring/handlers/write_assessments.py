@@ -81,7 +81,7 @@ class WriteAssessments:
             assessed_at=self.new.at[buyers],
             probability=self.new.probability[buyers],
             band=self.new.band[buyers],
-            look_at=self.next_assessments[buyers],
+            next_assessment_at=self.next_assessments[buyers],
             features=self.x[buyers],
             published_signs=signs[buyers],
             value_at_risk=self.risk.value[buyers],
