@@ -156,7 +156,7 @@ class Assessor:
         risk = self._risk(predictor, x, seen, buyers, loaded, classify.by.limits.amount)
         new = onboarding(job.imported[rows], loaded.due_at)
         classify(
-            rows, x, now, Risk(risk.band, risk.probability, risk.value),
+            rows, x, now, Risk(risk.band, risk.probability, risk.value_at_risk),
             states["categories"], loaded.known, new, paused,
         )  # fmt: skip
         source_stopped = _source_stopped(job, rows, states)

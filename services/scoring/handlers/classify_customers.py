@@ -130,7 +130,7 @@ class ClassifyCustomers:
             partition=np.array([self._job.partition[row] for row in at], np.int64),
             sequence=before.sequence[stored],
             at=now[stored],
-            value_at_risk=risk.value[stored],
+            value_at_risk=risk.value_at_risk[stored],
             net_spent=money(x[stored]).net,
         )
         # Silent: changes by an import, and a first classification of a customer known before.

@@ -33,13 +33,13 @@ class RiskColumns:
     """P(no purchase within the predictor's horizon)."""
     lapse: Floats
     """P(the present silence reaches the lapse length)."""
-    expected: Floats
+    expected_value: Floats
     """Money expected within the horizon had the customer stayed, reporting currency."""
 
     @property
-    def value(self) -> Floats:
+    def value_at_risk(self) -> Floats:
         """Value at risk: lapse probability x expected value, reporting currency."""
-        return self.lapse * self.expected
+        return self.lapse * self.expected_value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +84,7 @@ class WriteAssessments:
             next_assessment_at=self.next_assessments[buyers],
             features=self.x[buyers],
             published_signs=signs[buyers],
-            value_at_risk=self.risk.value[buyers],
+            value_at_risk=self.risk.value_at_risk[buyers],
             published=published,
             message=message,
             horizons=packed,
@@ -115,7 +115,7 @@ class WriteAssessments:
             self.loaded.band[published].tolist(),
             self.onboarding[published].tolist(),
             self.by_horizon[published].tolist(),
-            self.risk.expected[published].tolist(),
+            self.risk.expected_value[published].tolist(),
             self.risk.lapse[published].tolist(),
             self.seen.days[published].tolist(),
             self.seen.gap[published].tolist(),

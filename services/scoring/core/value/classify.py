@@ -105,8 +105,8 @@ class Risk:
 
     band: Codes
     probability: Floats
-    value: Floats
-    """Value at risk: probability x expected value."""
+    value_at_risk: Floats
+    """Lapse probability x expected value, reporting currency."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +250,7 @@ def _numbers(
 ) -> dict[str, Floats]:
     found = {
         "probability": risk.probability,
-        "value_at_risk": risk.value,
+        "value_at_risk": risk.value_at_risk,
         "lifetime_value": life.value,
         "expected_purchases": life.purchases,
         "alive_probability": life.alive,
