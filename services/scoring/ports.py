@@ -62,7 +62,7 @@ class Predictor(Protocol):
         Only for customers with a purchase. Never rises with the horizon."""
         ...
 
-    def lapse(self, x: Floats, p: Floats, rest: Floats) -> Floats:
+    def lapse_probability(self, x: Floats, p: Floats, rest: Floats) -> Floats:
         """Returns float64[n]: P(no purchase in each row's next `rest` days).
 
         Given `p = predict(x)`; only for customers with a purchase. 1 where no day is left."""

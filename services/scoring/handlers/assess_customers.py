@@ -28,7 +28,7 @@ from services.scoring.core.risk.assessment_schedule import (
 )
 from services.scoring.core.risk.bands import NO_BAND, band_index
 from services.scoring.core.risk.expected_value import expected_value
-from services.scoring.core.risk.lapse import ORDINARY_SHARE, Lapses, lapses
+from services.scoring.core.risk.lapse import ORDINARY_SHARE, Silences, silences_of
 from services.scoring.core.risk.reasons import reasons, rule_reasons
 from services.scoring.core.risk.rhythm import assessable
 from services.scoring.core.risk.timers import (
@@ -149,11 +149,11 @@ class Assessor:
         now = job.now[rows]
         x = features(states, now)
         paused = classify.paused_days(rows, x, now)
-        seen = lapses(x, classify.by.lapse_clock, paused)
+        silences = silences_of(x, classify.by.lapse_clock, paused)
         # A customer with an ended contract is known to be gone: a silence is no risk.
         left = contracts.ended(states)
         buyers = np.flatnonzero(assessable(x) & ~left)
-        risk = self._risk(predictor, x, seen, buyers, loaded, classify.by.limits.amount)
+        risk = self._risk(predictor, x, silences, buyers, loaded, classify.by.limits.amount)
         new = onboarding(job.imported[rows], loaded.due_at)
         classify(
             rows, x, now, Risk(risk.band, risk.probability, risk.value_at_risk),
@@ -161,17 +161,17 @@ class Assessor:
         )  # fmt: skip
         source_stopped = _source_stopped(job, rows, states)
         signs = detect(
-            Seen(x, seen, risk.lapse, classify.grade, classify.lifecycle, source_stopped, now),
+            Seen(x, silences, risk.lapse, classify.grade, classify.lifecycle, source_stopped, now),
             loaded.published_signs,
         )
-        next_assessments = whole_us(next_assessment(seen, now, now + wait_s(x)))
+        next_assessments = whole_us(next_assessment(silences, now, now + wait_s(x)))
         effects.due_at[rows] = _armed(job.due[rows], loaded.due_at, next_assessments)
         if not len(buyers):
             return
-        bits = publication.published_bits(signs.bits, seen.reached)
+        bits = publication.published_bits(signs.bits, silences.reached)
         found = publication.AssessmentColumns(now, risk.probability, risk.band, bits)
-        watched = ebbing(seen)
-        heartbeat = np.where(watched, assessment_step_days(seen), publication.HEARTBEAT_DAYS)
+        watched = ebbing(silences)
+        heartbeat = np.where(watched, assessment_step_days(silences), publication.HEARTBEAT_DAYS)
         publish = publication.is_material(found, _published(loaded), heartbeat)
         why = self._why(predictor, x, signs, risk, buyers[publish[buyers]])
         effects.assessed = AssessedRows(risk.probability[buyers], risk.band[buyers])
@@ -187,7 +187,7 @@ class Assessor:
         write = WriteAssessments(
             job=job, rows=rows, loaded=loaded, predictor=predictor, x=x, classify=classify,
             risk_topic=self.risk_topic, currency=self.currency, days=days, by_horizon=by_horizon,
-            risk=risk, seen=seen, new=found, reasons=why, signs=signs,
+            risk=risk, silences=silences, new=found, reasons=why, signs=signs,
             next_assessments=next_assessments, publish=publish, onboarding=new,
         )  # fmt: skip
         write(effects, buyers)
@@ -196,7 +196,7 @@ class Assessor:
         self,
         predictor: Predictor,
         x: Floats,
-        seen: Lapses,
+        silences: Silences,
         buyers: Ints,
         loaded: LoadedRows,
         amount_most: float,
@@ -209,8 +209,11 @@ class Assessor:
         probability, lapse = np.full(n, np.nan), np.full(n, np.nan)
         p = predictor.predict(x[buyers])
         # An ordinary silence is no risk yet, however seldom the customer buys.
-        ordinary = seen.share[buyers] < ORDINARY_SHARE
-        probability[buyers], lapse[buyers] = p, predictor.lapse(x[buyers], p, seen.rest[buyers])
+        ordinary = silences.share[buyers] < ORDINARY_SHARE
+        probability[buyers], lapse[buyers] = (
+            p,
+            predictor.lapse_probability(x[buyers], p, silences.rest[buyers]),
+        )
         banded = band_index(lapse[buyers], loaded.band[buyers], self.thresholds)
         band[buyers] = np.where(ordinary, 0, banded)
         expected = expected_value(x, predictor.horizon_days, amount_most)

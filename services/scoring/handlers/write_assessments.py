@@ -13,7 +13,7 @@ from services.scoring.core.risk import horizons, publication
 from services.scoring.core.risk.bands import NO_BAND
 from services.scoring.core.risk.expected_value import last_purchase
 from services.scoring.core.risk.feature_row import feature_rows
-from services.scoring.core.risk.lapse import Lapses
+from services.scoring.core.risk.lapse import Silences
 from services.scoring.core.signs.detectors import Signs
 from services.scoring.core.value.compare import defined
 from services.scoring.handlers.batch import BatchCustomers
@@ -58,7 +58,7 @@ class WriteAssessments:
     by_horizon: Floats
     """float64[n, k]: P(no purchase) of each row over each of `days`."""
     risk: RiskColumns
-    seen: Lapses
+    silences: Silences
     new: publication.AssessmentColumns
     reasons: Mapping[int, Sequence[Reason]]
     """Reasons of the published rows."""
@@ -117,12 +117,12 @@ class WriteAssessments:
             self.by_horizon[published].tolist(),
             self.risk.expected_value[published].tolist(),
             self.risk.lapse[published].tolist(),
-            self.seen.days[published].tolist(),
-            self.seen.gap[published].tolist(),
-            self.seen.own[published].tolist(),
+            self.silences.days[published].tolist(),
+            self.silences.gap[published].tolist(),
+            self.silences.own[published].tolist(),
             column(x, "purchases").tolist(),
             moments(last_purchase(x, now)),
-            self.seen.silence[published].tolist(),
+            self.silences.silence[published].tolist(),
             column(x, "gap_mean_days").tolist(),
             _received(self.job)[self.rows[published]].tolist(),
             feature_rows(x, self.risk.lapse[published]),
