@@ -158,13 +158,13 @@ class Scoring:
         rows = np.array([self._row[customer] for customer in turn.customers], np.int64)
         everybody = np.arange(len(rows))
         before = self._loaded.take(rows)
-        classify = ClassifyCustomers(
+        classification = ClassifyCustomers(
             turn, everybody, self._standing.take(rows), self.valuation, topics.CHANGES.name
         )
-        effects = self._assessor(turn, before, self._predictor, classify)
+        effects = self._assessor(turn, before, self._predictor, classification)
         self._loaded.put(rows, loaded_after(before, effects, everybody))
-        if classify.rows is not None:
-            self._keep(classify.rows)
+        if classification.rows is not None:
+            self._keep(classification.rows)
         self.looks += len(effects.assessed)
         told = effects.assessments.message[effects.assessments.published]
         return [bytes(message) for message in told.tolist()]

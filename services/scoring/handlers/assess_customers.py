@@ -88,7 +88,7 @@ class Assessor:
         job: BatchCustomers,
         loaded: LoadedRows,
         predictor: Predictor,
-        classify: ClassifyCustomers,
+        classification: ClassifyCustomers,
     ) -> BatchEffects:
         """Returns everything that the batch writes, except moves and the recording time."""
         states = loaded.state
@@ -110,9 +110,9 @@ class Assessor:
         )
         rows = self._arm_the_rest(job, loaded, effects)
         if len(rows):
-            self._assess(job, loaded, predictor, states, rows, effects, classify)
-        effects.messages += classify.messages
-        effects.quality = classify.quality
+            self._assess(job, loaded, predictor, states, rows, effects, classification)
+        effects.messages += classification.messages
+        effects.quality = classification.quality
         return effects
 
     def _arm_the_rest(self, job: BatchCustomers, loaded: LoadedRows, effects: BatchEffects) -> Ints:
@@ -142,28 +142,30 @@ class Assessor:
         states: NDArray[np.void],
         rows: Ints,
         effects: BatchEffects,
-        classify: ClassifyCustomers,
+        classification: ClassifyCustomers,
     ) -> None:
         if len(rows) < len(job):
             loaded, states = loaded.take(rows), states_of.take(states, rows)
         now = job.now[rows]
         x = features(states, now)
-        paused = classify.paused_days(rows, x, now)
-        silences = silences_of(x, classify.by.lapse_clock, paused)
+        paused = classification.paused_days(rows, x, now)
+        valuation = classification.valuation
+        silences = silences_of(x, valuation.lapse_clock, paused)
         # A customer with an ended contract is known to be gone: a silence is no risk.
         left = contracts.ended(states)
         buyers = np.flatnonzero(assessable(x) & ~left)
-        risk = self._risk(predictor, x, silences, buyers, loaded, classify.by.limits.amount)
+        risk = self._risk(predictor, x, silences, buyers, loaded, valuation.limits.amount)
         new = onboarding(job.imported[rows], loaded.due_at)
-        classify(
+        classification.run(
             rows, x, now, Risk(risk.band, risk.probability, risk.value_at_risk),
             states["categories"], loaded.known, new, paused,
         )  # fmt: skip
         source_stopped = _source_stopped(job, rows, states)
-        signs = detect(
-            Seen(x, silences, risk.lapse, classify.grade, classify.lifecycle, source_stopped, now),
-            loaded.published_signs,
-        )
+        seen = Seen(
+            x, silences, risk.lapse, classification.grade, classification.lifecycle,
+            source_stopped, now,
+        )  # fmt: skip
+        signs = detect(seen, loaded.published_signs)
         next_assessments = whole_us(next_assessment(silences, now, now + wait_s(x)))
         effects.due_at[rows] = _armed(job.due[rows], loaded.due_at, next_assessments)
         if not len(buyers):
@@ -185,8 +187,8 @@ class Assessor:
             return
         days, by_horizon = self._over_horizons(predictor, x, buyers, risk)
         write = WriteAssessments(
-            job=job, rows=rows, loaded=loaded, predictor=predictor, x=x, classify=classify,
-            risk_topic=self.risk_topic, currency=self.currency, days=days, by_horizon=by_horizon,
+            job=job, rows=rows, loaded=loaded, predictor=predictor, x=x, risk_topic=self.risk_topic,
+            classification=classification, currency=self.currency, days=days, by_horizon=by_horizon,
             risk=risk, silences=silences, new=found, reasons=why, signs=signs,
             next_assessments=next_assessments, publish=publish, onboarding=new,
         )  # fmt: skip

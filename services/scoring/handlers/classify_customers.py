@@ -69,7 +69,7 @@ class ClassifyCustomers:
         job: BatchCustomers,
         assessed: Ints,
         loaded: LoadedClassification,
-        by: Valuation,
+        valuation: Valuation,
         topic: str,
     ) -> None:
         """`loaded` has the order of `assessed`, the rows that may be classified."""
@@ -79,7 +79,7 @@ class ClassifyCustomers:
         self._loaded = loaded
         self._topic = topic
         self._compared: ClassificationComparison | None = None
-        self.by = by
+        self.valuation = valuation
         """Valuation in force."""
         self.rows: ClassificationRows | None = None
         """Rows to store."""
@@ -99,7 +99,7 @@ class ClassifyCustomers:
             if profiles[at] is None or profiles[at][:2] < key:
                 profiles[at] = (*key, profile)
 
-    def __call__(
+    def run(
         self,
         rows: Ints,
         x: Floats,
@@ -117,8 +117,12 @@ class ClassifyCustomers:
         # A grade set by a person holds until it expires.
         before.override[~(before.override_until > now)] = NONE
         profiles = [None if one is None else one[2] for one in before.profile.tolist()]
-        classifications = assess(x, now, risk, categories, profiles, before, self.by, paused_days)
-        self._compared = found = ClassificationComparison.of(classifications, before, self.by)
+        classifications = assess(
+            x, now, risk, categories, profiles, before, self.valuation, paused_days
+        )
+        self._compared = found = ClassificationComparison.of(
+            classifications, before, self.valuation
+        )
         for flags, times in Counter(classifications.quality).items():
             self.quality.update(dict.fromkeys(flags, times))
         stored = np.flatnonzero(found.to_store(now))
@@ -158,7 +162,7 @@ class ClassifyCustomers:
     def paused_days(self, rows: Ints, x: Floats, now: Floats) -> Floats:
         """Returns float64[n]: days of these rows' present silences that do not count."""
         of, place = self._loaded, self._place[rows]
-        closures = self.by.clock.closures
+        closures = self.valuation.clock.closures
         return paused_days(x, now, closures, of.away_from[place], of.away_until[place])
 
     @property

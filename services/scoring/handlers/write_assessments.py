@@ -51,7 +51,7 @@ class WriteAssessments:
     loaded: LoadedRows
     predictor: Predictor
     x: Floats
-    classify: ClassifyCustomers
+    classification: ClassifyCustomers
     risk_topic: str
     currency: str
     days: Sequence[int]
@@ -163,7 +163,7 @@ class WriteAssessments:
             expected_value=expected,
             value_at_risk=lapse * expected,
             currency=self.currency,
-            standing=self.classify.published(row),
+            standing=self.classification.published(row),
             feature_row=feature_row,
             received_ms=received_ms,
         )
