@@ -37,7 +37,7 @@ def sources_of(progress: Mapping[str, object]) -> dict[str, list[float]]:
     return found if isinstance(found, dict) else {}
 
 
-class Recorded(Transient):
+class AlreadyStored(Transient):
     """An event assumed to be new is stored already: query all keys, and try again."""
 
 
@@ -330,7 +330,9 @@ class Store(Protocol):
         `due_at` are their timers, Unix seconds UTC; NaN where the timer must be read as well."""
         ...
 
-    async def record(self, work: UnitOfWork, events: EventRows, recorded_at: datetime) -> None: ...
+    async def add_history(
+        self, work: UnitOfWork, events: EventRows, recorded_at: datetime
+    ) -> None: ...
     async def write(self, work: UnitOfWork, effects: BatchEffects) -> list[Pending]: ...
 
 

@@ -17,7 +17,7 @@ from services.scoring.core.features.state import (
 )
 from services.scoring.core.risk.timers import PULLED
 from services.scoring.model.rule_model import RuleModel
-from services.scoring.ports import EventRows, Recorded
+from services.scoring.ports import AlreadyStored, EventRows
 from shared.contracts import events as types
 from shared.contracts.events import Profile
 from shared.kernel.errors import Transient
@@ -140,9 +140,9 @@ class StoreSuite:
         assert await self.known(store, again) == {1: b"c"}
 
     async def test_a_key_that_is_there_aborts(self, store: Claiming) -> None:
-        """`Recorded` is raised, and nothing of the batch is written."""
+        """`AlreadyStored` is raised, and nothing of the batch is written."""
         await self.write(store, events=rows(("ann", "1")))
-        with pytest.raises(Recorded):
+        with pytest.raises(AlreadyStored):
             await self.write(
                 store, events=rows(("bob", "1"), ("ann", "1")), states=[("bob", 0, EMPTY)]
             )

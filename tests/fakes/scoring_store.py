@@ -18,13 +18,13 @@ from services.scoring.core.value.compare import ClassificationRows
 from services.scoring.core.value.grades import GRADES, TIERS
 from services.scoring.core.value.lifecycle import BEHAVIOURS, LIFECYCLES
 from services.scoring.ports import (
+    AlreadyStored,
     BatchEffects,
     ClassificationStore,
     Due,
     EventRows,
     LoadedClassification,
     LoadedRows,
-    Recorded,
 )
 from services.scoring.store import batch_rows as rows
 from services.scoring.store.customer_cache import CachingClassifications, CachingStore
@@ -190,7 +190,7 @@ class MemoryStore:
     def drop(self, customers: Iterable[str]) -> None:
         """Keep nothing between transactions."""
 
-    async def record(self, work: UnitOfWork, events: EventRows, recorded_at: datetime) -> None:
+    async def add_history(self, work: UnitOfWork, events: EventRows, recorded_at: datetime) -> None:
         """Record events before `write`, which does it for callers that have not."""
         del recorded_at
         keys = zip(events.customer, events.id, strict=True)
@@ -203,10 +203,10 @@ class MemoryStore:
         _advance(t, effects.moves)
         events = effects.events
         if not self._recorded:
-            await self.record(work, events, effects.recorded_at)
+            await self.add_history(work, events, effects.recorded_at)
         for i, key in enumerate(zip(events.customer, events.source, events.id, strict=True)):
             if key in t.key:
-                raise Recorded("an event of this batch is recorded already")
+                raise AlreadyStored("an event of this batch is recorded already")
             t.key[key] = events.content_hash[i]
             if (profile := events.profile[i]) is not None:
                 written = (events.time[i], f"{key[1]}\n{key[2]}", msgspec.json.encode(profile))

@@ -30,7 +30,7 @@ async def fold_own_states(
     """
     effects.repeated = repeated
     if len(repeated):
-        await store.record(work, repeated, effects.recorded_at)
+        await store.add_history(work, repeated, effects.recorded_at)
     grouped = loaded.grouped[: job.touched]
     if not grouped.any() and not len(repeated):
         return

@@ -29,13 +29,13 @@ from services.scoring.handlers.silence_sweep import (
 )
 from services.scoring.ports import (
     NOW,
+    AlreadyStored,
     BatchEffects,
     Decode,
     Due,
     EventRows,
     PartitionBatch,
     Predictor,
-    Recorded,
     Store,
 )
 from shared.kafka.batch import Batch
@@ -164,7 +164,7 @@ class MicroBatch:
     async def _process(self, batch: Batch, chosen: DueCustomers) -> Sequence[Move]:
         try:
             return await self._attempt(batch, chosen)
-        except Recorded:
+        except AlreadyStored:
             if self._look_up:
                 raise
             self._look_up = LOOKED_UP_BATCHES
@@ -237,7 +237,7 @@ class MicroBatch:
         self, work: UnitOfWork, fresh: EventRows, at: datetime, assessing: Awaitable[BatchEffects]
     ) -> BatchEffects:
         """Writes the history in PostgreSQL while Python does the arithmetic; returns its result."""
-        recording = asyncio.create_task(self._store.record(work, fresh, at))
+        recording = asyncio.create_task(self._store.add_history(work, fresh, at))
         try:
             effects = await assessing
         finally:

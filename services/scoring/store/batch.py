@@ -16,7 +16,7 @@ import numpy as np
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.core.features.state import FEATURE_SET
-from services.scoring.ports import BatchEffects, Due, EventRows, LoadedRows, Recorded
+from services.scoring.ports import AlreadyStored, BatchEffects, Due, EventRows, LoadedRows
 from services.scoring.store import members
 from services.scoring.store.batch_rows import (
     customers,
@@ -99,7 +99,7 @@ class BatchStore:
         self._keys_staged = len(events) - len(known)
         return known
 
-    async def record(self, work: UnitOfWork, events: EventRows, recorded_at: datetime) -> None:
+    async def add_history(self, work: UnitOfWork, events: EventRows, recorded_at: datetime) -> None:
         """Adds new events to the history; `write` does so where this was not called before."""
         if len(events):
             columns = event_rows(events, recorded_at)
@@ -160,17 +160,17 @@ class BatchStore:
     async def write(self, work: UnitOfWork, effects: BatchEffects) -> list[Pending]:
         """Stages, fences and merges; returns the messages to send after the commit.
 
-        Raises Fenced when this worker no longer owns a partition, Recorded when a key is stored,
-        and Transient when a customer or timer was written by another worker meanwhile (read again).
+        Raises Fenced when this worker no longer owns a partition, AlreadyStored when a key is, and
+        Transient when a customer or timer was written by another worker meanwhile (read again).
         """
         if not self._history_staged:
-            await self.record(work, effects.events, effects.recorded_at)
+            await self.add_history(work, effects.events, effects.recorded_at)
         await self._stage(work.driver, effects)
         await self._ledger.advance(work, effects.moves)
         try:
             await self._merge(work.driver, effects)
         except asyncpg.UniqueViolationError as error:
-            raise Recorded("an event of this batch is recorded already") from error
+            raise AlreadyStored("an event of this batch is recorded already") from error
         return await self._outbox.add(work, effects.messages)
 
     async def _stage(self, driver: Driver, effects: BatchEffects) -> None:

@@ -114,9 +114,9 @@ class CachingStore:
         self._slots.drop(customers)
         self._customers, self._customer_slots = (), np.zeros(0, np.int64)
 
-    async def record(self, work: UnitOfWork, events: EventRows, recorded_at: datetime) -> None:
+    async def add_history(self, work: UnitOfWork, events: EventRows, recorded_at: datetime) -> None:
         """Passes on to the inner store."""
-        await self._inner.record(work, events, recorded_at)
+        await self._inner.add_history(work, events, recorded_at)
 
     async def due(
         self,
