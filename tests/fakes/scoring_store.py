@@ -93,7 +93,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.tables = Tables()
-        self._moved: list[tuple[str, int]] = []
+        self._to_adopt: list[tuple[str, int]] = []
         self._recorded = False
         self.standings = MemoryStandings()
 
@@ -108,11 +108,11 @@ class MemoryStore:
         """Open a transaction."""
         self._recorded = False
         adopted = self.tables.copy()
-        for customer, home in self._moved:
+        for customer, home in self._to_adopt:
             adopted.state[customer] = home, adopted.state[customer][1]
             if customer in adopted.timer:
                 adopted.timer[customer] = home, adopted.timer[customer][1]
-        self.tables, self._moved = adopted, []
+        self.tables, self._to_adopt = adopted, []
         changed = self.tables.copy()
         yield cast("UnitOfWork", changed)
         self.tables = changed
@@ -238,9 +238,9 @@ class MemoryStore:
     def _put_states(self, t: Tables, effects: BatchEffects) -> None:
         packed = to_bytes(effects.states)
         states = [*zip(effects.customers, effects.partition, packed, strict=False)]
-        self._moved = [(c, p) for c, p, _ in states if c in t.state and t.state[c][0] != p]
-        if self._moved:
-            raise Transient(f"{len(self._moved)} customers come from another partition")
+        self._to_adopt = [(c, p) for c, p, _ in states if c in t.state and t.state[c][0] != p]
+        if self._to_adopt:
+            raise Transient(f"{len(self._to_adopt)} customers come from another partition")
         for (customer, partition, state), stored in zip(states, effects.stored, strict=False):
             if stored != (customer in t.state):
                 raise Transient("a customer of this batch was written meanwhile")
