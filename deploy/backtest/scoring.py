@@ -23,7 +23,6 @@ from services.scoring.core.value.base import Base, measure
 from services.scoring.core.value.classify import Valuation
 from services.scoring.core.value.compare import ClassificationRows
 from services.scoring.core.value.grades import influence
-from services.scoring.handlers.apply_effects import classification_after, loaded_after
 from services.scoring.handlers.assess_customers import Assessor
 from services.scoring.handlers.batch import BatchCustomers
 from services.scoring.handlers.classify_customers import ClassifyCustomers
@@ -36,6 +35,7 @@ from services.scoring.ports import (
     PartitionBatch,
     Predictor,
 )
+from services.scoring.store.apply_effects import classification_after, loaded_after
 from services.scoring.training.data.event_table import EventTable
 from shared.contracts import topics
 from shared.kernel.arrays import Codes
