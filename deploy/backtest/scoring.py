@@ -24,7 +24,7 @@ from services.scoring.core.value.classify import Valuation
 from services.scoring.core.value.compare import ClassificationRows
 from services.scoring.core.value.grades import influence
 from services.scoring.handlers.assess_customers import Assessor
-from services.scoring.handlers.batch import BatchCustomers
+from services.scoring.handlers.batch_customers import BatchCustomers
 from services.scoring.handlers.classify_customers import ClassifyCustomers
 from services.scoring.handlers.refresh_value_base import SAMPLE_CUSTOMERS_MAX
 from services.scoring.ports import (
@@ -152,16 +152,16 @@ class Scoring:
 
     def _turn(self, events: EventRows, due: Due, now: float) -> list[bytes]:
         moment = datetime.fromtimestamp(now, UTC)
-        turn = BatchCustomers(events, [PartitionBatch(TP, 0, moment, {}, tick=True)], due)
-        if not len(turn):
+        customers = BatchCustomers(events, [PartitionBatch(TP, 0, moment, {}, tick=True)], due)
+        if not len(customers):
             return []
-        rows = np.array([self._row[customer] for customer in turn.customers], np.int64)
+        rows = np.array([self._row[customer] for customer in customers.ids], np.int64)
         everybody = np.arange(len(rows))
         before = self._loaded.take(rows)
         classification = ClassifyCustomers(
-            turn, everybody, self._standing.take(rows), self.valuation, topics.CHANGES.name
+            customers, everybody, self._standing.take(rows), self.valuation, topics.CHANGES.name
         )
-        effects = self._assessor(turn, before, self._predictor, classification)
+        effects = self._assessor(customers, before, self._predictor, classification)
         self._loaded.put(rows, loaded_after(before, effects, everybody))
         if classification.rows is not None:
             self._keep(classification.rows)

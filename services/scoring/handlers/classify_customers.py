@@ -27,7 +27,7 @@ from services.scoring.core.value.compare import (
     is_published,
 )
 from services.scoring.core.value.money import money
-from services.scoring.handlers.batch import BatchCustomers
+from services.scoring.handlers.batch_customers import BatchCustomers
 from services.scoring.ports import ClassificationStore, LoadedClassification
 from shared.contracts.changes import ENCODER, CustomerChanged
 from shared.contracts.risk import Classification as PublishedClassification
@@ -46,14 +46,14 @@ class ClassificationTables:
     current: Callable[[], Valuation]
     changes_topic: str
 
-    async def load(self, work: UnitOfWork, batch: BatchCustomers) -> "ClassifyCustomers":
+    async def load(self, work: UnitOfWork, customers: BatchCustomers) -> "ClassifyCustomers":
         """Reads the classifications of the customers that the batch may assess."""
         # Customers of a partition without a time for assessments are not assessed.
-        assessed, customers = np.flatnonzero(~np.isnan(batch.now)), batch.customers
-        if len(assessed) < len(batch):
-            customers = [customers[row] for row in assessed.tolist()]
-        found = await self.store.load(work, customers)
-        return ClassifyCustomers(batch, assessed, found, self.current(), self.changes_topic)
+        assessed, ids = np.flatnonzero(~np.isnan(customers.now)), customers.ids
+        if len(assessed) < len(customers):
+            ids = [ids[row] for row in assessed.tolist()]
+        found = await self.store.load(work, ids)
+        return ClassifyCustomers(customers, assessed, found, self.current(), self.changes_topic)
 
     async def write(self, work: UnitOfWork, classified: "ClassifyCustomers") -> None:
         """Stores rows and changes; the caller holds the fence."""
@@ -66,15 +66,15 @@ class ClassifyCustomers:
 
     def __init__(
         self,
-        job: BatchCustomers,
+        customers: BatchCustomers,
         assessed: Ints,
         loaded: LoadedClassification,
         valuation: Valuation,
         topic: str,
     ) -> None:
         """`loaded` has the order of `assessed`, the rows that may be classified."""
-        self._job = job
-        self._place = np.full(len(job), -1)
+        self._customers = customers
+        self._place = np.full(len(customers), -1)
         self._place[assessed] = np.arange(len(assessed))
         self._loaded = loaded
         self._topic = topic
@@ -91,9 +91,9 @@ class ClassifyCustomers:
 
     def _learn(self) -> None:
         """Keeps each customer's newest profile: last writer by (time, id)."""
-        events, profiles = self._job.events, self._loaded.profile
+        events, profiles = self._customers.events, self._loaded.profile
         for i, profile in enumerate(events.profile):
-            if profile is None or (at := self._place[self._job.event_rows[i]]) < 0:
+            if profile is None or (at := self._place[self._customers.event_rows[i]]) < 0:
                 continue
             key = (events.time[i], f"{events.source[i]}\n{events.id[i]}")
             if profiles[at] is None or profiles[at][:2] < key:
@@ -130,8 +130,8 @@ class ClassifyCustomers:
             return
         at = rows[stored].tolist()
         to = Written(
-            customers=[self._job.customers[row] for row in at],
-            partition=np.array([self._job.partition[row] for row in at], np.int64),
+            customers=[self._customers.ids[row] for row in at],
+            partition=np.array([self._customers.partition[row] for row in at], np.int64),
             sequence=before.sequence[stored],
             at=now[stored],
             value_at_risk=risk.value_at_risk[stored],
@@ -152,7 +152,7 @@ class ClassifyCustomers:
             news = found.changes(who, silent=bool(silent[at]))
             to.sequence[n] += len(news)
             self.changes += news
-            cause, key = self._job.parts[int(to.partition[n])].tp, customer.encode()
+            cause, key = self._customers.parts[int(to.partition[n])].tp, customer.encode()
             self.messages += [
                 Message(cause, self._topic, key, ENCODER.encode(one))
                 for one in news

@@ -15,7 +15,7 @@ import structlog
 
 from services.scoring import metrics
 from services.scoring.handlers.assess_customers import Assessor
-from services.scoring.handlers.batch import BatchCustomers, LeftOut
+from services.scoring.handlers.batch_customers import BatchCustomers, LeftOut
 from services.scoring.handlers.classify_customers import ClassificationTables
 from services.scoring.handlers.link_customers import bounded
 from services.scoring.handlers.member_states import fold_own_states
@@ -178,10 +178,10 @@ class MicroBatch:
         read = self._decode(Batch(batch.claims, firsts, batch.ends), wall)[1]
         ticks = {part.tp: firsts[part.tp] for part in read if part.tick}
         events, parts = self._decode(Batch(batch.claims, ticks, batch.ends), wall)
-        for turn in parts:
-            reached = turn.progress.get(NOW)
-            if turn.now is None and isinstance(reached, float):
-                turn.now = datetime.fromtimestamp(reached, UTC)
+        for part in parts:
+            reached = part.progress.get(NOW)
+            if part.now is None and isinstance(reached, float):
+                part.now = datetime.fromtimestamp(reached, UTC)
         return events, parts
 
     async def _attempt(self, batch: Batch, chosen: DueCustomers) -> Sequence[Move]:
@@ -203,18 +203,20 @@ class MicroBatch:
                 await noted.enter_async_context(self._isolation.begun(KIND, due.customers))
             fresh, conflicts, repeated = await self._deduplicate(work, events)
             _consume_ticks(parts, more=due.more)
-            job = BatchCustomers(fresh, parts, due)
-            withdrawn = await self._leave_some_out(work, job)
-            loaded = await self._store.load(work, job.customers, job.due_at)
+            customers = BatchCustomers(fresh, parts, due)
+            withdrawn = await self._leave_some_out(work, customers)
+            loaded = await self._store.load(work, customers.ids, customers.due_at)
             predictor = self._predictor()
-            classification = await self._classifications.load(work, job)
+            classification = await self._classifications.load(work, customers)
             stage("load")
             recorded_at = self._clock.now()
-            assessing = asyncio.to_thread(self._assessor, job, loaded, predictor, classification)
+            assessing = asyncio.to_thread(
+                self._assessor, customers, loaded, predictor, classification
+            )
             effects = await self._recorded(work, fresh, recorded_at, assessing)
             stage("assess")
-            await fold_own_states(work, self._store, job, loaded, effects, repeated)
-            effects.moves = _moves(batch, parts, job)
+            await fold_own_states(work, self._store, customers, loaded, effects, repeated)
+            effects.moves = _moves(batch, parts, customers)
             if not effects.moves:
                 self._note_look(began, sweep=sweep)
                 return ()
@@ -250,10 +252,12 @@ class MicroBatch:
         if sweep:
             self.looked_s = began
 
-    async def _leave_some_out(self, work: UnitOfWork, job: BatchCustomers) -> Sequence[Message]:
+    async def _leave_some_out(
+        self, work: UnitOfWork, customers: BatchCustomers
+    ) -> Sequence[Message]:
         """Marks the customers who do not want to be assessed; returns what to publish of them."""
-        left_out = await self._leave_out(work, job)
-        job.leave_out(left_out.customers)
+        left_out = await self._leave_out(work, customers)
+        customers.leave_out(left_out.customers)
         if left_out.fresh:
             self._store.drop(left_out.fresh)
         return left_out.messages
@@ -357,7 +361,7 @@ def _consume_ticks(parts: Sequence[PartitionBatch], *, more: bool) -> None:
                 part.progress[NOW] = part.now.timestamp()
 
 
-def _moves(batch: Batch, parts: Sequence[PartitionBatch], job: BatchCustomers) -> list[Move]:
+def _moves(batch: Batch, parts: Sequence[PartitionBatch], customers: BatchCustomers) -> list[Move]:
     """Returns how far the batch gets: partitions with records, and homes of its customers."""
-    concerned = (each for each in parts if each.consumed or each.tp[1] in job.homes)
+    concerned = (each for each in parts if each.consumed or each.tp[1] in customers.homes)
     return [batch.move(each.tp, each.consumed, each.progress) for each in concerned]

@@ -16,7 +16,7 @@ from services.scoring.core.risk.feature_row import feature_rows
 from services.scoring.core.risk.lapse import Silences
 from services.scoring.core.signs.detectors import Signs
 from services.scoring.core.value.compare import defined
-from services.scoring.handlers.batch import BatchCustomers
+from services.scoring.handlers.batch_customers import BatchCustomers
 from services.scoring.handlers.classify_customers import ClassifyCustomers
 from services.scoring.ports import BatchEffects, LoadedRows, NewAssessments, Predictor
 from shared.contracts.risk import BANDS, ENCODER, Lapse, Reason, RiskAssessed, Within
@@ -46,7 +46,7 @@ class RiskColumns:
 class WriteAssessments:
     """Writes the assessments of a batch; all of its columns have the order of `rows`."""
 
-    job: BatchCustomers
+    customers: BatchCustomers
     rows: Ints
     loaded: LoadedRows
     predictor: Predictor
@@ -97,9 +97,9 @@ class WriteAssessments:
         for row, values in zip(
             self.rows[published].tolist(), self._columns(published), strict=True
         ):
-            customer = self.job.customers[row]
+            customer = self.customers.ids[row]
             encoded.append(ENCODER.encode(self._message(customer, *values)))
-            cause = self.job.parts[self.job.partition[row]].tp
+            cause = self.customers.parts[self.customers.partition[row]].tp
             effects.messages.append(Message(cause, self.risk_topic, customer.encode(), encoded[-1]))
         return encoded
 
@@ -124,7 +124,7 @@ class WriteAssessments:
             moments(last_purchase(x, now)),
             self.silences.silence[published].tolist(),
             column(x, "gap_mean_days").tolist(),
-            _received(self.job)[self.rows[published]].tolist(),
+            _received(self.customers)[self.rows[published]].tolist(),
             feature_rows(x, self.risk.lapse[published]),
             strict=True,
         )
@@ -169,14 +169,14 @@ class WriteAssessments:
         )
 
 
-def _received(job: BatchCustomers) -> Ints:
+def _received(customers: BatchCustomers) -> Ints:
     """Returns int64[n], Unix ms: when each customer's newest live event entered the raw topic.
 
     At a tick, the tick is the cause: events before it wait for it by design.
     """
-    received = job.of_part(lambda part: part.tick_received_ms).astype(np.int64)
-    waited = job.of_part(lambda turn: turn.tick)[job.event_rows] > 0
-    cause = np.flatnonzero(np.array(job.events.live, np.bool_) & ~waited)
+    received = customers.of_part(lambda part: part.tick_received_ms).astype(np.int64)
+    waited = customers.of_part(lambda part: part.tick)[customers.event_rows] > 0
+    cause = np.flatnonzero(np.array(customers.events.live, np.bool_) & ~waited)
     # Of several events of one customer numpy keeps the last.
-    received[job.event_rows[cause]] = np.array(job.events.received_ms, np.int64)[cause]
+    received[customers.event_rows[cause]] = np.array(customers.events.received_ms, np.int64)[cause]
     return received
