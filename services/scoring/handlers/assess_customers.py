@@ -28,7 +28,7 @@ from services.scoring.core.risk.assessment_schedule import (
 )
 from services.scoring.core.risk.bands import NO_BAND, band_index
 from services.scoring.core.risk.expected_value import expected_value
-from services.scoring.core.risk.lapse import ORDINARY_SHARE, Silences, silences_of
+from services.scoring.core.risk.lapse import ORDINARY_SHARE, SilenceColumns, silences_of
 from services.scoring.core.risk.reasons import reasons, rule_reasons
 from services.scoring.core.risk.rhythm import assessable
 from services.scoring.core.risk.timers import (
@@ -200,7 +200,7 @@ class Assessor:
         self,
         predictor: Predictor,
         x: Floats,
-        silences: Silences,
+        silences: SilenceColumns,
         buyers: Ints,
         loaded: LoadedRows,
         amount_most: float,

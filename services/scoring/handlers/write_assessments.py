@@ -13,7 +13,7 @@ from services.scoring.core.risk import horizons, publication
 from services.scoring.core.risk.bands import NO_BAND
 from services.scoring.core.risk.expected_value import last_purchase
 from services.scoring.core.risk.feature_row import feature_rows
-from services.scoring.core.risk.lapse import Silences
+from services.scoring.core.risk.lapse import SilenceColumns
 from services.scoring.core.signs.detectors import Signs
 from services.scoring.core.value.compare import defined
 from services.scoring.handlers.batch_customers import BatchCustomers
@@ -58,7 +58,7 @@ class WriteAssessments:
     by_horizon: Floats
     """float64[n, k]: P(no purchase) of each row over each of `days`."""
     risk: RiskColumns
-    silences: Silences
+    silences: SilenceColumns
     new: publication.AssessmentColumns
     reasons: Mapping[int, Sequence[Reason]]
     """Reasons of the published rows."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from services.scoring.core.features.events import DAY_S
 from services.scoring.core.features.registry import column
-from services.scoring.core.risk.lapse import Silences
+from services.scoring.core.risk.lapse import SilenceColumns
 from services.scoring.core.risk.loyalty import EXPIRY_DAYS, level_fell, points_unused
 from services.scoring.core.risk.reason_facts import MONTH_DAYS
 from services.scoring.core.signs.change_tests import (
@@ -62,7 +62,7 @@ class Seen:
 
     x: Floats
     """float64[n, F] of `features`."""
-    silences: Silences
+    silences: SilenceColumns
     probability: Floats
     """float64[n]: that the present silence reaches the lapse length; NaN without a lapse length."""
     grade: Codes

@@ -11,7 +11,7 @@ from scipy.special import betainc
 
 from services.scoring.core.features.events import DAY_S
 from services.scoring.core.features.registry import column
-from services.scoring.core.risk.lapse import DORMANT_SHARE, Silences
+from services.scoring.core.risk.lapse import DORMANT_SHARE, SilenceColumns
 from services.scoring.core.value.policy import ValuePolicy
 from shared.contracts.risk import Behaviour, Lifecycle
 from shared.kernel.arrays import Codes, Flags, Floats
@@ -62,7 +62,7 @@ YEAR_DAYS: Final = 273
 """The three quarters before it."""
 
 
-def behaviour(silences: Silences) -> Codes:
+def behaviour(silences: SilenceColumns) -> Codes:
     """Return the behaviour as an index into `BEHAVIOURS`, int8[n]; `NONE` without a purchase.
 
     Dormant from `lapse.DORMANT_SHARE` of the lapse length on, churned from all of it on. Never

@@ -169,7 +169,7 @@ def test_an_answer_is_quoted_with_its_change_where_there_was_one_before(
     assert signs(seen(seen_at(60.0, first))) == wanted
 
 
-# Silences.
+# SilenceColumns.
 
 
 @pytest.mark.parametrize(
