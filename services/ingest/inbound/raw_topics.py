@@ -87,7 +87,7 @@ class RawTopics:
             while not stop or self._flight is not None:
                 self._health.beat(NAME)
                 try:
-                    await (self._landed() if stop else self._turn(stop))
+                    await (self._landed() if stop else self._iteration(stop))
                     backoff.reset()
                 except Transient as trouble:
                     wait = backoff.next()
@@ -101,7 +101,7 @@ class RawTopics:
             self._health.ended(NAME)
             await self._consumer.close()
 
-    async def _turn(self, stop: Stop) -> None:
+    async def _iteration(self, stop: Stop) -> None:
         if self._mappings is not None:
             topics = await self._mappings.topics(self._consumer.missing)
             if self._consumer.topics != topics:
