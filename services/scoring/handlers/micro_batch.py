@@ -1,11 +1,11 @@
 """Processes one batch: events in, everything that follows from them in one transaction.
 
-In this order: leave out events of erased customers, forward those of other partitions' customers,
-find due customers, deduplicate, load the states, fold and assess, copy to staging tables, move the
-offsets behind the fence, merge, store the messages in the outbox, commit, send. The silence sweep
-is part of the same batch: customers with a due timer join those that events touched, and a batch
-may consist of due customers only. In a replay a batch ends at a tick, and the loop runs one after
-the other (decision 25).
+In this order: leave out events of erased customers, forward those of ids that are part of another
+customer, find due customers, deduplicate, load the states, fold and assess, copy to staging tables,
+move the offsets behind the fence, merge, store the messages in the outbox, commit, send. The
+silence sweep is part of the same batch: customers with a due timer join those that events touched,
+and a batch may consist of due customers only. In a replay a batch ends at a tick, and the loop runs
+one after the other (decision 25).
 """
 
 import asyncio
