@@ -23,9 +23,8 @@ from services.scoring.core.value.base import Base, measure
 from services.scoring.core.value.classify import Valuation
 from services.scoring.core.value.compare import ClassificationRows
 from services.scoring.core.value.grades import influence
-from services.scoring.handlers.apply_effects import classification_after, loaded_after
 from services.scoring.handlers.assess_customers import Assessor
-from services.scoring.handlers.batch import BatchCustomers
+from services.scoring.handlers.batch_customers import BatchCustomers
 from services.scoring.handlers.classify_customers import ClassifyCustomers
 from services.scoring.handlers.refresh_value_base import SAMPLE_CUSTOMERS_MAX
 from services.scoring.ports import (
@@ -36,6 +35,7 @@ from services.scoring.ports import (
     PartitionBatch,
     Predictor,
 )
+from services.scoring.store.apply_effects import classification_after, loaded_after
 from services.scoring.training.data.event_table import EventTable
 from shared.contracts import topics
 from shared.kernel.arrays import Codes
@@ -152,19 +152,19 @@ class Scoring:
 
     def _turn(self, events: EventRows, due: Due, now: float) -> list[bytes]:
         moment = datetime.fromtimestamp(now, UTC)
-        turn = BatchCustomers(events, [PartitionBatch(TP, 0, moment, {}, tick=True)], due)
-        if not len(turn):
+        customers = BatchCustomers(events, [PartitionBatch(TP, 0, moment, {}, tick=True)], due)
+        if not len(customers):
             return []
-        rows = np.array([self._row[customer] for customer in turn.customers], np.int64)
+        rows = np.array([self._row[customer] for customer in customers.ids], np.int64)
         everybody = np.arange(len(rows))
         before = self._loaded.take(rows)
-        classify = ClassifyCustomers(
-            turn, everybody, self._standing.take(rows), self.valuation, topics.CHANGES.name
+        classification = ClassifyCustomers(
+            customers, everybody, self._standing.take(rows), self.valuation, topics.CHANGES.name
         )
-        effects = self._assessor(turn, before, self._predictor, classify)
+        effects = self._assessor(customers, before, self._predictor, classification)
         self._loaded.put(rows, loaded_after(before, effects, everybody))
-        if classify.rows is not None:
-            self._keep(classify.rows)
+        if classification.rows is not None:
+            self._keep(classification.rows)
         self.looks += len(effects.assessed)
         told = effects.assessments.message[effects.assessments.published]
         return [bytes(message) for message in told.tolist()]

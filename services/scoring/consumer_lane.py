@@ -62,6 +62,9 @@ class ConsumerLane:
         shadow: ShadowScoring,
         isolation: ItemIsolation,
     ) -> None:
+        """Connects the parts in the order in which a record passes them.
+
+        Record -> Quarantine -> EraseCustomers -> MicroBatch -> CachingStore -> BatchStore."""
         self.name = f"activity-{number}"
         self.newest_s = -math.inf
         """Time of the newest event that was folded, Unix seconds UTC; -inf before the first."""

@@ -37,7 +37,7 @@ def sources_of(progress: Mapping[str, object]) -> dict[str, list[float]]:
     return found if isinstance(found, dict) else {}
 
 
-class Recorded(Transient):
+class AlreadyStored(Transient):
     """An event assumed to be new is stored already: query all keys, and try again."""
 
 
@@ -62,7 +62,7 @@ class Predictor(Protocol):
         Only for customers with a purchase. Never rises with the horizon."""
         ...
 
-    def lapse(self, x: Floats, p: Floats, rest: Floats) -> Floats:
+    def lapse_probability(self, x: Floats, p: Floats, rest: Floats) -> Floats:
         """Returns float64[n]: P(no purchase in each row's next `rest` days).
 
         Given `p = predict(x)`; only for customers with a purchase. 1 where no day is left."""
@@ -160,11 +160,12 @@ class LoadedRows(Columns):
     published_band: Codes
     """Band last published; `NO_BAND` before the first publication."""
     published_signs: NDArray[np.int16]
-    """Signs of leaving last sent to the topic: bits of `signs.detectors.CODES`."""
+    """Signs of leaving last sent to the topic: bits of `signs.detectors.CODES`, and
+    `publication.GONE`."""
     due_at: Floats
     """When the timer fires."""
-    look_at: Floats
-    """Next assessment as the last one scheduled it; the timer may fire before it."""
+    next_assessment_at: Floats
+    """When the last assessment scheduled the next one; the timer may fire before."""
     grouped: Flags
     """Whether other ids are part of this customer (docs/identity.md)."""
 
@@ -177,10 +178,10 @@ class NewAssessments(Columns):
     """Index of the customer in `BatchEffects.customers`."""
     revision: Ints
     assessed_at: Floats
-    """Unix seconds UTC, to the microsecond, as `look_at`."""
+    """Unix seconds UTC, to the microsecond, as `next_assessment_at`."""
     probability: Floats
     band: Codes
-    look_at: Floats
+    next_assessment_at: Floats
     features: Floats
     """float64[n, F]."""
     published_signs: NDArray[np.int16]
@@ -329,7 +330,9 @@ class Store(Protocol):
         `due_at` are their timers, Unix seconds UTC; NaN where the timer must be read as well."""
         ...
 
-    async def record(self, work: UnitOfWork, events: EventRows, recorded_at: datetime) -> None: ...
+    async def add_history(
+        self, work: UnitOfWork, events: EventRows, recorded_at: datetime
+    ) -> None: ...
     async def write(self, work: UnitOfWork, effects: BatchEffects) -> list[Pending]: ...
 
 

@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from deploy.local.stack import LocalStack
 from services.ingest.core.flood import SHARE_MAX
 from services.ingest.core.rates import RateTable
-from services.ingest.handlers.accept_batch import AcceptBatch, Sorted
+from services.ingest.handlers.accept_batch import AcceptBatch, DecidedBatch
 from services.ingest.handlers.watch_flood import FloodWatch
 from services.ingest.inbound.raw_consumer import RawConsumer
 from services.ingest.inbound.raw_topics import RawTopics
@@ -117,10 +117,10 @@ class Untouched(AcceptBatch):
     def __init__(self, send: Handle) -> None:
         self._send = send
 
-    async def decide(self, records: Sequence[Any], _: int) -> Sorted:
-        return Sorted(outgoing=list(records))
+    async def decide(self, records: Sequence[Any], _: int) -> DecidedBatch:
+        return DecidedBatch(outgoing=list(records))
 
-    async def deliver(self, done: Sorted) -> None:
+    async def deliver(self, done: DecidedBatch) -> None:
         await self._send(done.outgoing)
 
 

@@ -17,7 +17,7 @@ from services.scoring.core.features.state import (
 )
 from services.scoring.core.risk.timers import PULLED
 from services.scoring.model.rule_model import RuleModel
-from services.scoring.ports import EventRows, Recorded
+from services.scoring.ports import AlreadyStored, EventRows
 from shared.contracts import events as types
 from shared.contracts.events import Profile
 from shared.kernel.errors import Transient
@@ -68,7 +68,7 @@ def assessment(customer: str, revision: int, at: float, **given: object) -> Asse
         assessed_at=day(at),
         probability=0.125 * revision,
         band=revision % 4,
-        look_at=day(at + 3),
+        next_assessment_at=day(at + 3),
         features=b"\0\xff" * 8,
         published_signs=0,
         value_at_risk=2.5 * revision,
@@ -140,9 +140,9 @@ class StoreSuite:
         assert await self.known(store, again) == {1: b"c"}
 
     async def test_a_key_that_is_there_aborts(self, store: Claiming) -> None:
-        """`Recorded` is raised, and nothing of the batch is written."""
+        """`AlreadyStored` is raised, and nothing of the batch is written."""
         await self.write(store, events=rows(("ann", "1")))
-        with pytest.raises(Recorded):
+        with pytest.raises(AlreadyStored):
             await self.write(
                 store, events=rows(("bob", "1"), ("ann", "1")), states=[("bob", 0, EMPTY)]
             )
@@ -175,7 +175,7 @@ class StoreSuite:
         await self.write(store, assessments=[assessment("ann", 2, 1)])
         with pytest.raises(Transient):
             await self.write(store, assessments=[assessment("ann", 2, 9)])
-        assert (await self.loaded(store, "ann")).look_at == [day(4)]
+        assert (await self.loaded(store, "ann")).next_assessment_at == [day(4)]
 
     async def test_timers_are_due_at_their_time_and_read_oldest_first(
         self, store: Claiming
@@ -274,7 +274,7 @@ class StoreSuite:
         first = await self.loaded(store, "ann", "bob", "eve")
         assert first.revision == [1, 1, None]
         assert first.band == [1, 1, None]
-        assert first.look_at == [day(3), day(3), None]
+        assert first.next_assessment_at == [day(3), day(3), None]
         assert first.published_at == [day(0), None, None]
         assert first.published_probability == [0.125, None, None]
         assert first.published_band == [1, None, None]
@@ -284,7 +284,7 @@ class StoreSuite:
         await self.write(store, assessments=[later, assessment("bob", 2, 5, message=b"{}")])
         second = await self.loaded(store, "ann", "bob")
         assert second.revision == second.band == [2, 2]
-        assert second.look_at == [day(8), day(8)]
+        assert second.next_assessment_at == [day(8), day(8)]
         assert second.published_at == [day(0), day(5)]
         assert second.published_probability == [0.125, 0.25]
         assert second.published_band == [1, 2]
@@ -302,12 +302,12 @@ class StoreSuite:
         await self.write(store, states=[("ann", 0, FULL)])
         read = await self.loaded(store, "ann", "bob")
         assert (read.state, read.revision) == ([FULL, EMPTY], [1, None])
-        assert (read.look_at, read.published_at) == ([day(3), None], [day(0), None])
+        assert (read.next_assessment_at, read.published_at) == ([day(3), None], [day(0), None])
         assert read.published_signs == [SILENT, 0]
         await self.write(store, states=[("eve", 0, FULL)], assessments=[assessment("ann", 2, 5)])
         read = await self.loaded(store, "ann", "eve")
         assert (read.state, read.revision) == ([FULL, FULL], [2, None])
-        assert (read.look_at, read.published_signs) == ([day(8), None], [0, 0])
+        assert (read.next_assessment_at, read.published_signs) == ([day(8), None], [0, 0])
 
     async def test_messages_keep_their_order(self, store: Claiming) -> None:
         """Those of one cause keep their order, and ids grow, across transactions too."""

@@ -25,7 +25,7 @@ class AssessmentRow:
     assessed_at: datetime
     probability: float
     band: int
-    look_at: datetime
+    next_assessment_at: datetime
     features: bytes
     published_signs: int
     value_at_risk: float
@@ -44,7 +44,7 @@ def assessed(effects: BatchEffects) -> list[AssessmentRow]:
             assessed_at=_at(a.assessed_at[n]),
             probability=float(a.probability[n]),
             band=int(a.band[n]),
-            look_at=_at(a.look_at[n]),
+            next_assessment_at=_at(a.next_assessment_at[n]),
             features=a.features[n].astype("<f8").tobytes(),
             published_signs=int(a.published_signs[n]),
             value_at_risk=float(a.value_at_risk[n]),
@@ -97,7 +97,7 @@ def _columns(rows: Sequence[AssessmentRow], row: dict[str, int]) -> NewAssessmen
         assessed_at=seconds_of([one.assessed_at for one in rows]),
         probability=np.array([one.probability for one in rows]),
         band=np.array([one.band for one in rows], np.int8),
-        look_at=seconds_of([one.look_at for one in rows]),
+        next_assessment_at=seconds_of([one.next_assessment_at for one in rows]),
         features=np.stack([np.frombuffer(one.features, "<f8") for one in rows]),
         published_signs=np.array([one.published_signs for one in rows], np.int16),
         value_at_risk=np.array([one.value_at_risk for one in rows]),
@@ -121,7 +121,7 @@ class Found:
     published_band: list[int | None]
     published_signs: list[int]
     due_at: list[datetime | None]
-    look_at: list[datetime | None]
+    next_assessment_at: list[datetime | None]
 
 
 def found(loaded: LoadedRows) -> Found:
@@ -138,7 +138,7 @@ def found(loaded: LoadedRows) -> Found:
         published_band=[_band(code) for code in loaded.published_band],
         published_signs=loaded.published_signs.tolist(),
         due_at=[_when(at) for at in loaded.due_at],
-        look_at=[_when(at) for at in loaded.look_at],
+        next_assessment_at=[_when(at) for at in loaded.next_assessment_at],
     )
 
 

@@ -18,13 +18,13 @@ from services.scoring.core.value.compare import ClassificationRows
 from services.scoring.core.value.grades import GRADES, TIERS
 from services.scoring.core.value.lifecycle import BEHAVIOURS, LIFECYCLES
 from services.scoring.ports import (
+    AlreadyStored,
     BatchEffects,
     ClassificationStore,
     Due,
     EventRows,
     LoadedClassification,
     LoadedRows,
-    Recorded,
 )
 from services.scoring.store import batch_rows as rows
 from services.scoring.store.customer_cache import CachingClassifications, CachingStore
@@ -93,7 +93,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.tables = Tables()
-        self._moved: list[tuple[str, int]] = []
+        self._to_adopt: list[tuple[str, int]] = []
         self._recorded = False
         self.standings = MemoryStandings()
 
@@ -108,11 +108,11 @@ class MemoryStore:
         """Open a transaction."""
         self._recorded = False
         adopted = self.tables.copy()
-        for customer, home in self._moved:
+        for customer, home in self._to_adopt:
             adopted.state[customer] = home, adopted.state[customer][1]
             if customer in adopted.timer:
                 adopted.timer[customer] = home, adopted.timer[customer][1]
-        self.tables, self._moved = adopted, []
+        self.tables, self._to_adopt = adopted, []
         changed = self.tables.copy()
         yield cast("UnitOfWork", changed)
         self.tables = changed
@@ -161,7 +161,7 @@ class MemoryStore:
                 "published_band": np.array(_of(told, "band", NO_BAND)),
                 "published_signs": np.array(_of(current, "published_signs", 0)),
                 "due_at": seconds_of(timers),
-                "look_at": seconds_of(_of(current, "look_at")),
+                "look_at": seconds_of(_of(current, "next_assessment_at")),
                 "grouped": np.zeros(len(customers), np.bool_),
             },
             {
@@ -190,7 +190,7 @@ class MemoryStore:
     def drop(self, customers: Iterable[str]) -> None:
         """Keep nothing between transactions."""
 
-    async def record(self, work: UnitOfWork, events: EventRows, recorded_at: datetime) -> None:
+    async def add_history(self, work: UnitOfWork, events: EventRows, recorded_at: datetime) -> None:
         """Record events before `write`, which does it for callers that have not."""
         del recorded_at
         keys = zip(events.customer, events.id, strict=True)
@@ -203,10 +203,10 @@ class MemoryStore:
         _advance(t, effects.moves)
         events = effects.events
         if not self._recorded:
-            await self.record(work, events, effects.recorded_at)
+            await self.add_history(work, events, effects.recorded_at)
         for i, key in enumerate(zip(events.customer, events.source, events.id, strict=True)):
             if key in t.key:
-                raise Recorded("an event of this batch is recorded already")
+                raise AlreadyStored("an event of this batch is recorded already")
             t.key[key] = events.content_hash[i]
             if (profile := events.profile[i]) is not None:
                 written = (events.time[i], f"{key[1]}\n{key[2]}", msgspec.json.encode(profile))
@@ -238,9 +238,9 @@ class MemoryStore:
     def _put_states(self, t: Tables, effects: BatchEffects) -> None:
         packed = to_bytes(effects.states)
         states = [*zip(effects.customers, effects.partition, packed, strict=False)]
-        self._moved = [(c, p) for c, p, _ in states if c in t.state and t.state[c][0] != p]
-        if self._moved:
-            raise Transient(f"{len(self._moved)} customers come from another partition")
+        self._to_adopt = [(c, p) for c, p, _ in states if c in t.state and t.state[c][0] != p]
+        if self._to_adopt:
+            raise Transient(f"{len(self._to_adopt)} customers come from another partition")
         for (customer, partition, state), stored in zip(states, effects.stored, strict=False):
             if stored != (customer in t.state):
                 raise Transient("a customer of this batch was written meanwhile")

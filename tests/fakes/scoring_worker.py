@@ -13,7 +13,7 @@ import msgspec
 
 from services.scoring.core.value.classify import Valuation
 from services.scoring.handlers.assess_customers import Assessor
-from services.scoring.handlers.batch import BatchCustomers, LeftOut
+from services.scoring.handlers.batch_customers import BatchCustomers, LeftOut
 from services.scoring.handlers.classify_customers import ClassificationTables
 from services.scoring.handlers.micro_batch import (
     LeaveOut,

@@ -88,13 +88,13 @@ def accepted(
     quick = None if mode.binary else ordinary.decode(value)
     event, canonical = quick or _careful(value, headers, mode)
     backfill = import_of(headers)
-    done = settled(event, canonical, backfill, arrived_ms, rates)
+    found = canonical_form(event, canonical, backfill, arrived_ms, rates)
     if isinstance(event, Ordinary) or event.type in CONTROL_TYPES:
-        return done
-    return Accepted(done.event, _unknown(event, unknown_fields) + done.notes)
+        return found
+    return Accepted(found.event, _unknown(event, unknown_fields) + found.notes)
 
 
-def settled(
+def canonical_form(
     event: Event | PurchaseEvent | InteractionEvent,
     canonical: bytes,
     backfill: str | None,
@@ -108,7 +108,7 @@ def settled(
     `canonical`: its data, as the content hash reads them. `once`: the content hash leaves out the
     time as well, so that every later event with this id counts as the same.
     """
-    time = times.settle(event.time, arrived_ms)
+    time = times.plausible(event.time, arrived_ms)
     control = event.type in CONTROL_TYPES
     activity = Activity(
         specversion="1.0",

@@ -26,10 +26,10 @@ AFTER_ARRIVAL = "after its arrival"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def settle(time: datetime, arrived_ms: int) -> datetime:
+def plausible(time: datetime, arrived_ms: int) -> datetime:
     """Returns `time` (aware) in UTC, at most arrival + 5 min; raises Invalid if it is implausible.
 
-    >>> settle(datetime(2030, 10, 4, 0, 9, tzinfo=UTC), 1_917_302_400_000)  # arrived 00:00
+    >>> plausible(datetime(2030, 10, 4, 0, 9, tzinfo=UTC), 1_917_302_400_000)  # arrived 00:00
     datetime.datetime(2030, 10, 4, 0, 5, tzinfo=datetime.timezone.utc)
     """
     if time < TIME_MIN:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from services.ingest.core import batches
+from services.ingest.core import event_arrays
 from services.ingest.core.accept import Accepted, accepted
 from services.ingest.core.dead_letters import first_arrival, producer_of
 from services.ingest.core.faults import fault
@@ -49,7 +49,7 @@ being sent, and HTTP requests, would wait for the next batch's decisions."""
 
 
 @dataclass(slots=True)
-class Sorted:
+class DecidedBatch:
     """The result of deciding on a batch of records."""
 
     outgoing: list[Outgoing] = field(default_factory=list)
@@ -87,53 +87,53 @@ class AcceptBatch:
     """Returns the mapping of a raw topic; None: its records are CloudEvents."""
     source_mapping_of: Callable[[str], CompiledMapping | None] = no_mapping
     """Returns the mapping of an HTTP source, for a record that names one."""
-    observe: Callable[[Sorted], None] = lambda done: None
+    observe: Callable[[DecidedBatch], None] = lambda decided: None
     """Called with what was sent and acknowledged."""
     frames: OpenFrames | None = None
     """Decodes records that name a schema of a registry; None: there is no registry."""
 
-    async def decide(self, records: Sequence[ConsumedRecord], now_ms: int) -> Sorted:
+    async def decide(self, records: Sequence[ConsumedRecord], now_ms: int) -> DecidedBatch:
         """Decide on every record without sending; raises Transient when the broker, or a schema
         registry that is needed, is unreachable.
 
         `now_ms` (Unix ms) stands in for the arrival of records without a believable timestamp.
         """
         partitions = await self.outlet.partitions(self.topics.activity)
-        done = Sorted()
+        decided = DecidedBatch()
         for begin in range(0, len(records), SLICE_RECORDS_MAX):
             await asyncio.sleep(0)
             these = records[begin : begin + SLICE_RECORDS_MAX]
             contents = these if self.frames is None else await self.frames(these)
-            self._sort(these, contents, now_ms, partitions, done)
-        return done
+            self._decide(these, contents, now_ms, partitions, decided)
+        return decided
 
-    async def deliver(self, done: Sorted) -> None:
+    async def deliver(self, decided: DecidedBatch) -> None:
         """Send, and return once all is acknowledged; after Transient, repeat the whole batch."""
-        await self.outlet.send(done.outgoing)
-        self.observe(done)
+        await self.outlet.send(decided.outgoing)
+        self.observe(decided)
 
-    def refuse(self, record: ConsumedRecord, reason: str) -> Sorted:
+    def refuse(self, record: ConsumedRecord, reason: str) -> DecidedBatch:
         """Return the dead letter of a record that is not processed again."""
-        done = Sorted()
-        self._refuse(record, Invalid("value", reason), done)
-        return done
+        decided = DecidedBatch()
+        self._refuse(record, Invalid("value", reason), decided)
+        return decided
 
-    def _sort(
+    def _decide(
         self,
         records: Sequence[ConsumedRecord],
         contents: Sequence[Content],
         now_ms: int,
         partitions: int,
-        done: Sorted,
+        decided: DecidedBatch,
     ) -> None:
-        """Decide on records, adding to `done`; `partitions`: count of the activity topic's.
+        """Decide on records, adding to `decided`; `partitions`: count of the activity topic's.
 
         `contents`: of each, itself or what was decoded of it, or why that is not possible. The dead
         letter keeps the record as it came.
         """
         for record, content in zip(records, contents, strict=True):
             if isinstance(content, Invalid):
-                self._refuse(record, content, done)
+                self._refuse(record, content, decided)
                 continue
             # The sender sets the timestamp unless the topic is configured otherwise.
             believable = 0 < record.timestamp <= now_ms + SKEW_MS_MAX
@@ -141,7 +141,7 @@ class AcceptBatch:
             try:
                 mapping = self._mapping(content)
             except Invalid as refusal:
-                self._refuse(record, refusal, done)
+                self._refuse(record, refusal, decided)
                 continue
             try:
                 if mapping is None or isinstance(content, Unreadable):
@@ -149,23 +149,23 @@ class AcceptBatch:
                     found = accepted(
                         content.value, content.headers, first_ms, self.rates, self.unknown_fields
                     )
-                    self._accept(record, (found,), arrived_ms, partitions, done)
-                    done.refused.append(False)
+                    self._accept(record, (found,), arrived_ms, partitions, decided)
+                    decided.refused.append(False)
                 else:
-                    mapped = self._map(mapping, content, arrived_ms, done)
-                    self._conclude(record, mapped, arrived_ms, partitions, done)
+                    mapped = self._map(mapping, content, arrived_ms, decided)
+                    self._conclude(record, mapped, arrived_ms, partitions, decided)
             except Invalid as refusal:
-                # Looked at only now, so that a batch costs the other records nothing.
-                batch = None if mapping else self._batch(content, arrived_ms)
-                if batch is None:
-                    self._refuse(record, refusal, done)
+                # Looked at only now, so that an array costs the other records nothing.
+                array = None if mapping else self._array(content, arrived_ms)
+                if array is None:
+                    self._refuse(record, refusal, decided)
                 else:
-                    self._conclude(record, batch, arrived_ms, partitions, done)
+                    self._conclude(record, array, arrived_ms, partitions, decided)
             except Exception as bug:  # a bug of ours: the other records go on
                 log.exception("record set aside", topic=record.topic,
                               partition=record.partition, offset=record.offset)  # fmt: skip
                 why = f"a fault of ours: {type(bug).__name__}; replay it once that is mended"
-                self._refuse(record, Invalid("value", why), done)
+                self._refuse(record, Invalid("value", why), decided)
 
     def _mapping(self, record: ConsumedRecord) -> CompiledMapping | None:
         """Return the mapping of a record's HTTP source, or of its topic; None: a CloudEvent."""
@@ -180,20 +180,24 @@ class AcceptBatch:
         return self.mapping_of(record.topic)
 
     def _map(
-        self, mapping: CompiledMapping, record: ConsumedRecord, arrived_ms: int, done: Sorted
+        self,
+        mapping: CompiledMapping,
+        record: ConsumedRecord,
+        arrived_ms: int,
+        decided: DecidedBatch,
     ) -> Mapped:
         """Apply a source's mapping to its record, which may become several events."""
         first_ms = _first_ms(record, arrived_ms)
         context = Context(first_ms, self.rates, record.headers, record.key)
         mapped = map_value(mapping, record.value, context)
         if mapped.ignored is not None:
-            done.ignored[mapping.name] += 1
+            decided.ignored[mapping.name] += 1
         return mapped
 
-    def _batch(self, record: ConsumedRecord, arrived_ms: int) -> Mapped | None:
+    def _array(self, record: ConsumedRecord, arrived_ms: int) -> Mapped | None:
         first_ms = _first_ms(record, arrived_ms)
         rates, unknown = self.rates, self.unknown_fields
-        return batches.decide(record.value, record.headers, first_ms, rates, unknown)
+        return event_arrays.decide(record.value, record.headers, first_ms, rates, unknown)
 
     def _conclude(
         self,
@@ -201,20 +205,20 @@ class AcceptBatch:
         mapped: Mapped,
         arrived_ms: int,
         partitions: int,
-        done: Sorted,
+        decided: DecidedBatch,
     ) -> None:
         """Add the events of a record.
 
         Where one of them is refused the record becomes a dead letter and the others are sent: when
         it is replayed, they are recognised by their ids.
         """
-        self._accept(record, mapped.events, arrived_ms, partitions, done)
+        self._accept(record, mapped.events, arrived_ms, partitions, decided)
         if not mapped.refusals:
-            done.refused.append(False)
+            decided.refused.append(False)
             return
         first, *others = mapped.refusals
         more = f" (and {len(others)} more)" if others else ""
-        self._refuse(record, Invalid(first.field, first.reason + more), done)
+        self._refuse(record, Invalid(first.field, first.reason + more), decided)
 
     def _accept(
         self,
@@ -222,35 +226,35 @@ class AcceptBatch:
         events: Sequence[Accepted],
         arrived_ms: int,
         partitions: int,
-        done: Sorted,
+        decided: DecidedBatch,
     ) -> None:
-        topic, trace = self.topics.activity, trace_of(record.headers) or done.trace
+        topic, trace = self.topics.activity, trace_of(record.headers) or decided.trace
         for event, notes in events:
-            done.notes += notes
-            done.accepted[event.type] += 1
+            decided.notes += notes
+            decided.accepted[event.type] += 1
             # A replayed event is not late: its latency counts from the replay.
             first_ms, event.receivedms = event.receivedms, arrived_ms
             value = ENCODER.encode(event)
             if event.backfill is None and event.type not in CONTROL_TYPES:
                 at_s = event.time.timestamp()
-                done.timings.append(Timing(event.source, at_s, at_s - first_ms / 1000))
+                decided.timings.append(Timing(event.source, at_s, at_s - first_ms / 1000))
             if event.type in CONTROL_TYPES:
                 # It concerns all customers: each partition gets it in its place, without a key.
-                done.outgoing += [
+                decided.outgoing += [
                     Outgoing(topic, None, value, trace, partition=n) for n in range(partitions)
                 ]
             else:
-                done.outgoing.append(Outgoing(topic, event.subject.encode(), value, trace))
+                decided.outgoing.append(Outgoing(topic, event.subject.encode(), value, trace))
 
-    def _refuse(self, record: ConsumedRecord, why: Invalid, done: Sorted) -> None:
+    def _refuse(self, record: ConsumedRecord, why: Invalid, decided: DecidedBatch) -> None:
         if isinstance(record, Unreadable):
             why = record.fault
         letter = DeadLetter.of(record, STAGE, why.field, why.reason)
-        done.refused.append(True)
-        done.letters.append(letter)
+        decided.refused.append(True)
+        decided.letters.append(letter)
         if is_future(why):
-            done.future.append(producer_of(record.value, record.headers) or record.topic)
-        done.outgoing.append(
+            decided.future.append(producer_of(record.value, record.headers) or record.topic)
+        decided.outgoing.append(
             Outgoing(self.topics.dead_letter, letter.key, letter.value, letter.to_headers())
         )
 

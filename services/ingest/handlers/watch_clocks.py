@@ -14,7 +14,7 @@ import structlog
 from services.ingest.core.dead_letters import producer_of
 from services.ingest.core.source_clocks import OTHER, SourceClocks, SourceReport
 from services.ingest.core.times import is_future
-from services.ingest.handlers.accept_batch import Sorted
+from services.ingest.handlers.accept_batch import DecidedBatch
 from services.ingest.ports import ClockStore
 from shared.contracts.dead_letter import Headers
 from shared.kernel.errors import Invalid, Transient
@@ -48,11 +48,11 @@ class ClockWatch:
         self._named_s: dict[str, float] = {}
         self._waiting: list[tuple[datetime, SourceReport]] = []
 
-    def batch(self, done: Sorted) -> None:
+    def batch(self, decided: DecidedBatch) -> None:
         """Add what was decided on a batch of raw records."""
-        for timing in done.timings:
+        for timing in decided.timings:
             self._clocks.accepted(timing)
-        for source in done.future:
+        for source in decided.future:
             self._clocks.refused(source)
 
     def refused(self, value: bytes, fault: Invalid, headers: Headers) -> None:

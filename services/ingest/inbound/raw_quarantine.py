@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from services.ingest import metrics
-from services.ingest.handlers.accept_batch import AcceptBatch, Sorted
+from services.ingest.handlers.accept_batch import AcceptBatch, DecidedBatch
 from services.ingest.inbound.raw_consumer import RawConsumer
 from shared.kafka import quarantine
 from shared.kafka.batch import Batch, ConsumedRecord
@@ -35,7 +35,7 @@ class RawQuarantine:
         accept: AcceptBatch,
         marks: Marks,
         now_ms: Callable[[], int],
-        done: Callable[[Sequence[ConsumedRecord], Sorted], None],
+        done: Callable[[Sequence[ConsumedRecord], DecidedBatch], None],
     ) -> None:
         self._consumer = consumer
         self._accept = accept
@@ -87,13 +87,13 @@ class RawQuarantine:
         metrics.QUARANTINED.labels(record.topic).inc()
         return await self._finish(part, self._accept.refuse(record, quarantine.REASON))
 
-    async def _finish(self, part: Batch, done: Sorted) -> Sequence[Move]:
+    async def _finish(self, part: Batch, decided: DecidedBatch) -> Sequence[Move]:
         records = [record for of in part.records.values() for record in of]
         moves = part.moves()
-        await self._accept.deliver(done)
+        await self._accept.deliver(decided)
         await self._consumer.commit(records)
         await self._marks.finished(_reached(moves))
-        self._done(records, done)
+        self._done(records, decided)
         return moves
 
 

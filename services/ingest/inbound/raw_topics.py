@@ -15,7 +15,7 @@ import structlog
 from opentelemetry.trace import Span
 
 from services.ingest import metrics
-from services.ingest.handlers.accept_batch import AcceptBatch, Sorted
+from services.ingest.handlers.accept_batch import AcceptBatch, DecidedBatch
 from services.ingest.handlers.use_mappings import UseMappings
 from services.ingest.handlers.watch_flood import FloodWatch
 from services.ingest.inbound.raw_consumer import RawConsumer
@@ -41,7 +41,7 @@ class _Flight:
     """A batch that is being sent and committed."""
 
     records: list[ConsumedRecord]
-    done: Sorted
+    decided: DecidedBatch
     task: asyncio.Task[None]
 
 
@@ -87,7 +87,7 @@ class RawTopics:
             while not stop or self._flight is not None:
                 self._health.beat(NAME)
                 try:
-                    await (self._landed() if stop else self._turn(stop))
+                    await (self._landed() if stop else self._iteration(stop))
                     backoff.reset()
                 except Transient as trouble:
                     wait = backoff.next()
@@ -101,7 +101,7 @@ class RawTopics:
             self._health.ended(NAME)
             await self._consumer.close()
 
-    async def _turn(self, stop: Stop) -> None:
+    async def _iteration(self, stop: Stop) -> None:
         if self._mappings is not None:
             topics = await self._mappings.topics(self._consumer.missing)
             if self._consumer.topics != topics:
@@ -130,7 +130,7 @@ class RawTopics:
         span = tracing.begun(records[0].topic, records)
         try:
             with tracing.current(span):
-                done = await self._accept.decide(records, self._now_ms())
+                decided = await self._accept.decide(records, self._now_ms())
         except Transient:
             self._consumer.rewind(records)
             raise
@@ -141,20 +141,20 @@ class RawTopics:
             self._consumer.rewind(records)
             return
         task = asyncio.create_task(
-            self._finish(records, done, began_s, stage, span), name=f"{NAME}-flight"
+            self._finish(records, decided, began_s, stage, span), name=f"{NAME}-flight"
         )
-        self._flight = _Flight(records, done, task)
+        self._flight = _Flight(records, decided, task)
 
     async def _finish(
         self,
         records: list[ConsumedRecord],
-        done: Sorted,
+        decided: DecidedBatch,
         began_s: float,
         stage: Callable[[str], None],
         span: Span,
     ) -> None:
         with tracing.current(span):
-            await self._accept.deliver(done)
+            await self._accept.deliver(decided)
             stage("send")
             await self._consumer.commit(records)
             stage("commit")
@@ -178,22 +178,22 @@ class RawTopics:
         except Transient:
             self._consumer.rewind([*flight.records, *behind])
             raise
-        self._done(flight.records, flight.done)
+        self._done(flight.records, flight.decided)
 
-    def _done(self, records: Sequence[ConsumedRecord], done: Sorted) -> None:
+    def _done(self, records: Sequence[ConsumedRecord], decided: DecidedBatch) -> None:
         """Record that these were committed: health, flood window, metrics."""
         self._health.beat(NAME)
-        self._flood.note(done.refused)
+        self._flood.note(decided.refused)
         now_s = self._clock.now().timestamp()
-        ages = [now_s - timing.at_s for timing in done.timings]
+        ages = [now_s - timing.at_s for timing in decided.timings]
         metrics.SERVICE.event_latency.observe(ages)
-        for event_type, count in done.accepted.items():
+        for event_type, count in decided.accepted.items():
             metrics.ACCEPTED.labels(event_type).inc(count)
-        for note in done.notes:
+        for note in decided.notes:
             metrics.NOTED.labels(metrics.field_label(note.field)).inc()
-        for mapping, count in done.ignored.items():
+        for mapping, count in decided.ignored.items():
             metrics.IGNORED.labels(mapping).inc(count)
-        for letter in done.letters:
+        for letter in decided.letters:
             label = metrics.field_label(letter.field)
             metrics.DEAD_LETTERS.labels(letter.stage, label).inc()
             with tracing.about(letter.original_headers):

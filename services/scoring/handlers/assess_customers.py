@@ -28,7 +28,7 @@ from services.scoring.core.risk.assessment_schedule import (
 )
 from services.scoring.core.risk.bands import NO_BAND, band_index
 from services.scoring.core.risk.expected_value import expected_value
-from services.scoring.core.risk.lapse import ORDINARY_SHARE, Lapses, lapses
+from services.scoring.core.risk.lapse import ORDINARY_SHARE, SilenceColumns, silences_of
 from services.scoring.core.risk.reasons import reasons, rule_reasons
 from services.scoring.core.risk.rhythm import assessable
 from services.scoring.core.risk.timers import (
@@ -40,7 +40,7 @@ from services.scoring.core.risk.timers import (
 )
 from services.scoring.core.signs.detectors import SILENCES, Seen, Signs, detect, wait_s
 from services.scoring.core.value.classify import Risk
-from services.scoring.handlers.batch import BatchCustomers
+from services.scoring.handlers.batch_customers import BatchCustomers
 from services.scoring.handlers.classify_customers import ClassifyCustomers
 from services.scoring.handlers.write_assessments import RiskColumns, WriteAssessments
 from services.scoring.ports import (
@@ -85,97 +85,103 @@ class Assessor:
 
     def __call__(
         self,
-        job: BatchCustomers,
+        customers: BatchCustomers,
         loaded: LoadedRows,
         predictor: Predictor,
-        classify: ClassifyCustomers,
+        classification: ClassifyCustomers,
     ) -> BatchEffects:
         """Returns everything that the batch writes, except moves and the recording time."""
         states = loaded.state
-        if len(job.events):
-            states = fold(states, event_columns(job.events, job.event_rows))
+        if len(customers.events):
+            states = fold(states, event_columns(customers.events, customers.event_rows))
         effects = BatchEffects(
-            events=job.events,
-            customers=job.customers,
-            partition=job.partition,
-            states=states[: job.touched],
+            events=customers.events,
+            customers=customers.ids,
+            partition=customers.partition,
+            states=states[: customers.touched],
             stored=loaded.known,
             timer=loaded.due_at,
-            due_at=np.full(len(job), np.nan),
+            due_at=np.full(len(customers), np.nan),
             assessments=NewAssessments.nothing(0),
             predictor=predictor,
             messages=[],
             moves=[],
             recorded_at=EPOCH,
         )
-        rows = self._arm_the_rest(job, loaded, effects)
+        rows = self._arm_the_rest(customers, loaded, effects)
         if len(rows):
-            self._assess(job, loaded, predictor, states, rows, effects, classify)
-        effects.messages += classify.messages
-        effects.quality = classify.quality
+            self._assess(customers, loaded, predictor, states, rows, effects, classification)
+        effects.messages += classification.messages
+        effects.quality = classification.quality
         return effects
 
-    def _arm_the_rest(self, job: BatchCustomers, loaded: LoadedRows, effects: BatchEffects) -> Ints:
+    def _arm_the_rest(
+        self, customers: BatchCustomers, loaded: LoadedRows, effects: BatchEffects
+    ) -> Ints:
         """Arms the timers of rows not assessed now, and returns the rows to assess now.
 
         Customers touched by a backfill under way, or before the tick, wait for a timer; those who
         do not want to be assessed wait for ever. A due timer only moves on where a later assessment
         has already replaced the one it was set for."""
-        touched, timed = np.arange(len(job)) < job.touched, ~np.isnan(job.now)
-        replaced = job.due & ~touched & ~at_once(loaded.due_at) & (loaded.look_at > job.now)
-        to_assess = (job.due & ~replaced) | (touched & job.sweeping) | job.live
-        now = to_assess & timed & ~job.left_out
-        effects.due_at[replaced] = loaded.look_at[replaced]
-        due = np.where(onboarding(job.imported, loaded.due_at), AFTER_BACKFILL, AT_NEXT_TICK)
+        touched, timed = np.arange(len(customers)) < customers.touched, ~np.isnan(customers.now)
+        replaced = customers.due & ~touched & ~at_once(loaded.due_at)
+        replaced &= loaded.next_assessment_at > customers.now
+        to_assess = (customers.due & ~replaced) | (touched & customers.sweeping) | customers.live
+        now = to_assess & timed & ~customers.left_out
+        effects.due_at[replaced] = loaded.next_assessment_at[replaced]
+        due = np.where(onboarding(customers.imported, loaded.due_at), AFTER_BACKFILL, AT_NEXT_TICK)
         waits = touched & ~now & (loaded.due_at != due)
         effects.due_at[waits] = due[waits]
-        effects.due_at[job.left_out] = np.where(loaded.due_at == NEVER, np.nan, NEVER)[job.left_out]
+        never = np.where(loaded.due_at == NEVER, np.nan, NEVER)
+        effects.due_at[customers.left_out] = never[customers.left_out]
         return np.flatnonzero(now)
 
     def _assess(
         self,
-        job: BatchCustomers,
+        customers: BatchCustomers,
         loaded: LoadedRows,
         predictor: Predictor,
         states: NDArray[np.void],
         rows: Ints,
         effects: BatchEffects,
-        classify: ClassifyCustomers,
+        classification: ClassifyCustomers,
     ) -> None:
-        if len(rows) < len(job):
+        if len(rows) < len(customers):
             loaded, states = loaded.take(rows), states_of.take(states, rows)
-        now = job.now[rows]
+        now = customers.now[rows]
         x = features(states, now)
-        paused = classify.paused_days(rows, x, now)
-        seen = lapses(x, classify.by.lapse_clock, paused)
+        paused = classification.paused_days(rows, x, now)
+        valuation = classification.valuation
+        silences = silences_of(x, valuation.lapse_clock, paused)
         # A customer with an ended contract is known to be gone: a silence is no risk.
         left = contracts.ended(states)
         buyers = np.flatnonzero(assessable(x) & ~left)
-        risk = self._risk(predictor, x, seen, buyers, loaded, classify.by.limits.amount)
-        new = onboarding(job.imported[rows], loaded.due_at)
-        classify(
-            rows, x, now, Risk(risk.band, risk.probability, risk.value),
+        risk = self._risk(predictor, x, silences, buyers, loaded, valuation.limits.amount)
+        new = onboarding(customers.imported[rows], loaded.due_at)
+        classification.run(
+            rows, x, now, Risk(risk.band, risk.probability, risk.value_at_risk),
             states["categories"], loaded.known, new, paused,
         )  # fmt: skip
-        source_stopped = _source_stopped(job, rows, states)
-        signs = detect(
-            Seen(x, seen, risk.lapse, classify.grade, classify.lifecycle, source_stopped, now),
-            loaded.published_signs,
-        )
-        next_assessments = whole_us(next_assessment(seen, now, now + wait_s(x)))
-        effects.due_at[rows] = _armed(job.due[rows], loaded.due_at, next_assessments)
+        source_stopped = _source_stopped(customers, rows, states)
+        seen = Seen(
+            x, silences, risk.lapse, classification.grade, classification.lifecycle,
+            source_stopped, now,
+        )  # fmt: skip
+        signs = detect(seen, loaded.published_signs)
+        next_assessments = whole_us(next_assessment(silences, now, now + wait_s(x)))
+        effects.due_at[rows] = _armed(customers.due[rows], loaded.due_at, next_assessments)
         if not len(buyers):
             return
-        bits = publication.published_bits(signs.bits, seen.reached)
+        bits = publication.published_bits(signs.bits, silences.reached)
         found = publication.AssessmentColumns(now, risk.probability, risk.band, bits)
-        watched = ebbing(seen)
-        heartbeat = np.where(watched, assessment_step_days(seen), publication.HEARTBEAT_DAYS)
+        step_days = assessment_step_days(silences)
+        heartbeat = np.where(ebbing(silences), step_days, publication.HEARTBEAT_DAYS)
         publish = publication.is_material(found, _published(loaded), heartbeat)
         why = self._why(predictor, x, signs, risk, buyers[publish[buyers]])
         effects.assessed = AssessedRows(risk.probability[buyers], risk.band[buyers])
         # A timer that fires at once counts as touched: how events are cut into batches must not
         # change the result.
-        touched = (rows < job.touched) | at_once(loaded.due_at)
+        touched = (rows < customers.touched) | at_once(loaded.due_at)
         same = publication.is_same(risk.probability, loaded.probability) & ~touched
         kept = same & ~publish & (loaded.model_version == predictor.version)
         buyers = buyers[~kept[buyers]]
@@ -183,10 +189,10 @@ class Assessor:
             return
         days, by_horizon = self._over_horizons(predictor, x, buyers, risk)
         write = WriteAssessments(
-            job=job, rows=rows, loaded=loaded, predictor=predictor, x=x, classify=classify,
-            risk_topic=self.risk_topic, currency=self.currency, days=days, by_horizon=by_horizon,
-            risk=risk, seen=seen, new=found, reasons=why, signs=signs,
-            next_assessments=next_assessments, publish=publish, onboarding=new,
+            customers=customers, rows=rows, loaded=loaded, predictor=predictor, x=x,
+            classification=classification, risk_topic=self.risk_topic, currency=self.currency,
+            days=days, by_horizon=by_horizon, risk=risk, silences=silences, new=found, reasons=why,
+            signs=signs, next_assessments=next_assessments, publish=publish, onboarding=new,
         )  # fmt: skip
         write(effects, buyers)
 
@@ -194,7 +200,7 @@ class Assessor:
         self,
         predictor: Predictor,
         x: Floats,
-        seen: Lapses,
+        silences: SilenceColumns,
         buyers: Ints,
         loaded: LoadedRows,
         amount_most: float,
@@ -207,8 +213,11 @@ class Assessor:
         probability, lapse = np.full(n, np.nan), np.full(n, np.nan)
         p = predictor.predict(x[buyers])
         # An ordinary silence is no risk yet, however seldom the customer buys.
-        ordinary = seen.share[buyers] < ORDINARY_SHARE
-        probability[buyers], lapse[buyers] = p, predictor.lapse(x[buyers], p, seen.rest[buyers])
+        ordinary = silences.share[buyers] < ORDINARY_SHARE
+        probability[buyers], lapse[buyers] = (
+            p,
+            predictor.lapse_probability(x[buyers], p, silences.rest[buyers]),
+        )
         banded = band_index(lapse[buyers], loaded.band[buyers], self.thresholds)
         band[buyers] = np.where(ordinary, 0, banded)
         expected = expected_value(x, predictor.horizon_days, amount_most)
@@ -282,14 +291,14 @@ def event_columns(events: EventRows, rows: Ints) -> EventColumns:
     return columns if changes.all() else columns.select(changes)
 
 
-def _source_stopped(job: BatchCustomers, rows: Ints, states: NDArray[np.void]) -> Flags:
+def _source_stopped(customers: BatchCustomers, rows: Ints, states: NDArray[np.void]) -> Flags:
     """Returns bool[n]: the newest purchase's source has stopped delivering to the partition."""
     found = np.zeros(len(rows), np.bool_)
-    for partition, part in job.parts.items():
+    for partition, part in customers.parts.items():
         if part.now is None:
             continue
         if gone := stopped(sources_of(part.progress), part.now.timestamp()):
-            here = np.asarray(job.partition)[rows] == partition
+            here = np.asarray(customers.partition)[rows] == partition
             hashes = np.array([category_of(source) for source in gone], np.uint64)
             found |= here & np.isin(states["source"], hashes)
     return found

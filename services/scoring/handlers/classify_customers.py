@@ -27,7 +27,7 @@ from services.scoring.core.value.compare import (
     is_published,
 )
 from services.scoring.core.value.money import money
-from services.scoring.handlers.batch import BatchCustomers
+from services.scoring.handlers.batch_customers import BatchCustomers
 from services.scoring.ports import ClassificationStore, LoadedClassification
 from shared.contracts.changes import ENCODER, CustomerChanged
 from shared.contracts.risk import Classification as PublishedClassification
@@ -46,14 +46,14 @@ class ClassificationTables:
     current: Callable[[], Valuation]
     changes_topic: str
 
-    async def load(self, work: UnitOfWork, batch: BatchCustomers) -> "ClassifyCustomers":
+    async def load(self, work: UnitOfWork, customers: BatchCustomers) -> "ClassifyCustomers":
         """Reads the classifications of the customers that the batch may assess."""
         # Customers of a partition without a time for assessments are not assessed.
-        assessed, customers = np.flatnonzero(~np.isnan(batch.now)), batch.customers
-        if len(assessed) < len(batch):
-            customers = [customers[row] for row in assessed.tolist()]
-        found = await self.store.load(work, customers)
-        return ClassifyCustomers(batch, assessed, found, self.current(), self.changes_topic)
+        assessed, ids = np.flatnonzero(~np.isnan(customers.now)), customers.ids
+        if len(assessed) < len(customers):
+            ids = [ids[row] for row in assessed.tolist()]
+        found = await self.store.load(work, ids)
+        return ClassifyCustomers(customers, assessed, found, self.current(), self.changes_topic)
 
     async def write(self, work: UnitOfWork, classified: "ClassifyCustomers") -> None:
         """Stores rows and changes; the caller holds the fence."""
@@ -66,20 +66,20 @@ class ClassifyCustomers:
 
     def __init__(
         self,
-        job: BatchCustomers,
+        customers: BatchCustomers,
         assessed: Ints,
         loaded: LoadedClassification,
-        by: Valuation,
+        valuation: Valuation,
         topic: str,
     ) -> None:
         """`loaded` has the order of `assessed`, the rows that may be classified."""
-        self._job = job
-        self._place = np.full(len(job), -1)
+        self._customers = customers
+        self._place = np.full(len(customers), -1)
         self._place[assessed] = np.arange(len(assessed))
         self._loaded = loaded
         self._topic = topic
         self._compared: ClassificationComparison | None = None
-        self.by = by
+        self.valuation = valuation
         """Valuation in force."""
         self.rows: ClassificationRows | None = None
         """Rows to store."""
@@ -91,15 +91,15 @@ class ClassifyCustomers:
 
     def _learn(self) -> None:
         """Keeps each customer's newest profile: last writer by (time, id)."""
-        events, profiles = self._job.events, self._loaded.profile
+        events, profiles = self._customers.events, self._loaded.profile
         for i, profile in enumerate(events.profile):
-            if profile is None or (at := self._place[self._job.event_rows[i]]) < 0:
+            if profile is None or (at := self._place[self._customers.event_rows[i]]) < 0:
                 continue
             key = (events.time[i], f"{events.source[i]}\n{events.id[i]}")
             if profiles[at] is None or profiles[at][:2] < key:
                 profiles[at] = (*key, profile)
 
-    def __call__(
+    def run(
         self,
         rows: Ints,
         x: Floats,
@@ -117,8 +117,12 @@ class ClassifyCustomers:
         # A grade set by a person holds until it expires.
         before.override[~(before.override_until > now)] = NONE
         profiles = [None if one is None else one[2] for one in before.profile.tolist()]
-        classifications = assess(x, now, risk, categories, profiles, before, self.by, paused_days)
-        self._compared = found = ClassificationComparison.of(classifications, before, self.by)
+        classifications = assess(
+            x, now, risk, categories, profiles, before, self.valuation, paused_days
+        )
+        self._compared = found = ClassificationComparison.of(
+            classifications, before, self.valuation
+        )
         for flags, times in Counter(classifications.quality).items():
             self.quality.update(dict.fromkeys(flags, times))
         stored = np.flatnonzero(found.to_store(now))
@@ -126,11 +130,11 @@ class ClassifyCustomers:
             return
         at = rows[stored].tolist()
         to = Written(
-            customers=[self._job.customers[row] for row in at],
-            partition=np.array([self._job.partition[row] for row in at], np.int64),
+            customers=[self._customers.ids[row] for row in at],
+            partition=np.array([self._customers.partition[row] for row in at], np.int64),
             sequence=before.sequence[stored],
             at=now[stored],
-            value_at_risk=risk.value[stored],
+            value_at_risk=risk.value_at_risk[stored],
             net_spent=money(x[stored]).net,
         )
         # Silent: changes by an import, and a first classification of a customer known before.
@@ -148,7 +152,7 @@ class ClassifyCustomers:
             news = found.changes(who, silent=bool(silent[at]))
             to.sequence[n] += len(news)
             self.changes += news
-            tp, key = self._job.parts[int(to.partition[n])].tp, customer.encode()
+            tp, key = self._customers.parts[int(to.partition[n])].tp, customer.encode()
             self.messages += [
                 Message(tp, self._topic, key, ENCODER.encode(one))
                 for one in news
@@ -158,7 +162,7 @@ class ClassifyCustomers:
     def paused_days(self, rows: Ints, x: Floats, now: Floats) -> Floats:
         """Returns float64[n]: days of these rows' present silences that do not count."""
         of, place = self._loaded, self._place[rows]
-        closures = self.by.clock.closures
+        closures = self.valuation.clock.closures
         return paused_days(x, now, closures, of.away_from[place], of.away_until[place])
 
     @property

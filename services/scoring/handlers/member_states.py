@@ -9,7 +9,7 @@ import numpy as np
 from services.scoring.core.features.fold import fold
 from services.scoring.core.features.state import from_bytes, to_bytes
 from services.scoring.handlers.assess_customers import event_columns
-from services.scoring.handlers.batch import BatchCustomers
+from services.scoring.handlers.batch_customers import BatchCustomers
 from services.scoring.ports import BatchEffects, EventRows, LoadedRows, Store
 from shared.kernel.errors import Transient
 from shared.postgres.engine import UnitOfWork
@@ -18,7 +18,7 @@ from shared.postgres.engine import UnitOfWork
 async def fold_own_states(
     work: UnitOfWork,
     store: Store,
-    job: BatchCustomers,
+    customers: BatchCustomers,
     loaded: LoadedRows,
     effects: BatchEffects,
     repeated: EventRows,
@@ -30,12 +30,12 @@ async def fold_own_states(
     """
     effects.repeated = repeated
     if len(repeated):
-        await store.record(work, repeated, effects.recorded_at)
-    grouped = loaded.grouped[: job.touched]
+        await store.add_history(work, repeated, effects.recorded_at)
+    grouped = loaded.grouped[: customers.touched]
     if not grouped.any() and not len(repeated):
         return
-    rows = np.flatnonzero(grouped[job.event_rows])
-    parts = job.events.select(rows.tolist()), repeated
+    rows = np.flatnonzero(grouped[customers.event_rows])
+    parts = customers.events.select(rows.tolist()), repeated
     names = [name for part in parts for name in part.original_customer]
     at = {name: n for n, name in enumerate(dict.fromkeys(names))}
     own = await store.own_states(work, at)

@@ -1,9 +1,11 @@
 """Processes one batch: events in, everything that follows from them in one transaction.
 
-Deduplicate, load, fold, assess, write, fence, commit, then send. The silence sweep is part of the
-same batch: customers with a due timer join those that events touched, and a batch may consist of
-due customers only. In a replay a batch ends at a tick, and the loop runs one after the other
-(decision 25).
+In this order: leave out events of erased customers, forward those of ids that are part of another
+customer, find due customers, deduplicate, load the states, fold and assess, copy to staging tables,
+move the offsets behind the fence, merge, store the messages in the outbox, commit, send. The
+silence sweep is part of the same batch: customers with a due timer join those that events touched,
+and a batch may consist of due customers only. In a replay a batch ends at a tick, and the loop runs
+one after the other (decision 25).
 """
 
 import asyncio
@@ -15,7 +17,7 @@ import structlog
 
 from services.scoring import metrics
 from services.scoring.handlers.assess_customers import Assessor
-from services.scoring.handlers.batch import BatchCustomers, LeftOut
+from services.scoring.handlers.batch_customers import BatchCustomers, LeftOut
 from services.scoring.handlers.classify_customers import ClassificationTables
 from services.scoring.handlers.link_customers import bounded
 from services.scoring.handlers.member_states import fold_own_states
@@ -29,13 +31,13 @@ from services.scoring.handlers.silence_sweep import (
 )
 from services.scoring.ports import (
     NOW,
+    AlreadyStored,
     BatchEffects,
     Decode,
     Due,
     EventRows,
     PartitionBatch,
     Predictor,
-    Recorded,
     Store,
 )
 from shared.kafka.batch import Batch
@@ -76,7 +78,10 @@ LeaveOut = Callable[[UnitOfWork, BatchCustomers], Awaitable[LeftOut]]
 
 
 class MicroBatch:
-    """Handler of the activity topic."""
+    """Handler of the activity topic.
+
+    It does not use `BatchTransactions`, which move the offsets first: its COPY must come before the
+    fence, so that a worker that stops meanwhile holds no lock."""
 
     def __init__(  # noqa: PLR0913 (wiring: each is one collaborator)
         self,
@@ -164,7 +169,7 @@ class MicroBatch:
     async def _process(self, batch: Batch, chosen: DueCustomers) -> Sequence[Move]:
         try:
             return await self._attempt(batch, chosen)
-        except Recorded:
+        except AlreadyStored:
             if self._look_up:
                 raise
             self._look_up = LOOKED_UP_BATCHES
@@ -178,14 +183,14 @@ class MicroBatch:
         read = self._decode(Batch(batch.claims, firsts, batch.ends), wall)[1]
         ticks = {part.tp: firsts[part.tp] for part in read if part.tick}
         events, parts = self._decode(Batch(batch.claims, ticks, batch.ends), wall)
-        for turn in parts:
-            reached = turn.progress.get(NOW)
-            if turn.now is None and isinstance(reached, float):
-                turn.now = datetime.fromtimestamp(reached, UTC)
+        for part in parts:
+            reached = part.progress.get(NOW)
+            if part.now is None and isinstance(reached, float):
+                part.now = datetime.fromtimestamp(reached, UTC)
         return events, parts
 
     async def _attempt(self, batch: Batch, chosen: DueCustomers) -> Sequence[Move]:
-        began, done = self._clock.monotonic(), metrics.SERVICE.timed()
+        began, stage = self._clock.monotonic(), metrics.SERVICE.timed()
         self._sweep.last = ()
         if chosen.only:
             (events, parts), sweep = self._without_events(batch), True
@@ -194,7 +199,7 @@ class MicroBatch:
             sweep = self._may_sweep(parts, began, idle=not batch, alone=batch.alone)
         if not batch and not sweep:
             return ()
-        done("decode")
+        stage("decode")
         async with AsyncExitStack() as noted, self._store.open() as work:
             events = await self._without_erased(work, events)
             events, forwarded = await route(work, self._store, events)
@@ -202,34 +207,36 @@ class MicroBatch:
             if len(due) and not chosen.only:
                 await noted.enter_async_context(self._isolation.begun(KIND, due.customers))
             fresh, conflicts, repeated = await self._deduplicate(work, events)
-            _settle_ticks(parts, more=due.more)
-            job = BatchCustomers(fresh, parts, due)
-            withdrawn = await self._leave_some_out(work, job)
-            loaded = await self._store.load(work, job.customers, job.due_at)
+            _consume_ticks(parts, more=due.more)
+            customers = BatchCustomers(fresh, parts, due)
+            withdrawn = await self._leave_some_out(work, customers)
+            loaded = await self._store.load(work, customers.ids, customers.due_at)
             predictor = self._predictor()
-            classify = await self._classifications.load(work, job)
-            done("load")
+            classification = await self._classifications.load(work, customers)
+            stage("load")
             recorded_at = self._clock.now()
-            assessing = asyncio.to_thread(self._assessor, job, loaded, predictor, classify)
+            assessing = asyncio.to_thread(
+                self._assessor, customers, loaded, predictor, classification
+            )
             effects = await self._recorded(work, fresh, recorded_at, assessing)
-            done("assess")
-            await fold_own_states(work, self._store, job, loaded, effects, repeated)
-            effects.moves = _moves(batch, parts, job)
+            stage("assess")
+            await fold_own_states(work, self._store, customers, loaded, effects, repeated)
+            effects.moves = _moves(batch, parts, customers)
             if not effects.moves:
                 self._note_look(began, sweep=sweep)
                 return ()
             dead = (message for part in parts for message in part.dead)
             effects.messages += [*dead, *conflicts, *forwarded, *withdrawn]
             pending = await self._store.write(work, effects)
-            await self._classifications.write(work, classify)
+            await self._classifications.write(work, classification)
             await self._sender.forget(work)
-            done("write")
-        done("commit")
+            stage("write")
+        stage("commit")
         self._note_look(began, sweep=sweep)
         if self._clock.monotonic() - began > BATCH_S_MAX:
             raise Transient("this batch took so long that another process may own its partitions")
         await self._sender.flush(pending)
-        done("send")
+        stage("send")
         self._observe(effects, self._clock.monotonic() - began)
         return effects.moves
 
@@ -237,7 +244,7 @@ class MicroBatch:
         self, work: UnitOfWork, fresh: EventRows, at: datetime, assessing: Awaitable[BatchEffects]
     ) -> BatchEffects:
         """Writes the history in PostgreSQL while Python does the arithmetic; returns its result."""
-        recording = asyncio.create_task(self._store.record(work, fresh, at))
+        recording = asyncio.create_task(self._store.add_history(work, fresh, at))
         try:
             effects = await assessing
         finally:
@@ -250,10 +257,12 @@ class MicroBatch:
         if sweep:
             self.looked_s = began
 
-    async def _leave_some_out(self, work: UnitOfWork, job: BatchCustomers) -> Sequence[Message]:
+    async def _leave_some_out(
+        self, work: UnitOfWork, customers: BatchCustomers
+    ) -> Sequence[Message]:
         """Marks the customers who do not want to be assessed; returns what to publish of them."""
-        left_out = await self._leave_out(work, job)
-        job.leave_out(left_out.customers)
+        left_out = await self._leave_out(work, customers)
+        customers.leave_out(left_out.customers)
         if left_out.fresh:
             self._store.drop(left_out.fresh)
         return left_out.messages
@@ -345,7 +354,7 @@ class MicroBatch:
         return list(first.values()), conflicts
 
 
-def _settle_ticks(parts: Sequence[PartitionBatch], *, more: bool) -> None:
+def _consume_ticks(parts: Sequence[PartitionBatch], *, more: bool) -> None:
     """Marks a tick as consumed, and its time as reached, once all due customers are assessed.
 
     While there are `more`, the next batch returns to the tick."""
@@ -357,7 +366,7 @@ def _settle_ticks(parts: Sequence[PartitionBatch], *, more: bool) -> None:
                 part.progress[NOW] = part.now.timestamp()
 
 
-def _moves(batch: Batch, parts: Sequence[PartitionBatch], job: BatchCustomers) -> list[Move]:
+def _moves(batch: Batch, parts: Sequence[PartitionBatch], customers: BatchCustomers) -> list[Move]:
     """Returns how far the batch gets: partitions with records, and homes of its customers."""
-    concerned = (each for each in parts if each.consumed or each.tp[1] in job.homes)
+    concerned = (each for each in parts if each.consumed or each.tp[1] in customers.homes)
     return [batch.move(each.tp, each.consumed, each.progress) for each in concerned]

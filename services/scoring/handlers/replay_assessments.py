@@ -98,7 +98,7 @@ def _lapse_differences(
     # The published silence, not that of the features: closures and absences do not count.
     silent = np.array([one.days_silent for one in stored if one.lapse is not None], np.float64)
     rest = np.maximum(days - silent, 0.0)
-    found[at] = np.abs(predictor.lapse(x[at], p[at], rest) - published)
+    found[at] = np.abs(predictor.lapse_probability(x[at], p[at], rest) - published)
     return found
 
 

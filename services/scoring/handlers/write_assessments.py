@@ -13,10 +13,10 @@ from services.scoring.core.risk import horizons, publication
 from services.scoring.core.risk.bands import NO_BAND
 from services.scoring.core.risk.expected_value import last_purchase
 from services.scoring.core.risk.feature_row import feature_rows
-from services.scoring.core.risk.lapse import Lapses
+from services.scoring.core.risk.lapse import SilenceColumns
 from services.scoring.core.signs.detectors import Signs
 from services.scoring.core.value.compare import defined
-from services.scoring.handlers.batch import BatchCustomers
+from services.scoring.handlers.batch_customers import BatchCustomers
 from services.scoring.handlers.classify_customers import ClassifyCustomers
 from services.scoring.ports import BatchEffects, LoadedRows, NewAssessments, Predictor
 from shared.contracts.risk import BANDS, ENCODER, Lapse, Reason, RiskAssessed, Within
@@ -33,32 +33,32 @@ class RiskColumns:
     """P(no purchase within the predictor's horizon)."""
     lapse: Floats
     """P(the present silence reaches the lapse length)."""
-    expected: Floats
+    expected_value: Floats
     """Money expected within the horizon had the customer stayed, reporting currency."""
 
     @property
-    def value(self) -> Floats:
+    def value_at_risk(self) -> Floats:
         """Value at risk: lapse probability x expected value, reporting currency."""
-        return self.lapse * self.expected
+        return self.lapse * self.expected_value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteAssessments:
     """Writes the assessments of a batch; all of its columns have the order of `rows`."""
 
-    job: BatchCustomers
+    customers: BatchCustomers
     rows: Ints
     loaded: LoadedRows
     predictor: Predictor
     x: Floats
-    classify: ClassifyCustomers
+    classification: ClassifyCustomers
     risk_topic: str
     currency: str
     days: Sequence[int]
     by_horizon: Floats
     """float64[n, k]: P(no purchase) of each row over each of `days`."""
     risk: RiskColumns
-    seen: Lapses
+    silences: SilenceColumns
     new: publication.AssessmentColumns
     reasons: Mapping[int, Sequence[Reason]]
     """Reasons of the published rows."""
@@ -81,10 +81,10 @@ class WriteAssessments:
             assessed_at=self.new.at[buyers],
             probability=self.new.probability[buyers],
             band=self.new.band[buyers],
-            look_at=self.next_assessments[buyers],
+            next_assessment_at=self.next_assessments[buyers],
             features=self.x[buyers],
             published_signs=signs[buyers],
-            value_at_risk=self.risk.value[buyers],
+            value_at_risk=self.risk.value_at_risk[buyers],
             published=published,
             message=message,
             horizons=packed,
@@ -97,9 +97,9 @@ class WriteAssessments:
         for row, values in zip(
             self.rows[published].tolist(), self._columns(published), strict=True
         ):
-            customer = self.job.customers[row]
+            customer = self.customers.ids[row]
             encoded.append(ENCODER.encode(self._message(customer, *values)))
-            tp = self.job.parts[self.job.partition[row]].tp
+            tp = self.customers.parts[self.customers.partition[row]].tp
             effects.messages.append(Message(tp, self.risk_topic, customer.encode(), encoded[-1]))
         return encoded
 
@@ -115,16 +115,16 @@ class WriteAssessments:
             self.loaded.band[published].tolist(),
             self.onboarding[published].tolist(),
             self.by_horizon[published].tolist(),
-            self.risk.expected[published].tolist(),
+            self.risk.expected_value[published].tolist(),
             self.risk.lapse[published].tolist(),
-            self.seen.days[published].tolist(),
-            self.seen.gap[published].tolist(),
-            self.seen.own[published].tolist(),
+            self.silences.days[published].tolist(),
+            self.silences.gap[published].tolist(),
+            self.silences.own[published].tolist(),
             column(x, "purchases").tolist(),
             moments(last_purchase(x, now)),
-            self.seen.silence[published].tolist(),
+            self.silences.silence[published].tolist(),
             column(x, "gap_mean_days").tolist(),
-            _received(self.job)[self.rows[published]].tolist(),
+            _received(self.customers)[self.rows[published]].tolist(),
             feature_rows(x, self.risk.lapse[published]),
             strict=True,
         )
@@ -163,20 +163,20 @@ class WriteAssessments:
             expected_value=expected,
             value_at_risk=lapse * expected,
             currency=self.currency,
-            standing=self.classify.published(row),
+            standing=self.classification.published(row),
             feature_row=feature_row,
             received_ms=received_ms,
         )
 
 
-def _received(job: BatchCustomers) -> Ints:
+def _received(customers: BatchCustomers) -> Ints:
     """Returns int64[n], Unix ms: when each customer's newest live event entered the raw topic.
 
     At a tick, the tick is the cause: events before it wait for it by design.
     """
-    received = job.of_part(lambda part: part.tick_received_ms).astype(np.int64)
-    waited = job.of_part(lambda turn: turn.tick)[job.event_rows] > 0
-    cause = np.flatnonzero(np.array(job.events.live, np.bool_) & ~waited)
+    received = customers.of_part(lambda part: part.tick_received_ms).astype(np.int64)
+    waited = customers.of_part(lambda part: part.tick)[customers.event_rows] > 0
+    cause = np.flatnonzero(np.array(customers.events.live, np.bool_) & ~waited)
     # Of several events of one customer numpy keeps the last.
-    received[job.event_rows[cause]] = np.array(job.events.received_ms, np.int64)[cause]
+    received[customers.event_rows[cause]] = np.array(customers.events.received_ms, np.int64)[cause]
     return received

@@ -128,7 +128,7 @@ class ChurnModel:
         found[main] = p
         return horizons.columns(found, main, days)
 
-    def lapse(self, x: Floats, p: Floats, rest: Floats) -> Floats:
+    def lapse_probability(self, x: Floats, p: Floats, rest: Floats) -> Floats:
         """Return P(no purchase in the rest of each lapse length), given `p = predict(x)`.
 
         float64[n].

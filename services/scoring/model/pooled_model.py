@@ -97,7 +97,7 @@ class PooledModel:
         found[self.horizon_days] = p
         return horizons.columns(found, self.horizon_days, days)
 
-    def lapse(self, x: Floats, p: Floats, rest: Floats) -> Floats:
+    def lapse_probability(self, x: Floats, p: Floats, rest: Floats) -> Floats:
         """Return P(no purchase) over the rest of each lapse length, by the fitted bridge."""
         repeats, span, age = history(x)
         q = btyd.no_purchase_probability(self.prior, repeats, span, age, rest)

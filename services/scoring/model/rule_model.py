@@ -46,7 +46,7 @@ class RuleModel:
         found[self.horizon_days] = p
         return horizons.columns(found, self.horizon_days, days)
 
-    def lapse(self, x: Floats, p: Floats, rest: Floats) -> Floats:
+    def lapse_probability(self, x: Floats, p: Floats, rest: Floats) -> Floats:
         """Apply the rule over the rest of each lapse length, in days: float64[n] -> float64[n]."""
         return churn_by_rhythm(x, rest)
 

@@ -1,7 +1,8 @@
 """SQL of a batch: reads known events, due customers and stored rows; writes everything at once.
 
 Writes COPY into temporary staging tables, then fence, then merge in key order, so that a worker
-that stops during the COPY holds no lock.
+that stops during the COPY holds no lock. Events and history rows are copied straight into their
+tables: no other process writes them.
 """
 
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
@@ -16,7 +17,7 @@ import numpy as np
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.scoring.core.features.state import FEATURE_SET
-from services.scoring.ports import BatchEffects, Due, EventRows, LoadedRows, Recorded
+from services.scoring.ports import AlreadyStored, BatchEffects, Due, EventRows, LoadedRows
 from services.scoring.store import members
 from services.scoring.store.batch_rows import (
     customers,
@@ -40,7 +41,7 @@ from services.scoring.store.batch_statements import (
     LOAD,
     MERGE_KEYS,
     MERGE_PROFILES,
-    MOVED,
+    OTHER_HOME,
     STAGING,
 )
 from shared.contracts.events import Profile
@@ -61,7 +62,7 @@ class BatchStore:
         self._ledger = ledger
         self._outbox = outbox
         self._staged: WeakSet[Any] = WeakSet()
-        self._moved: list[tuple[str, int]] = []
+        self._to_adopt: list[tuple[str, int]] = []
         self._keys_staged: int | None = None
         self._customers = self._timers = _Staged(0, 0)
         self._history_staged = False
@@ -82,10 +83,10 @@ class BatchStore:
 
         It is committed whatever happens to the batch: otherwise two batches with different
         customers to adopt could undo each other for ever."""
-        if self._moved:
+        if self._to_adopt:
             async with unit_of_work(self._engine) as work:
-                await work.driver.execute(ADOPT, *map(list, zip(*self._moved, strict=True)))
-            self._moved = []
+                await work.driver.execute(ADOPT, *map(list, zip(*self._to_adopt, strict=True)))
+            self._to_adopt = []
 
     async def known(self, work: UnitOfWork, events: EventRows) -> dict[int, bytes]:
         """Returns the stored content hash by index of the event, for events with a stored key."""
@@ -99,7 +100,7 @@ class BatchStore:
         self._keys_staged = len(events) - len(known)
         return known
 
-    async def record(self, work: UnitOfWork, events: EventRows, recorded_at: datetime) -> None:
+    async def add_history(self, work: UnitOfWork, events: EventRows, recorded_at: datetime) -> None:
         """Adds new events to the history; `write` does so where this was not called before."""
         if len(events):
             columns = event_rows(events, recorded_at)
@@ -160,17 +161,17 @@ class BatchStore:
     async def write(self, work: UnitOfWork, effects: BatchEffects) -> list[Pending]:
         """Stages, fences and merges; returns the messages to send after the commit.
 
-        Raises Fenced when this worker no longer owns a partition, Recorded when a key is stored,
-        and Transient when a customer or timer was written by another worker meanwhile (read again).
+        Raises Fenced when this worker no longer owns a partition, AlreadyStored when a key is, and
+        Transient when a customer or timer was written by another worker meanwhile (read again).
         """
         if not self._history_staged:
-            await self.record(work, effects.events, effects.recorded_at)
+            await self.add_history(work, effects.events, effects.recorded_at)
         await self._stage(work.driver, effects)
         await self._ledger.advance(work, effects.moves)
         try:
             await self._merge(work.driver, effects)
         except asyncpg.UniqueViolationError as error:
-            raise Recorded("an event of this batch is recorded already") from error
+            raise AlreadyStored("an event of this batch is recorded already") from error
         return await self._outbox.add(work, effects.messages)
 
     async def _stage(self, driver: Driver, effects: BatchEffects) -> None:
@@ -181,7 +182,6 @@ class BatchStore:
             await self._stage_keys(driver, effects.events)
         self._customers = await _stage(driver, "s_customer", *customers(effects))
         self._timers = await _stage(driver, "s_timer", *timers(effects))
-        # Like events, history rows wait for no lock: no other process writes the same rows.
         if effects.assessments.published.any():
             await copy_columns(driver, "assessment_history", *history(effects), schema="scoring")
 
@@ -195,9 +195,9 @@ class BatchStore:
             await self._merge_profiles(driver, effects.events)
         made = (FEATURE_SET, *made_by(effects))
         if await _merge(driver, self._customers, CHANGE_CUSTOMERS, ADD_CUSTOMERS, *made):
-            self._moved = [tuple(row) for row in await driver.fetch(MOVED)]
-            if self._moved:
-                raise Transient(f"{len(self._moved)} customers come from another partition")
+            self._to_adopt = [tuple(row) for row in await driver.fetch(OTHER_HOME)]
+            if self._to_adopt:
+                raise Transient(f"{len(self._to_adopt)} customers come from another partition")
             raise Transient("a customer of this batch was written meanwhile")
         if await _merge(driver, self._timers, CHANGE_TIMERS, ADD_TIMERS):
             raise Transient("a timer of this batch was written meanwhile")

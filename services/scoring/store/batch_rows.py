@@ -44,7 +44,7 @@ def loaded_of(
         published_band=numbers["published_band"].astype(np.int8),
         published_signs=numbers["published_signs"].astype(np.int16),
         due_at=numbers["due_at"],
-        look_at=numbers["look_at"],
+        next_assessment_at=numbers["look_at"],
         grouped=numbers["grouped"],
     )
 
@@ -93,7 +93,7 @@ def customers(effects: BatchEffects) -> tuple[Numbers, Words]:
         "probability": _of(new.probability, at),
         "band": _of(new.band.astype(np.int16), at),
         "published_signs": _of(new.published_signs, at),
-        "look_at": _of(new.look_at, at),
+        "look_at": _of(new.next_assessment_at, at),
         "value_at_risk": _of(new.value_at_risk, at),
         "told": assessed & _of(new.published, at),
     }

@@ -147,7 +147,7 @@ ON CONFLICT (customer_id) DO NOTHING
 # the same state and overwrite each other's. The home changes only here, under the row's lock and
 # before the state is read; a write from another partition changes no row, which is detected. An id
 # that is part of another customer has no home, and is not moved (`identity_tables.NO_HOME`).
-MOVED = """
+OTHER_HOME = """
 SELECT n.customer_id, n.partition
   FROM s_customer n JOIN scoring.customer_state s USING (customer_id)
  WHERE s.partition <> n.partition AND s.partition >= 0 ORDER BY 1

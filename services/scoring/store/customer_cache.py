@@ -15,7 +15,6 @@ import numpy as np
 
 from services.scoring.core.risk.timers import AFTER_BACKFILL
 from services.scoring.core.value.compare import ClassificationRows
-from services.scoring.handlers.apply_effects import classification_after, loaded_after
 from services.scoring.ports import (
     BatchEffects,
     ClassificationStore,
@@ -25,6 +24,7 @@ from services.scoring.ports import (
     LoadedRows,
     Store,
 )
+from services.scoring.store.apply_effects import classification_after, loaded_after
 from services.scoring.store.lru_slots import LruSlots
 from shared.contracts.changes import CustomerChanged
 from shared.kernel.arrays import Floats, Ints
@@ -114,9 +114,9 @@ class CachingStore:
         self._slots.drop(customers)
         self._customers, self._customer_slots = (), np.zeros(0, np.int64)
 
-    async def record(self, work: UnitOfWork, events: EventRows, recorded_at: datetime) -> None:
+    async def add_history(self, work: UnitOfWork, events: EventRows, recorded_at: datetime) -> None:
         """Passes on to the inner store."""
-        await self._inner.record(work, events, recorded_at)
+        await self._inner.add_history(work, events, recorded_at)
 
     async def due(
         self,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from services.scoring.core.features.registry import feature_index
 from services.scoring.core.risk.bands import band_index
 from services.scoring.core.risk.horizons import Bridge
-from services.scoring.core.risk.lapse import LapseClock, lapses
+from services.scoring.core.risk.lapse import LapseClock, silences_of
 from services.scoring.core.risk.odds import logit, sigmoid
 from services.scoring.core.risk.rhythm import Prior, churn_by_rhythm
 from services.scoring.model.blending import TREES_ALONE
@@ -57,13 +57,13 @@ def by(request: pytest.FixtureRequest) -> Predictor:
 
 def lapse(by: Predictor, x: Floats, rest: Floats) -> Floats:
     """Return the lapse probabilities as the handlers compute them."""
-    return by.lapse(x, by.predict(x), rest)
+    return by.lapse_probability(x, by.predict(x), rest)
 
 
 def test_the_lapse_probability_is_as_computed_by_hand() -> None:
     """Ten repeats over 100 days, 30 days silent of a lapse length of 40: 10 days are left."""
     x = rows(recency_days=30.0, purchase_days=11.0, gap_mean_days=10.0, gap_recent_days=10.0)
-    seen = lapses(x, LapseClock())
+    seen = silences_of(x, LapseClock())
     assert seen.rest.tolist() == [10.0]
     alive = 1 / (1 + 0.25 / 15 * (158 / 128) ** 10.5)
     stays_away = (158 / 168) ** 10.5
@@ -125,7 +125,7 @@ def test_the_lapse_probability_never_falls_during_a_silence(
     """The rest shrinks while the silence makes a return less likely; from the length on it is 1."""
     last = max(days) + 0.5
     x = np.array([seen_at(last + silent, purchases(*days))[0] for silent in sorted(looks)])
-    seen = lapses(x, LapseClock())
+    seen = silences_of(x, LapseClock())
     found = lapse(by, x, seen.rest)
     assert np.all(np.diff(found) >= -1e-12)
     assert np.all((found >= 0.0) & (found <= 1.0))
@@ -138,7 +138,7 @@ def test_bands_change_by_elapsed_time_alone() -> None:
     band, seen = np.array([-1], np.int8), []
     for silent in range(29):
         x = seen_at(1196.5 + silent + 1e-6, events)
-        rest = lapses(x, LapseClock()).rest
+        rest = silences_of(x, LapseClock()).rest
         band = band_index(lapse(RuleModel(28), x, rest), band)
         seen.append(int(band[0]))
     assert seen == sorted(seen)

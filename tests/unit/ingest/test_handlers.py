@@ -14,7 +14,7 @@ from services.ingest.handlers.accept_batch import (
     SKEW_MS_MAX,
     SLICE_RECORDS_MAX,
     AcceptBatch,
-    Sorted,
+    DecidedBatch,
 )
 from services.ingest.handlers.publish_events import PublishEvents
 from services.ingest.handlers.send_together import SendTogether
@@ -43,7 +43,7 @@ TRACE = (TRACEPARENT, b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 async def _accepted(
     outlet: FakeOutlet, records: Sequence[ConsumedRecord], now_ms: int = ARRIVED_MS
-) -> Sorted:
+) -> DecidedBatch:
     accept = AcceptBatch(outlet, TOPICS, RATES)
     done = await accept.decide(records, now_ms)
     await accept.deliver(done)

@@ -21,7 +21,7 @@ from services.ingest.core.framing.schemas import (
 from services.ingest.core.mapping.document import CompiledMapping, compile_mapping
 from services.ingest.core.rates import RateTable
 from services.ingest.handlers import open_frames
-from services.ingest.handlers.accept_batch import AcceptBatch, Sorted, no_mapping
+from services.ingest.handlers.accept_batch import AcceptBatch, DecidedBatch, no_mapping
 from services.ingest.handlers.open_frames import REFUSED_S, OpenFrames
 from services.ingest.ports import Topics
 from shared.contracts.activity import DECODER, Activity
@@ -114,7 +114,7 @@ async def decided(
     source: Registry | None,
     *topics: str,
     mapping: CompiledMapping | None = None,
-) -> Sorted:
+) -> DecidedBatch:
     """Return what becomes of records."""
     frames = OpenFrames(source, SetClock(), topics)
     accept = AcceptBatch(
@@ -127,7 +127,7 @@ async def decided(
     return await accept.decide(records, ARRIVED_MS)
 
 
-def events(done: Sorted) -> list[Activity]:
+def events(done: DecidedBatch) -> list[Activity]:
     """Return the accepted events."""
     return [DECODER.decode(each.value or b"") for each in done.outgoing if each.topic == "activity"]
 

@@ -11,7 +11,7 @@ from services.ingest.core.dead_letters import FOREIGN, first_arrival, producer_o
 from services.ingest.core.rates import RateTable
 from services.ingest.core.refused import EVENTS_ORIGIN
 from services.ingest.core.shown import line, printable
-from services.ingest.handlers.accept_batch import AcceptBatch, Sorted
+from services.ingest.handlers.accept_batch import AcceptBatch, DecidedBatch
 from services.ingest.handlers.discard_dead_letters import DiscardDeadLetters, DropContents
 from services.ingest.handlers.replay_dead_letters import ReplayDeadLetters
 from services.ingest.handlers.settle_dead_letters import PAGE, REFUSALS_MAX, Choice
@@ -190,7 +190,7 @@ async def test_whatever_is_asked_nothing_is_sent_twice(calls: list[tuple[int, ..
     assert len(sent) == len(set(sent))
 
 
-async def _decided(record: Consumed, now_ms: int) -> Sorted:
+async def _decided(record: Consumed, now_ms: int) -> DecidedBatch:
     return await AcceptBatch(FakeOutlet(), Topics("activity", "dead"), RateTable("USD")).decide(
         [record], now_ms
     )

@@ -21,7 +21,7 @@ from services.ingest.core.source_clocks import (
     clock_fault,
     duration,
 )
-from services.ingest.handlers.accept_batch import Sorted
+from services.ingest.handlers.accept_batch import DecidedBatch
 from services.ingest.handlers.watch_clocks import NAMED_S, NOTED_MAX, ClockWatch
 from shared.kernel.errors import Invalid, Transient
 from tests.unit.ingest.events import encoded
@@ -58,8 +58,8 @@ class MovableClock:
         return self.seconds
 
 
-def _batch(source: str, aheads: Iterable[float]) -> Sorted:
-    return Sorted(timings=[Timing(source, AT_S + ahead, ahead) for ahead in aheads])
+def _batch(source: str, aheads: Iterable[float]) -> DecidedBatch:
+    return DecidedBatch(timings=[Timing(source, AT_S + ahead, ahead) for ahead in aheads])
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """Applies a mapping to a record: the events that it becomes, and why others are refused.
 
 The result is a deterministic function of the arguments; no input makes it raise anything. Each
-event is settled as a CloudEvent is (`accept.settled`), so both ways have the same checks and the
-same canonical form.
+event gets its canonical form as a CloudEvent does (`accept.canonical_form`), so both ways have the
+same checks and the same form.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ import msgspec
 import orjson
 
 from services.ingest.core import message
-from services.ingest.core.accept import Accepted, Event, import_of, settled
+from services.ingest.core.accept import Accepted, Event, canonical_form, import_of
 from services.ingest.core.faults import WHOLE, fault
 from services.ingest.core.mapping import debezium
 from services.ingest.core.mapping.document import CompiledMapping, Rule
@@ -171,7 +171,7 @@ def _event(
         subject=customer,
         data=data,
     )
-    return settled(
+    return canonical_form(
         event,
         ONCE if rule.once else _canonical(data),
         backfill or named,

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from services.scoring.core.features.events import DAY_S
-from services.scoring.core.risk.lapse import DORMANT_SHARE, ORDINARY_SHARE, Lapses
+from services.scoring.core.risk.lapse import DORMANT_SHARE, ORDINARY_SHARE, SilenceColumns
 from shared.kernel.arrays import Flags, Floats
 
 STEP_SHARE: Final = 0.05
@@ -27,18 +27,18 @@ GONE_STEP_DAYS: Final = 7.0
 """After the lapse length little changes."""
 
 
-def ebbing(lapses: Lapses) -> Flags:
+def ebbing(silences: SilenceColumns) -> Flags:
     """bool[n]: the silence is not ordinary any more, and has not reached the lapse length."""
-    return np.asarray((lapses.share >= ORDINARY_SHARE) & ~lapses.reached)
+    return np.asarray((silences.share >= ORDINARY_SHARE) & ~silences.reached)
 
 
-def assessment_step_days(lapses: Lapses) -> Floats:
+def assessment_step_days(silences: SilenceColumns) -> Floats:
     """Return the days between two assessments of a silence no longer ordinary, float64[n]."""
-    share = np.where(lapses.share >= DORMANT_SHARE, STEP_SHARE_DORMANT, STEP_SHARE)
-    return np.maximum(share * lapses.days, STEP_DAYS_MIN)
+    share = np.where(silences.share >= DORMANT_SHARE, STEP_SHARE_DORMANT, STEP_SHARE)
+    return np.maximum(share * silences.days, STEP_DAYS_MIN)
 
 
-def next_assessment(lapses: Lapses, now: Floats, at_latest: Floats) -> Floats:
+def next_assessment(silences: SilenceColumns, now: Floats, at_latest: Floats) -> Floats:
     """Return when the silence sweep assesses next, float64[n], Unix seconds UTC.
 
     ordinary   when the silence ceases to be ordinary (`ORDINARY_SHARE` of the lapse length).
@@ -49,10 +49,10 @@ def next_assessment(lapses: Lapses, now: Floats, at_latest: Floats) -> Floats:
     `at_latest` (Unix seconds; inf where nothing else waits for a time).
     """
     step = np.where(
-        lapses.share < ORDINARY_SHARE,
-        ORDINARY_SHARE * lapses.days - lapses.silence,
-        assessment_step_days(lapses),
+        silences.share < ORDINARY_SHARE,
+        ORDINARY_SHARE * silences.days - silences.silence,
+        assessment_step_days(silences),
     )
-    step = np.where(lapses.reached, GONE_STEP_DAYS, step)
+    step = np.where(silences.reached, GONE_STEP_DAYS, step)
     step = np.clip(np.nan_to_num(step, nan=STEP_DAYS_MAX), STEP_DAYS_MIN, STEP_DAYS_MAX)
     return np.asarray(np.minimum(now + step * DAY_S, at_latest))

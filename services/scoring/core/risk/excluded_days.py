@@ -1,7 +1,7 @@
 """Days that do not count as silence: the company's closures and announced absences.
 
 Days on which a customer could not buy, or had announced not to, do not count towards a lapse. This
-module decides nothing: `lapse.lapses` subtracts these days from the silence.
+module decides nothing: `lapse.silences_of` subtracts these days from the silence.
 """
 
 from datetime import date, timedelta

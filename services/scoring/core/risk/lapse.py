@@ -44,7 +44,7 @@ class LapseClock:
 
 
 @dataclass(frozen=True, slots=True)
-class Lapses:
+class SilenceColumns:
     """The silences of n customers and their lapse lengths, as columns; NaN for prospects."""
 
     days: Floats
@@ -86,7 +86,7 @@ def usual_gap_days(x: Floats, clock: LapseClock) -> Floats:
     )
 
 
-def lapses(x: Floats, clock: LapseClock, paused_days: Floats | None = None) -> Lapses:
+def silences_of(x: Floats, clock: LapseClock, paused_days: Floats | None = None) -> SilenceColumns:
     """Return the lapse length and the silence of each row of X, float64[n, F].
 
     The length is `gaps` usual gaps, within the clock's bounds. Where a silence of this length
@@ -103,4 +103,4 @@ def lapses(x: Floats, clock: LapseClock, paused_days: Floats | None = None) -> L
     silence = column(x, "recency_days")
     if paused_days is not None:
         silence = silence - paused_days
-    return Lapses(np.where(np.isnan(silence), np.nan, days), silence, gap, own_rhythm(x))
+    return SilenceColumns(np.where(np.isnan(silence), np.nan, days), silence, gap, own_rhythm(x))

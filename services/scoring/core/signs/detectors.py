@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from services.scoring.core.features.events import DAY_S
 from services.scoring.core.features.registry import column
-from services.scoring.core.risk.lapse import Lapses
+from services.scoring.core.risk.lapse import SilenceColumns
 from services.scoring.core.risk.loyalty import EXPIRY_DAYS, level_fell, points_unused
 from services.scoring.core.risk.reason_facts import MONTH_DAYS
 from services.scoring.core.signs.change_tests import (
@@ -62,7 +62,7 @@ class Seen:
 
     x: Floats
     """float64[n, F] of `features`."""
-    lapses: Lapses
+    silences: SilenceColumns
     probability: Floats
     """float64[n]: that the present silence reaches the lapse length; NaN without a lapse length."""
     grade: Codes
@@ -163,7 +163,7 @@ def frequency_falling(seen: Seen, before: Flags) -> DetectedSign:
         "window_days": window,
     }
     slower = recent >= SLOWER * level
-    return _changed(chance, CHANCE_GAPS, slower & ~seen.lapses.reached, before, facts)
+    return _changed(chance, CHANCE_GAPS, slower & ~seen.silences.reached, before, facts)
 
 
 def interaction_falling(seen: Seen, before: Flags) -> DetectedSign:
@@ -173,7 +173,7 @@ def interaction_falling(seen: Seen, before: Flags) -> DetectedSign:
         "interactions_recent": recent * MONTH_DAYS,
         "interactions_before": level * MONTH_DAYS,
     }
-    buys = seen.lapses.share < SILENCE_SHARE
+    buys = seen.silences.share < SILENCE_SHARE
     return _changed(chance, CHANCE_LEVEL, (recent <= FALLEN * level) & buys, before, facts)
 
 
@@ -181,19 +181,19 @@ def value_falling(seen: Seen, before: Flags) -> DetectedSign:
     """Detect a customer who still buys, but with orders clearly below the usual value."""
     chance, recent, usual = order_value_chance(seen.x)
     facts = {"order_value_recent": recent, "order_value_before": usual}
-    fell = (recent <= FALLEN * usual) & ~seen.lapses.reached
+    fell = (recent <= FALLEN * usual) & ~seen.silences.reached
     return _changed(chance, CHANCE_LEVEL, fell, before, facts)
 
 
 def _silence(seen: Seen, chosen: Flags) -> DetectedSign:
     """Return a sign of silence of the chosen customers."""
-    lapses = seen.lapses
-    share = lapses.share
+    silences = seen.silences
+    share = silences.share
     facts = {
-        "days_silent": lapses.silence,
+        "days_silent": silences.silence,
         "usual_gap_days": column(seen.x, "gap_recent_days"),
         "longest_gap_days": column(seen.x, "gap_longest_days"),
-        "lapse_days": lapses.days,
+        "lapse_days": silences.days,
         "lapse_share": share,
         "purchase_days": column(seen.x, "purchase_days"),
     }

@@ -13,7 +13,7 @@ import numpy as np
 
 from services.scoring.core.features.registry import feature_index
 from services.scoring.core.risk import btyd
-from services.scoring.core.risk.lapse import LapseClock, lapses
+from services.scoring.core.risk.lapse import LapseClock, silences_of
 from services.scoring.core.risk.rhythm import PRIOR, assessable, history
 from services.scoring.core.value import spend as spending
 from services.scoring.core.value.affinity import Counts, shares
@@ -82,7 +82,7 @@ def measure(
     """
     bought = assessable(x)
     x, influence, categories = x[bought], influence[bought], categories[bought]
-    alive = behaviour(lapses(x, clock)) != CHURNED
+    alive = behaviour(silences_of(x, clock)) != CHURNED
     if alive.sum() < CUSTOMERS_MIN:
         raise ValueError(
             f"{int(alive.sum())} living customers, at least {CUSTOMERS_MIN} are needed"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from services.scoring.core.features.columns import EMPTY, Columns
 from services.scoring.core.features.registry import column
-from services.scoring.core.risk.lapse import LapseClock, lapses
+from services.scoring.core.risk.lapse import LapseClock, silences_of
 from services.scoring.core.risk.rhythm import Prior
 from services.scoring.core.segments.columns import Words
 from services.scoring.core.segments.rules import NO_RULES, SegmentRules, frame_of
@@ -105,8 +105,8 @@ class Risk:
 
     band: Codes
     probability: Floats
-    value: Floats
-    """Value at risk: probability x expected value."""
+    value_at_risk: Floats
+    """Lapse probability x expected value, reporting currency."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ def assess(
     cash = money(x)
     prospect = np.isnan(column(x, "recency_days"))
     with np.errstate(invalid="ignore", divide="ignore"):
-        behaves = lifecycle.behaviour(lapses(x, by.lapse_clock, paused_days))
+        behaves = lifecycle.behaviour(silences_of(x, by.lapse_clock, paused_days))
         stage, since = lifecycle.advance(
             before.lifecycle, before.lifecycle_since,
             lifecycle.signal(x, behaves, before.lifecycle, policy), now, policy,
@@ -250,7 +250,7 @@ def _numbers(
 ) -> dict[str, Floats]:
     found = {
         "probability": risk.probability,
-        "value_at_risk": risk.value,
+        "value_at_risk": risk.value_at_risk,
         "lifetime_value": life.value,
         "expected_purchases": life.purchases,
         "alive_probability": life.alive,

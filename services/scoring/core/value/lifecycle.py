@@ -11,7 +11,7 @@ from scipy.special import betainc
 
 from services.scoring.core.features.events import DAY_S
 from services.scoring.core.features.registry import column
-from services.scoring.core.risk.lapse import DORMANT_SHARE, Lapses
+from services.scoring.core.risk.lapse import DORMANT_SHARE, SilenceColumns
 from services.scoring.core.value.policy import ValuePolicy
 from shared.contracts.risk import Behaviour, Lifecycle
 from shared.kernel.arrays import Codes, Flags, Floats
@@ -62,14 +62,14 @@ YEAR_DAYS: Final = 273
 """The three quarters before it."""
 
 
-def behaviour(lapses: Lapses) -> Codes:
+def behaviour(silences: SilenceColumns) -> Codes:
     """Return the behaviour as an index into `BEHAVIOURS`, int8[n]; `NONE` without a purchase.
 
     Dormant from `lapse.DORMANT_SHARE` of the lapse length on, churned from all of it on. Never
     goes back while the customer stays silent.
     """
-    share = lapses.share
-    state = (share >= DORMANT_SHARE).astype(np.int8) + lapses.reached
+    share = silences.share
+    state = (share >= DORMANT_SHARE).astype(np.int8) + silences.reached
     return np.where(np.isnan(share), NONE, state).astype(np.int8)
 
 

@@ -15,7 +15,7 @@ from services.scoring.core.features.events import DAY_S
 from services.scoring.core.monitoring.metrics import calibration_error, log_loss
 from services.scoring.core.risk import btyd
 from services.scoring.core.risk.horizons import AS_RHYTHM, Bridge
-from services.scoring.core.risk.lapse import ORDINARY_SHARE, LapseClock, lapses
+from services.scoring.core.risk.lapse import ORDINARY_SHARE, LapseClock, silences_of
 from services.scoring.core.risk.odds import logit, sigmoid
 from services.scoring.core.risk.rhythm import history
 from services.scoring.model.card import HorizonCard
@@ -77,9 +77,9 @@ def fit_lapse(
     longer ordinary, and with a lapse length that ends before the panel does. `p`: the score of each
     row.
     """
-    seen = lapses(rows.x, clock)
-    rest = seen.rest
-    silent = seen.own & (seen.share >= ORDINARY_SHARE) & (rest > 0)
+    silences = silences_of(rows.x, clock)
+    rest = silences.rest
+    silent = silences.own & (silences.share >= ORDINARY_SHARE) & (rest > 0)
     known = silent & (np.array(rows.cutoffs)[rows.at] + rest * DAY_S <= rows.end)
     if not known.any():
         return AS_RHYTHM, None

@@ -11,7 +11,7 @@ import numpy as np
 
 from services.scoring.core.features.events import DAY_S
 from services.scoring.core.risk import btyd
-from services.scoring.core.risk.lapse import ORDINARY_SHARE, LapseClock, lapses
+from services.scoring.core.risk.lapse import ORDINARY_SHARE, LapseClock, silences_of
 from services.scoring.core.risk.rhythm import history
 from services.scoring.model.pooled_model import fit_prior
 from services.scoring.model.rule_model import RuleModel
@@ -37,10 +37,10 @@ def lapse_measures(
     `chosen`. Empty where too few silences have an outcome.
     """
     cutoff, clock = rows.cutoffs[0], LapseClock()
-    seen = lapses(rows.x, clock)
-    rest = seen.rest
+    silences = silences_of(rows.x, clock)
+    rest = silences.rest
     with np.errstate(invalid="ignore"):
-        known = seen.own & (seen.share >= ORDINARY_SHARE) & (rest > 0)
+        known = silences.own & (silences.share >= ORDINARY_SHARE) & (rest > 0)
     known &= cutoff + rest * DAY_S <= table.observed_until
     back = (table.next_purchases(cutoff, np.inf)[rows.customer] - cutoff) / DAY_S
     reached = (back >= rest)[known]
@@ -50,9 +50,11 @@ def lapse_measures(
     times = history(rows.x[known])
     q = btyd.no_purchase_probability(prior, *times, rest[known])
     measures = {
-        "rule": RuleModel(rows.horizon_days).lapse(rows.x[known], q, rest[known]),
+        "rule": RuleModel(rows.horizon_days).lapse_probability(rows.x[known], q, rest[known]),
         "mbg_nbd": q,
-        "chosen": served.lapse(rows.x[known], predictions["chosen"][known], rest[known]),
+        "chosen": served.lapse_probability(
+            rows.x[known], predictions["chosen"][known], rest[known]
+        ),
     }
     return {
         name: {measure: found[measure] for measure in SHOWN}

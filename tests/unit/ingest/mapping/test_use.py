@@ -11,7 +11,7 @@ import pytest
 from services.ingest.core.mapping.apply import Context, map_value
 from services.ingest.core.mapping.document import compile_mapping
 from services.ingest.core.rates import RateTable
-from services.ingest.handlers.accept_batch import AcceptBatch, Sorted
+from services.ingest.handlers.accept_batch import AcceptBatch, DecidedBatch
 from services.ingest.handlers.use_mappings import REFRESH_S, UseMappings
 from services.ingest.inbound.mapping_files import read_mapping
 from services.ingest.ports import StoredMapping, Topics, Unreadable
@@ -137,7 +137,7 @@ class TestUseMappings:
         assert await use.topics(_all_there) == ("raw", "shop.raw")
 
 
-async def _decided(value: Any, **changes: Any) -> Sorted:
+async def _decided(value: Any, **changes: Any) -> DecidedBatch:
     mapping = compile_mapping(DOCUMENT, "shop.yaml")
     accept = AcceptBatch(
         FakeOutlet(),
@@ -203,7 +203,7 @@ class TestBatches:
 
     TYPE = (("content-type", b"application/cloudevents-batch+json; charset=utf-8"),)
 
-    async def _decided(self, *events: bytes, headers: Headers = TYPE) -> Sorted:
+    async def _decided(self, *events: bytes, headers: Headers = TYPE) -> DecidedBatch:
         accept = AcceptBatch(FakeOutlet(), Topics("activity", "dead"), RateTable("USD"))
         value = b"[" + b", ".join(events) + b"]"
         return await accept.decide([Consumed(value, headers=headers)], ARRIVED_MS)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from services.scoring.core.risk.lapse import LapseClock, lapses
+from services.scoring.core.risk.lapse import LapseClock, silences_of
 from services.scoring.core.signs.detectors import CODES, Seen, codes_of, detect
 from shared.contracts.risk import Sign
 from shared.kernel.arrays import Floats
@@ -27,7 +27,7 @@ def seen(
     n = len(x)
     return Seen(
         x,
-        lapses(x, LapseClock()),
+        silences_of(x, LapseClock()),
         np.full(n, probability),
         np.full(n, grade, np.int8),
         np.full(n, lifecycle, np.int8),

@@ -34,11 +34,11 @@ def plant(
     """Plant a fault that `bad` triggers wherever it is swept."""
     original = Assessor.__call__
 
-    def planted(self: Assessor, turn: Any, *rest: Any) -> Any:
-        if "bad" in turn.customers[turn.touched :]:
+    def planted(self: Assessor, customers: Any, *rest: Any) -> Any:
+        if "bad" in customers.ids[customers.touched :]:
             rows.dead = issubclass(fault, Death)
             raise fault
-        return original(self, turn, *rest)
+        return original(self, customers, *rest)
 
     monkeypatch.setattr(Assessor, "__call__", planted)
 

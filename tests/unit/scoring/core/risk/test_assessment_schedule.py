@@ -21,8 +21,8 @@ from services.scoring.core.risk.assessment_schedule import (
 from services.scoring.core.risk.lapse import (
     ORDINARY_SHARE,
     LapseClock,
-    Lapses,
-    lapses,
+    SilenceColumns,
+    silences_of,
 )
 from tests.unit.scoring.core.feature_rows import rows
 
@@ -34,13 +34,15 @@ A time of day is kept to the microsecond, 1e-11 days, in a float of 2e-7 s.
 """
 
 
-def silences(days: float, *silent: float) -> Lapses:
+def silences(days: float, *silent: float) -> SilenceColumns:
     """Return silences of so many days, with one lapse length."""
     n = len(silent)
-    return Lapses(np.full(n, days), np.array(silent), np.full(n, days / 4), np.ones(n, np.bool_))
+    return SilenceColumns(
+        np.full(n, days), np.array(silent), np.full(n, days / 4), np.ones(n, np.bool_)
+    )
 
 
-def step(seen: Lapses, wanted: float = math.inf) -> list[float]:
+def step(seen: SilenceColumns, wanted: float = math.inf) -> list[float]:
     """Return the days until each customer's next assessment."""
     n = len(seen.days)
     at = next_assessment(seen, np.full(n, NOW), np.full(n, wanted))
@@ -109,12 +111,12 @@ def test_a_whole_silence(gap: float, purchase_days: int, season: float, start: f
         gap_recent_days=gap if purchase_days > 1 else np.nan,
         gap_season_days=season,
     )  # fmt: skip
-    seen = lapses(x, LapseClock())
+    seen = silences_of(x, LapseClock())
     length, gaps = float(seen.days[0]), float(seen.gap[0])
     looks = [start * length]
     while looks[-1] < length:
         silence = np.array([looks[-1]])
-        now = Lapses(seen.days, silence, np.array([gaps]), seen.own)
+        now = SilenceColumns(seen.days, silence, np.array([gaps]), seen.own)
         looks.append(looks[-1] + step(now)[0])
     most = max(STEP_DAYS_MIN, STEP_SHARE * length)
     for early, late in pairwise(looks):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from services.scoring.core.features.events import DAY_S
 from services.scoring.core.risk.excluded_days import closures_of, paused_days
-from services.scoring.core.risk.lapse import LapseClock, lapses
+from services.scoring.core.risk.lapse import LapseClock, silences_of
 from shared.kernel.errors import Invalid
 from tests.unit.scoring.core.feature_rows import rows, seen_at
 from tests.unit.scoring.core.histories import purchases
@@ -81,8 +81,8 @@ def test_a_weekly_buyer_of_a_closed_shop_is_not_silent() -> None:
     x = seen_at(1_028.5, purchases(*range(930, 1_001, 7)))
     now = np.array([1_028.5 * DAY_S])
     closed = paused_days(x, now, ((1_003 * DAY_S, 1_024 * DAY_S),), NEVER, NEVER)
-    assert lapses(x, LapseClock()).reached.tolist() == [True]
-    found = lapses(x, LapseClock(), closed)
+    assert silences_of(x, LapseClock()).reached.tolist() == [True]
+    found = silences_of(x, LapseClock(), closed)
     assert found.silence.tolist() == pytest.approx([7.0])
     assert found.days.tolist() == [28.0]  # four gaps of 7 days: the length is the same
 

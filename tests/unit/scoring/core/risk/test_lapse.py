@@ -11,8 +11,8 @@ from services.scoring.core.risk.lapse import (
     SEASON_DAYS_MAX,
     SEASON_FACTOR,
     LapseClock,
-    lapses,
     own_rhythm,
+    silences_of,
 )
 from services.scoring.core.risk.rhythm import Prior
 from shared.kernel.arrays import Floats
@@ -29,7 +29,7 @@ Without an own rhythm the gap is (28 + days) / (0.5 + repeats).
 def length(*days: int, clock: LapseClock = CLOCK, at: float | None = None) -> float:
     """Return the lapse length after purchases at noon of these days, a day later or at `at`."""
     seen = at if at is not None else max(days) + 1.5
-    return float(lapses(seen_at(seen, purchases(*days)), clock).days[0])
+    return float(silences_of(seen_at(seen, purchases(*days)), clock).days[0])
 
 
 def test_the_defaults_are_those_of_the_decision() -> None:
@@ -127,7 +127,7 @@ def test_share_rest_and_whether_it_is_reached() -> None:
         purchase_days=6.0, gap_recent_days=10.0, gap_mean_days=10.0,
         recency_days=[10.0, 39.5, 40.0, 50.0],
     )  # fmt: skip
-    found = lapses(x, CLOCK)
+    found = silences_of(x, CLOCK)
     assert found.days.tolist() == [40.0] * 4
     assert found.silence.tolist() == [10.0, 39.5, 40.0, 50.0]
     assert found.gap.tolist() == [10.0] * 4
@@ -140,7 +140,7 @@ def test_share_rest_and_whether_it_is_reached() -> None:
 def test_a_prospect_has_none() -> None:
     """The customer beside is not affected."""
     events = columns(time=[DAY_S, 2 * DAY_S], row=[0, 1], kind=[3, 1])
-    found = lapses(seen_at(3.0, events), CLOCK)
+    found = silences_of(seen_at(3.0, events), CLOCK)
     assert np.isnan(found.days).tolist() == [True, False]
     assert np.isnan(found.silence).tolist() == [True, False]
     assert np.isnan(found.share).tolist() == [True, False]
@@ -160,7 +160,7 @@ def test_the_length_never_changes_during_a_silence(days: list[int], looks: list[
     """It depends on purchases alone, so only the silence grows."""
     last = max(days) + 0.5
     x = [seen_at(last + silent, purchases(*days))[0] for silent in sorted(looks)]
-    found = lapses(np.array(x), CLOCK)
+    found = silences_of(np.array(x), CLOCK)
     for column in _columns(found, "days", "gap", "own"):
         assert len(set(column.tolist())) == 1
     assert np.all(np.diff(found.silence) >= 0)

@@ -132,7 +132,7 @@ def test_a_small_change_is_none_however_sure() -> None:
 def test_who_is_gone_does_not_buy_more_seldom() -> None:
     """Beyond the lapse length there is only the silence."""
     x = gaps([10.0] * 12, 30.0)
-    length = float(seen(x).lapses.days[0])
+    length = float(seen(x).silences.days[0])
     assert holding(seen(gaps([10.0] * 12, 30.0, 0.3 * length))) == [[SLOWED]]
     gone = gaps([10.0] * 12, 30.0, length)
     assert holding(seen(gone), SLOWED) == [["silence_beyond_rhythm"]]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from services.scoring.core.features.compute import features
 from services.scoring.core.features.events import DAY_S, EventColumns, Kind
 from services.scoring.core.features.fold import fold
-from services.scoring.core.risk.lapse import LapseClock, lapses
+from services.scoring.core.risk.lapse import LapseClock, silences_of
 from services.scoring.core.risk.rhythm import assessable
 from services.scoring.core.signs.detectors import (
     ANSWER_DAYS_MAX,
@@ -169,7 +169,7 @@ def test_an_answer_is_quoted_with_its_change_where_there_was_one_before(
     assert signs(seen(seen_at(60.0, first))) == wanted
 
 
-# Silences.
+# SilenceColumns.
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_a_long_silence_is_exactly_one_sign(
     """From half the lapse length on, exactly one of the three, depending on the customer."""
     gap = 10.0 if purchase_days > 1 else np.nan
     known = {"purchase_days": purchase_days, "gap_recent_days": gap, "gap_mean_days": gap}
-    length = float(lapses(rows(recency_days=0.0, **known), LapseClock()).days[0])
+    length = float(silences_of(rows(recency_days=0.0, **known), LapseClock()).days[0])
     silent = [f * SILENCE_SHARE * length for f in (0.0, 0.999, 1.0, 1.9, 2.0, 9.0)]
     x = rows(recency_days=silent, **known)
     none: list[str] = []
@@ -264,10 +264,10 @@ def test_whatever_happened_a_sign_can_be_published(
     """No exception, strengths within 0-1, only finite facts, and a message that can be read."""
     now = (float(events.time.max()) if len(events) else 1.5e9) + age
     x = features(fold(nothing(), events), np.full(CUSTOMERS, now))
-    clocks, lapse = lapses(x, LapseClock()), np.full(CUSTOMERS, np.nan)
+    clocks, lapse = silences_of(x, LapseClock()), np.full(CUSTOMERS, np.nan)
     bought = assessable(x)
     rule = RuleModel(28)
-    lapse[bought] = rule.lapse(x[bought], rule.predict(x[bought]), clocks.rest[bought])
+    lapse[bought] = rule.lapse_probability(x[bought], rule.predict(x[bought]), clocks.rest[bought])
     look = Seen(
         x,
         clocks,

@@ -11,7 +11,7 @@ from services.scoring.core.features.decode import category_of
 from services.scoring.core.features.events import EventColumns, Kind
 from services.scoring.core.features.fold import fold
 from services.scoring.core.features.state import CATEGORY_BUCKETS, empty
-from services.scoring.core.risk.lapse import LapseClock, lapses
+from services.scoring.core.risk.lapse import LapseClock, silences_of
 from services.scoring.core.value import affinity as affinities
 from services.scoring.core.value.affinity import Affinity, buckets, lower, needs_of, shares
 from services.scoring.core.value.base import measure
@@ -153,7 +153,7 @@ def named_purchases(events: EventColumns) -> EventColumns:
 
 def base_share(groceries: EventTable, share: np.ndarray, total: np.ndarray, x: np.ndarray) -> float:
     """Return the mean share of customers who have not lapsed."""
-    living = (behaviour(lapses(x, LapseClock())) != 2) & (total > 0)
+    living = (behaviour(silences_of(x, LapseClock())) != 2) & (total > 0)
     return float(share[living].mean())
 
 

@@ -10,7 +10,7 @@ from services.scoring.core.features.compute import features
 from services.scoring.core.features.events import DAY_S, Kind
 from services.scoring.core.features.fold import fold
 from services.scoring.core.features.state import empty
-from services.scoring.core.risk.lapse import LapseClock, lapses
+from services.scoring.core.risk.lapse import LapseClock, silences_of
 from services.scoring.core.value import lifecycle
 from services.scoring.core.value.lifecycle import (
     AT_RISK,
@@ -35,7 +35,7 @@ POLICY = ValuePolicy()
 
 def behaviour(x: Floats) -> Codes:
     """Return the behaviour by the default clock."""
-    return lifecycle.behaviour(lapses(x, LapseClock()))
+    return lifecycle.behaviour(silences_of(x, LapseClock()))
 
 
 @given(

@@ -12,7 +12,7 @@ import pytest
 from services.scoring.core.features.compute import features
 from services.scoring.core.features.fold import fold
 from services.scoring.core.features.state import empty
-from services.scoring.core.risk.lapse import LapseClock, lapses
+from services.scoring.core.risk.lapse import LapseClock, silences_of
 from services.scoring.core.segments.movement import matrix
 from services.scoring.core.segments.rules import SegmentRules, rule
 from services.scoring.core.value.base import CHURNED, measure
@@ -96,7 +96,7 @@ def look(
 
 def test_R23_quintiles_of_a_real_base_hold_a_fifth_each(groceries: EventTable) -> None:
     found = look(groceries, groceries.observed_until)
-    living = behaviour(lapses(found.x, CLOCK)) != CHURNED
+    living = behaviour(silences_of(found.x, CLOCK)) != CHURNED
     for scores in found.said.rfm:
         held = np.bincount(scores[living], minlength=6)
         assert held[0] == 0
@@ -119,7 +119,7 @@ def test_R1_R12_shares_of_a_real_base_and_another_policy_by_the_next_look(
 ) -> None:
     end = groceries.observed_until
     found = look(groceries, end)
-    living = behaviour(lapses(found.x, CLOCK)) != CHURNED
+    living = behaviour(silences_of(found.x, CLOCK)) != CHURNED
     assert (found.said.tier[living] == 0).mean() == pytest.approx(0.2, abs=0.01)
     assert (found.said.tier[living] <= 1).mean() == pytest.approx(0.5, abs=0.01)
     assert (found.said.grade[living] == VIP).mean() == pytest.approx(0.1, abs=0.01)

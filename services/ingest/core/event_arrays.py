@@ -1,7 +1,7 @@
-"""Decides on a batch: one record that holds a JSON array of CloudEvents.
+"""Decides on an event array: one record that holds a JSON array of CloudEvents.
 
-A batch is known by its content type, `application/cloudevents-batch+json`. Its events are decided
-on one by one, so a bad one does not take the others with it.
+It is known by its content type, `application/cloudevents-batch+json` (CloudEvents calls it a
+batch). Its events are decided on one by one, so a bad one does not take the others with it.
 """
 
 from typing import Final
@@ -27,12 +27,12 @@ def decide(
     rates: RateTable,
     unknown_fields: UnknownFields = "typos",
 ) -> Mapped | None:
-    """Returns what the events of a batch become; None where the record is no batch or an empty one.
+    """Returns what an array's events become; None where the record is no array or an empty one.
 
     >>> decide(b"[]", (), 0, RateTable("USD")) is None
     True
     """
-    if not any(name == names.CONTENT_TYPE and _is_batch(said) for name, said in headers):
+    if not any(name == names.CONTENT_TYPE and _is_array(said) for name, said in headers):
         return None
     try:
         events = decoded(RAW_ARRAY, message.present(value), WHOLE, "a JSON array of events")
@@ -52,5 +52,5 @@ def decide(
     return Mapped(tuple(found), tuple(refused))
 
 
-def _is_batch(content_type: bytes | None) -> bool:
+def _is_array(content_type: bytes | None) -> bool:
     return (content_type or b"").partition(b";")[0].strip().lower() == CONTENT_TYPE

@@ -35,9 +35,9 @@ class BatchCustomers:
         """Number of customers touched by events; they come first."""
         if self.touched:
             due_rows = _rows([row_of.setdefault(c, len(row_of)) for c in due.customers])
-            self.customers = list(row_of)
+            self.ids = list(row_of)
         else:  # each is due once
-            due_rows, self.customers = np.arange(len(due)), due.customers
+            due_rows, self.ids = np.arange(len(due)), due.customers
         # Rows are numbered by first occurrence, so `unique` returns the first index of each row.
         met = np.unique(np.concatenate((self.event_rows, due_rows)), return_index=True)[1]
         homes = _rows([record.partition for record in events.record])
@@ -65,12 +65,12 @@ class BatchCustomers:
         """bool[n]: the customer does not want to be assessed."""
 
     def __len__(self) -> int:
-        return len(self.customers)
+        return len(self.ids)
 
     def leave_out(self, customers: Collection[str]) -> None:
         """Mark these customers as not to be assessed."""
         if customers:
-            flags = [customer in customers for customer in self.customers]
+            flags = [customer in customers for customer in self.ids]
             self.left_out = np.array(flags, np.bool_)
 
     def of_part(self, value: Callable[[PartitionBatch], float]) -> Floats:

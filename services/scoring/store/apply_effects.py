@@ -29,7 +29,7 @@ def loaded_after(loaded: LoadedRows, effects: BatchEffects, rows: Ints) -> Loade
     after.probability[at] = new.probability
     after.model_version[at] = effects.predictor.version
     after.band[at] = new.band
-    after.look_at[at] = new.look_at
+    after.next_assessment_at[at] = new.next_assessment_at
     after.published_signs[at] = new.published_signs
     published = at[new.published]
     after.published_at[published] = new.assessed_at[new.published]
