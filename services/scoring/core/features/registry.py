@@ -81,43 +81,19 @@ def _lifetime() -> tuple[Feature, ...]:
 def _money() -> tuple[Feature, ...]:
     return (
         Feature("spent", "money spent ever", "reporting currency", "sum of amounts", _EVENTS),
-        Feature(
-            "order_value",
-            "mean value of an order, ever",
-            "reporting currency",
-            "spent / purchases with an amount; NaN without",
-            _EVENTS,
-        ),
-        Feature(
-            "order_value_usual",
-            "usual value of an order: geometric mean, which one large order hardly moves",
-            "reporting currency",
-            f"exp(mean of ln(amount, at least {AMOUNT_MIN})) over priced purchases; NaN without",
-            _EVENTS,
-        ),
-        Feature(
-            "order_value_variance",
-            "how much the value of orders varies",
-            "log units squared",
-            "population variance of the same logarithms; NaN without",
-            _EVENTS,
-        ),
+        Feature("order_value", "mean value of an order, ever", "reporting currency",
+                "spent / purchases with an amount; NaN without", _EVENTS),
+        Feature("order_value_usual", "usual value of an order: geometric mean, which one large "
+                "order hardly moves", "reporting currency", f"exp(mean of ln(amount, at least "
+                f"{AMOUNT_MIN})) over priced purchases; NaN without", _EVENTS),
+        Feature("order_value_variance", "how much the value of orders varies", "log units squared",
+                "population variance of the same logarithms; NaN without", _EVENTS),
         Feature("refunds", "refunds and cancellations ever", "count", "count", "refund events"),
-        Feature(
-            "refund_share",
-            "refunds per purchase",
-            "ratio",
-            "refunds / purchases; NaN without purchases",
-            "purchase and refund events",
-        ),
-        Feature(
-            "refunded_share",
-            "share of the money that went back",
-            "ratio",
-            "refunded / spent; NaN where nothing was spent",
-            "purchase and refund events",
-        ),
-    )
+        Feature("refund_share", "refunds per purchase", "ratio",
+                "refunds / purchases; NaN without purchases", "purchase and refund events"),
+        Feature("refunded_share", "share of the money that went back", "ratio",
+                "refunded / spent; NaN where nothing was spent", "purchase and refund events"),
+    )  # fmt: skip
 
 
 def _profit() -> tuple[Feature, ...]:
