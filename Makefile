@@ -88,8 +88,9 @@ PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) $(
 BY_FILE := --dist loadfile --no-loadscope-reorder
 
 # What `make test` leaves to `make test-slow`: the two together are every test, once.
-SLOW := tests/e2e/test_erasure.py tests/e2e/test_access.py tests/e2e/test_recovery.py tests/e2e/test_restore.py tests/chaos \
-	tests/hostile tests/training tests/fuzz/test_many_seeds.py
+SLOW := $(patsubst %,tests/e2e/test_%.py,erasure access recovery restore frozen_process identity tutorial) \
+	tests/integration/scoring/test_kill.py tests/integration/ingest/test_deaths.py \
+	tests/chaos tests/hostile tests/training tests/fuzz/test_many_seeds.py
 WITHOUT_SLOW := $(addprefix --ignore=,$(SLOW))
 
 .PHONY: test
