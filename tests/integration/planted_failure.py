@@ -22,8 +22,10 @@ class Planted(Exception):  # noqa: N818
 
 def mentions(given: Any, needle: str) -> bool:
     """Return whether an argument is or holds the planted item."""
-    names = getattr(given, "customers", None) or getattr(given, "id", None)
-    return needle in str(given if names is None else names)
+    for name in ("customers", "ids", "id"):
+        if held := getattr(given, name, None):
+            return needle in str(held)
+    return needle in str(given)
 
 
 def _met(needle: str, how: str, given: tuple[Any, ...]) -> None:
