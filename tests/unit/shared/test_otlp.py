@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 
 import pytest
 from pydantic import SecretStr, ValidationError
 
 from shared.kernel.errors import Invalid
-from shared.observability import tracing
+from shared.observability import otlp_sdk, tracing
 from shared.observability.otlp import TracingSettings, exporting
 from shared.observability.otlp_sdk import QUEUE_SPANS_MAX
 from tests.fakes.otlp import otlp_receiver
@@ -16,6 +18,22 @@ from tests.unit.shared.test_tracing import Seen
 
 LIMIT_S = 60.0
 """Longest wait for what another thread does; far above what is needed."""
+
+
+@pytest.fixture(autouse=True)
+def sending_ends() -> Iterator[None]:
+    """Wait for the sending threads: Hypothesis refuses strategies while they draw random waits."""
+    before = set(threading.enumerate())
+    yield
+    for thread in set(threading.enumerate()) - before:
+        thread.join(LIMIT_S)
+        assert not thread.is_alive(), thread.name
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each request end soon, so that the thread gives up what waits in its queue."""
+    monkeypatch.setattr(otlp_sdk, "EXPORT_S_MAX", 0.2)
 
 
 def batch(number: int) -> None:
@@ -54,6 +72,7 @@ def test_spans_arrive_with_the_service_and_the_headers() -> None:
     assert span.concerns(f"{5:032x}")
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_receiver_that_never_answers_delays_nothing() -> None:
     """More batches than the queue holds end, and so does the process, while it holds a request."""
     with otlp_receiver(answers=False) as receiver:
@@ -67,6 +86,7 @@ def test_a_receiver_that_never_answers_delays_nothing() -> None:
         assert len(receiver.spans) < QUEUE_SPANS_MAX
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_receiver_that_is_gone_delays_nothing(caplog: pytest.LogCaptureFixture) -> None:
     with otlp_receiver() as receiver:
         url = receiver.url
