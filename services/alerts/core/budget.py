@@ -14,6 +14,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from services.alerts.core.policy_document import Budget, BudgetPoint, Policy
+from shared.kernel.grouping import grouped
 
 MONTH_DAYS: Final = 30.0
 """Length of the month in "warnings per 100 customers and month"."""
@@ -135,9 +136,7 @@ def _recall(lapses: Sequence[PastLapse], warned: Iterable[CandidateWarning]) -> 
     """Return the share of the lapses with a warning before they were complete."""
     if not lapses:
         return None
-    times: dict[str, list[datetime]] = {}
-    for each in warned:
-        times.setdefault(each.customer_id, []).append(each.at)
+    times = grouped((each.customer_id, each.at) for each in warned)
     met = sum(
         any(lapse.begin < at < lapse.at for at in times.get(lapse.customer_id, ()))
         for lapse in lapses

@@ -18,6 +18,7 @@ from datetime import datetime
 from typing import Final, Literal
 
 from shared.contracts.events import PROFILING, Profile
+from shared.kernel.grouping import grouped
 
 ALL_CHANNELS: Final = "*"
 """Of a wish: every channel."""
@@ -89,10 +90,8 @@ def unsubscribed(found: Iterable[Subscription], channel: str) -> bool:
     A return counts if it is later than every unsubscription that concerns the channel. Of a
     customer with several ids, each decides for all: one that is unsubscribed is enough.
     """
-    own: dict[str, list[Subscription]] = {}
-    for one in found:
-        if one.channel in {spelled(channel), ALL_CHANNELS}:
-            own.setdefault(one.came_with, []).append(one)
+    concerned = {spelled(channel), ALL_CHANNELS}
+    own = grouped((one.came_with, one) for one in found if one.channel in concerned)
     return any(map(_away, own.values()))
 
 

@@ -14,6 +14,7 @@ from services.alerts.ports import AssessmentSeen
 from services.alerts.store.bulk_insert import copied
 from shared.contracts.events import Profile
 from shared.contracts.risk import DECODER, RiskAssessed
+from shared.kernel.grouping import grouped
 from shared.postgres.engine import UnitOfWork
 
 _COLUMNS: Final = ("customer_id", "revision", "assessed_at", "message")
@@ -56,10 +57,7 @@ async def between(
         begin,
         end,
     )
-    found: dict[str, list[RiskAssessed]] = {}
-    for row in rows:
-        found.setdefault(row["customer_id"], []).append(DECODER.decode(row["message"]))
-    return found
+    return grouped((row["customer_id"], DECODER.decode(row["message"])) for row in rows)
 
 
 async def purchases(
@@ -72,10 +70,7 @@ async def purchases(
         list(customers),
         begin,
     )
-    found: dict[str, list[datetime]] = {}
-    for row in rows:
-        found.setdefault(row["customer_id"], []).append(row["at"])
-    return found
+    return grouped((row["customer_id"], row["at"]) for row in rows)
 
 
 async def profiles(work: UnitOfWork, customers: Sequence[str]) -> dict[str, Profile]:

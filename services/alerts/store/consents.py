@@ -18,6 +18,7 @@ from services.alerts.store.merges import IDS_OF, ids_of
 from services.alerts.store.tables import subscription as s
 from services.alerts.store.tables import wish as w
 from shared.contracts.events import Profile
+from shared.kernel.grouping import grouped
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.statements import rows_of
 
@@ -111,12 +112,10 @@ async def subscriptions(
         f"FROM {IDS_OF} u JOIN alerts.subscription s ON s.customer_id = u.came_with",
         list(customers),
     )
-    found: dict[str, list[Subscription]] = {}
-    for row in rows:
-        customer, came_with, channel, away, back = row
-        one = Subscription(channel, away, back, came_with)
-        found.setdefault(customer, []).append(one)
-    return found
+    return grouped(
+        (customer, Subscription(channel, away, back, came_with))
+        for customer, came_with, channel, away, back in rows
+    )
 
 
 async def wishes(work: UnitOfWork, customers: Collection[str]) -> dict[str, Wishes]:

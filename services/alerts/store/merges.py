@@ -16,6 +16,7 @@ from services.alerts.ports import ProfileSeen
 from services.alerts.store.tables import customer as c
 from shared.contracts.events import Profile
 from shared.contracts.profiles import Dated, merged
+from shared.kernel.grouping import grouped
 from shared.postgres.engine import UnitOfWork
 
 _TASK = ", ".join(f"t.{name}" for name in Task.__struct_fields__)
@@ -99,9 +100,11 @@ async def remade(work: UnitOfWork, customers: Collection[str]) -> dict[str, Prof
     An account's is its own: those of contacts are left out."""
     if not customers:
         return {}
-    found: dict[str, list[Dated]] = {}
-    for customer, at, event_id, packed in await work.driver.fetch(_REMADE, list(customers)):
-        found.setdefault(customer, []).append((at, event_id, _PROFILE.decode(packed)))
+    rows = await work.driver.fetch(_REMADE, list(customers))
+    found = grouped(
+        (customer, (at, event_id, _PROFILE.decode(packed)))
+        for customer, at, event_id, packed in rows
+    )
     return {customer: _seen(merged(profiles)) for customer, profiles in found.items()}
 
 

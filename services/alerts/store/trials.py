@@ -10,6 +10,7 @@ from services.alerts.core.experiment_subject import ExperimentSubject
 from services.alerts.core.realised import RaisedWarning
 from services.alerts.ports import PurchaseSeen
 from services.alerts.store.bulk_insert import copied
+from shared.kernel.grouping import grouped
 from shared.postgres.engine import UnitOfWork
 from shared.postgres.statements import row_count
 
@@ -37,11 +38,10 @@ async def raised(
         list(customers),
         begin,
     )
-    found: dict[str, list[RaisedWarning]] = {}
-    for row in rows:
-        warning = RaisedWarning(row["at"], row["revision"], row["cause"])
-        found.setdefault(row["customer_id"], []).append(warning)
-    return found
+    return grouped(
+        (row["customer_id"], RaisedWarning(row["at"], row["revision"], row["cause"]))
+        for row in rows
+    )
 
 
 async def note_purchases(work: UnitOfWork, seen: Sequence[PurchaseSeen]) -> None:
