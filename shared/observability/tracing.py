@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
 from opentelemetry.context import Context
 from opentelemetry.trace import (
@@ -32,7 +32,7 @@ from opentelemetry.trace import (
 )
 from structlog.contextvars import bound_contextvars
 
-from shared.contracts.dead_letter import Headers
+from shared.contracts.dead_letter import ConsumedRecord, Headers
 from shared.contracts.headers import TRACEPARENT, TRACESTATE
 from shared.contracts.trace import trace_of
 from shared.observability import messaging
@@ -44,26 +44,11 @@ a batch of thousands of traced events would carry them all to a viewer that show
 Attributes = Mapping[str, str | int]
 
 
-class Traced(Protocol):
-    """What is read of a consumed record."""
-
-    @property
-    def topic(self) -> str: ...
-    @property
-    def partition(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def headers(self) -> Headers: ...
-
-
 @dataclass(slots=True)
 class _Batch:
     """The records of the batch under way; looked through once something follows from them."""
 
-    records: Sequence[Traced]
+    records: Sequence[ConsumedRecord]
     _found: dict[bytes | None, Headers] | None = field(default=None)
 
     def trace(self, key: bytes | None) -> Headers:
@@ -130,7 +115,7 @@ def trace_for(key: bytes | None) -> Headers:
     return (batch.trace(key) if batch is not None else ()) or here()
 
 
-def begun(topic: str, records: Sequence[Traced]) -> Span:
+def begun(topic: str, records: Sequence[ConsumedRecord]) -> Span:
     """Returns the span of processing these records, to be ended by the caller.
 
     The context of a single record is its parent; several are linked, up to `LINKS_MAX`. `topic`:
@@ -174,7 +159,7 @@ def current(span: Span) -> Iterator[None]:
 
 
 @contextmanager
-def processing(topic: str, records: Sequence[Traced]) -> Iterator[Span]:
+def processing(topic: str, records: Sequence[ConsumedRecord]) -> Iterator[Span]:
     """Process a batch of a topic in the block; what follows from it finds its contexts.
 
     The caller ends the span: one that is never ended is not exported, as that of an idle turn.
@@ -240,7 +225,7 @@ def _context_of(trace: Headers) -> SpanContext | None:
     )
 
 
-def _links(records: Sequence[Traced]) -> list[Link]:
+def _links(records: Sequence[ConsumedRecord]) -> list[Link]:
     """Returns links to the different traces that are sampled: of others there is nothing to see."""
     found: dict[bytes | None, Link] = {}
     for record in records:
@@ -255,7 +240,7 @@ def _links(records: Sequence[Traced]) -> list[Link]:
     return list(found.values())
 
 
-def _place(topic: str, records: Sequence[Traced]) -> dict[str, str | int]:
+def _place(topic: str, records: Sequence[ConsumedRecord]) -> dict[str, str | int]:
     """Returns what every line of the log names within a batch, as far as there is one place."""
     if not records:
         return {"topic": topic}
