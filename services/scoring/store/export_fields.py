@@ -94,7 +94,7 @@ FIELDS: Final = {
     "segment_version": "Version of the segment's definition",
     "segments": "Segments of the customer",
     "set_at": "When it was set",
-    "silent": "Whether it came from an import of history, and nobody was notified",
+    "silent": "Whether it came from an import of history, without a notification",
     "since": "Since when the ids are one customer",
     "source": "The system that reported it",
     "state": "What the events add up to: counts, last times, money spent and refunded; `features`: "
