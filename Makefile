@@ -144,7 +144,7 @@ dashboards-check: $(READY) $(JARS) ## The dashboards: types, drift, our rules, e
 	$(PY) -m tests.dashboards
 
 .PHONY: upgrade-check
-upgrade-check: $(READY) $(JARS) ## The release before, replaced while it runs, and back, on real servers (2 min)
+upgrade-check: $(READY) $(JARS) ## The release before, replaced while it runs, and back, on real servers (3 min)
 	$(PY) -m tests.upgrade
 
 # Packages that nothing else needs, so apart from everything: 26 MB of types, 500 MB that draw.

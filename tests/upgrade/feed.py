@@ -16,11 +16,12 @@ PAUSE_S: Final = 0.2
 """Between two days, so that a step of the upgrade falls within several."""
 REPEATED: Final = 4
 """Events of the loaded history that are sent again each day: they must have no second effect."""
-BAD: Final = (
-    b"{no event",
-    json.dumps({"specversion": "1.0", "id": "x", "source": "shop", "type": "x"}).encode(),
-)
-"""Records of each day that become dead letters."""
+
+
+def bad(day: int) -> tuple[bytes, bytes]:
+    """Return the records of a day that become dead letters, recognisable by their content."""
+    unknown = {"specversion": "1.0", "id": f"x-{day}", "source": "shop", "type": "x"}
+    return b"{no event %d" % day, json.dumps(unknown).encode()
 
 
 class Feed:
@@ -34,7 +35,7 @@ class Feed:
         self._world = world
         self._producer = producer
         live = history.since(BACKFILL_END).stream()
-        self._days: Iterator[Day] = iter(days(live, BACKFILL_END, count))
+        self._days: Iterator[tuple[int, Day]] = enumerate(days(live, BACKFILL_END, count))
         old = [event.body for event in islice(history.until(BACKFILL_END).stream(), 1_000)]
         self._old = cycle(old)
         self._partitions = cycle(range(1, RAW.partitions))
@@ -42,11 +43,12 @@ class Feed:
     async def send(self, count: int) -> None:
         """Send the next `count` days; raises ValueError when there are no more."""
         for _ in range(count):
-            day = next(self._days, None)
-            if day is None:
+            numbered = next(self._days, None)
+            if numbered is None:
                 raise ValueError("the story has no more days")
+            number, day = numbered
             await self._world.replayer.replay([day], _at_once, lambda _: None)
-            await self._beside(*BAD, *islice(self._old, REPEATED))
+            await self._beside(*bad(number), *islice(self._old, REPEATED))
             await asyncio.sleep(PAUSE_S)
 
     async def _beside(self, *bodies: bytes) -> None:

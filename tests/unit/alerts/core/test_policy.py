@@ -349,6 +349,14 @@ def test_an_assessment_reports_the_purchase_too() -> None:
     assert steps[1].steps == (Closed(steps[0].state.open[0], day(3), "came_back"),)
 
 
+def test_an_assessment_read_before_the_activity_ends_it_at_the_purchase_that_it_knows() -> None:
+    """The first of several purchases, read afterwards, changes nothing any more."""
+    steps = play(NEW, assessed(1, 0), assessed(2, 4, "low", last_purchase_at=day(3)))
+    state, ended = purchased(steps[1].state, day(2))
+    assert ended == ()
+    assert (state.open, state.purchased_at) == ((), day(3))
+
+
 def test_overtaken_by_a_purchase_the_task_is_raised_and_ends_at_once() -> None:
     state, _ = purchased(NEW, day(3))
     (decision,) = play(state, assessed(1, 0))
