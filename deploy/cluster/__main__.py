@@ -32,11 +32,15 @@ def main() -> int:
 
 
 def validate(_: argparse.Namespace) -> None:
-    """Validates the Compose file and every overlay."""
+    """Validates the Compose file and every overlay, also with the optional components."""
     print(f"compose.yaml: {rendered.check_compose()} services")
+    overlays = {name: rendered.overlay(name) for name in rendered.OVERLAYS}
     for name in rendered.OVERLAYS:
-        count = rendered.check_overlay(name, tools.HOME)
-        print(f"overlay {name}: {count} documents, {' and '.join(rendered.VERSIONS)}")
+        own = "-".join([name, *rendered.OPTIONAL])
+        overlays[own] = rendered.with_components(name, tools.HOME / own)
+    for name, documents in overlays.items():
+        rendered.check_overlay(name, documents, tools.HOME)
+        print(f"overlay {name}: {len(documents)} documents, {' and '.join(rendered.VERSIONS)}")
 
 
 def run(_: argparse.Namespace) -> None:

@@ -17,6 +17,8 @@ from deploy.local.stack import ROOT
 
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 OVERLAYS = ("small", "production")
+OPTIONAL = ("tracing",)
+"""Components that no overlay has, for an overlay of one's own: checked with each of ours."""
 VERSIONS = ("1.30", "1.37")
 """The manifests must satisfy the schemas of these releases of Kubernetes: oldest and newest."""
 WITHOUT_SCHEMA = ("ScaledObject",)
@@ -27,9 +29,29 @@ EXAMPLE = ROOT / "deploy" / "compose" / "env.example"
 
 def overlay(name: str) -> list[rules.Document]:
     """Returns the documents of an overlay, rendered by `kubectl kustomize`."""
+    return _render(KUBERNETES / "overlays" / name)
+
+
+def with_components(name: str, folder: Path) -> list[rules.Document]:
+    """Returns the documents of an overlay of one's own: one of ours with the optional components.
+
+    The overlay is written to `folder`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    resources = [os.path.relpath(KUBERNETES / "overlays" / name, folder)]
+    components = [os.path.relpath(KUBERNETES / "components" / each, folder) for each in OPTIONAL]
+    own = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
+        "namespace": "ebbwatch", "resources": resources, "components": components,
+    }  # fmt: skip
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(own))
+    return _render(folder)
+
+
+def _render(folder: Path) -> list[rules.Document]:
     if shutil.which("kubectl") is None:
         raise ImagesError("kubectl is not here: install it, no cluster is needed")
-    text = output("kubectl kustomize", str(KUBERNETES / "overlays" / name), environ=os.environ)
+    text = output("kubectl kustomize", str(folder), environ=os.environ)
     return [each for each in yaml.safe_load_all(text) if each]
 
 
@@ -38,12 +60,11 @@ def with_schema(documents: list[rules.Document]) -> list[rules.Document]:
     return [each for each in documents if each["kind"] not in WITHOUT_SCHEMA]
 
 
-def check_overlay(name: str, folder: Path) -> int:
-    """Checks an overlay by the schemas and by our rules; returns its number of documents.
+def check_overlay(name: str, documents: list[rules.Document], folder: Path) -> None:
+    """Checks an overlay's documents by the schemas and by our rules.
 
     Raises ImagesError naming what is wrong.
     """
-    documents = overlay(name)
     file = folder / f"{name}.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(yaml.safe_dump_all(with_schema(documents), allow_unicode=True))
@@ -51,7 +72,6 @@ def check_overlay(name: str, folder: Path) -> int:
         validate(file, version)
     if found := rules.faults(documents):
         raise ImagesError(f"overlay {name}:\n" + "\n".join(found))
-    return len(documents)
 
 
 def validate(file: Path, version: str) -> None:

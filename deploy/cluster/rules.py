@@ -5,6 +5,7 @@ Each rule takes the rendered documents of an overlay and returns a line for each
 
 from collections.abc import Iterator, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from deploy.cluster.known import ANY, SERVICES
 from shared.contracts.topics import ALL
@@ -16,6 +17,7 @@ LANES = {"scoring": 2}
 """Members of the consumer group in a process, where there are several."""
 SECRETS = "/etc/ebbwatch/secrets"
 DISRUPTION = "PodDisruptionBudget"
+SPANS = "OTEL_EXPORTER_OTLP_ENDPOINT"
 TMP = "/tmp"  # noqa: S108 (inside the container)
 
 
@@ -27,6 +29,7 @@ def faults(documents: Sequence[Document]) -> list[str]:
         *(fault for each in documents for fault in _deployment(each, documents)),
         *(fault for each in documents for fault in _scaling(each)),
         *(fault for each in documents for fault in _settings(each)),
+        *(fault for each in documents for fault in _spans(each, documents)),
     ]
 
 
@@ -161,3 +164,24 @@ def _settings(document: Document) -> Iterator[str]:
         return
     for key in sorted(document.get("data", {}).keys() - ANY):
         yield f"{label(document)} sets {key}, which no service reads"
+
+
+def _spans(document: Document, documents: Sequence[Document]) -> Iterator[str]:
+    endpoint = document.get("data", {}).get(SPANS) if document["kind"] == "ConfigMap" else None
+    if endpoint is None:
+        return
+    address = urlsplit(endpoint)
+    port = address.port or (443 if address.scheme == "https" else 80)
+    if port not in _allowed_ports(documents):
+        yield f"{label(document)} sends spans to port {port}, which no NetworkPolicy allows"
+
+
+def _allowed_ports(documents: Sequence[Document]) -> set[int]:
+    """Return the ports inside the cluster to which the policies allow connections."""
+    return {
+        each["port"]
+        for policy in of_kind(documents, "NetworkPolicy")
+        for rule in policy["spec"].get("egress", ())
+        if not any("ipBlock" in peer for peer in rule.get("to", ()))
+        for each in rule.get("ports", ())
+    }

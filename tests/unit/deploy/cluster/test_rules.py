@@ -63,6 +63,10 @@ Planted = Callable[[Documents], object]
             lambda d: d["ConfigMap c"]["data"].update(EBBWATCH_INGEST_PROT="1"),
             "sets EBBWATCH_INGEST_PROT, which no service reads",
         ),
+        (
+            lambda d: d["ConfigMap c"]["data"].update(OTEL_EXPORTER_OTLP_ENDPOINT="http://c:4318"),
+            "sends spans to port 4318, which no NetworkPolicy allows",
+        ),
         (lambda d: d["Deployment ingest"]["spec"].pop("replicas"), "has no replica"),
     ],
 )
@@ -72,6 +76,24 @@ def test_a_planted_fault_is_found(plant: Planted, expected: str) -> None:
     found = faults(list(documents.values()))
     assert len(found) == 1
     assert expected in found[0]
+
+
+@pytest.mark.parametrize(
+    ("to", "allowed"),
+    [
+        ([{"namespaceSelector": {}}], True),
+        ([], True),
+        ([{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["10.0.0.0/8"]}}], False),
+    ],
+)
+def test_spans_need_a_way_to_a_collector_inside_the_cluster(
+    to: list[dict[str, Any]], allowed: bool
+) -> None:
+    documents = overlay()
+    documents["ConfigMap c"]["data"]["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://collector:4318"
+    egress = [{"to": to, "ports": [{"protocol": "TCP", "port": 4318}]}]
+    policy = named("NetworkPolicy", "c", podSelector={"a": "b"}, egress=egress)
+    assert (faults([*documents.values(), policy]) == []) is allowed
 
 
 @pytest.mark.parametrize(
