@@ -1,5 +1,6 @@
 """HTTP routes of the effect of the tasks: as numbers and as a page."""
 
+import asyncio
 from datetime import datetime
 from typing import Annotated
 
@@ -84,6 +85,8 @@ Language_ = Annotated[Language, Query(description="of the words")]
 def add_effect(app: FastAPI, parts: Parts) -> None:
     """Add `/v1/effect` and `/v1/effect/report`."""
     measure, page = parts.measure_effect, parts.effect_page
+    # In a thread, since a page takes up to a second; one at a time: settings of plots are global.
+    drawing = asyncio.Lock()
     reads = [Depends(require(parts.tokens, "customers:read"))]
 
     @app.get("/v1/effect", dependencies=reads, tags=["effect"])
@@ -119,7 +122,8 @@ def add_effect(app: FastAPI, parts: Parts) -> None:
     ) -> HTMLResponse:
         """Return the same as one self-contained page with plots."""
         report = await measure(policy, begin, end)
-        return HTMLResponse(page(report, language))
+        async with drawing:
+            return HTMLResponse(await asyncio.to_thread(page, report, language))
 
 
 def _learned(stored: StoredFit) -> LearnedView:
