@@ -6,7 +6,12 @@ with ended_by_interrupt():  # importing takes a second
     import sys
     from typing import Any
 
-    from services.alerts.commands import (
+    from services.alerts.commands.service import SPEC
+    from shared.runtime.command_line import main
+
+
+def _add_commands(commands: Any) -> None:
+    from services.alerts.commands import (  # noqa: PLC0415 (see `main`)
         deliveries,
         effect,
         endpoints,
@@ -14,14 +19,10 @@ with ended_by_interrupt():  # importing takes a second
         policies,
         tasks,
     )
-    from services.alerts.commands.running import SPEC
-    from services.alerts.store.held import kinds
-    from shared.contracts.topics import TREATMENT
-    from shared.runtime import erasures, held, partitions, set_aside
-    from shared.runtime.command_line import main
+    from services.alerts.store.held import kinds  # noqa: PLC0415
+    from shared.contracts.topics import TREATMENT  # noqa: PLC0415
+    from shared.runtime import erasures, held, partitions, set_aside  # noqa: PLC0415
 
-
-def _add_commands(commands: Any) -> None:
     tasks.add_commands(commands)
     feedback.add_commands(commands)
     policies.add_commands(commands)

@@ -19,6 +19,7 @@ from services.alerts.connectors.store import (
     TokenRows,
 )
 from services.alerts.connectors.wecom.card_click import HandleCardClick
+from services.alerts.core.wording.numbers import Language
 from services.alerts.delivery.core.encryption_key import key_of as aes_key
 from services.alerts.delivery.guarded import Guarded
 from services.alerts.delivery.http_client import Http
@@ -38,7 +39,7 @@ from services.alerts.handlers.give_verdict import GiveVerdict
 from services.alerts.handlers.handle_activity import HandleActivity
 from services.alerts.handlers.handle_assessments import HandleAssessments
 from services.alerts.handlers.handle_segment_entries import HandleSegmentEntries
-from services.alerts.handlers.measure_effect import MeasureEffect
+from services.alerts.handlers.measure_effect import EffectReport, MeasureEffect
 from services.alerts.handlers.measure_warnings import MeasureWarnings
 from services.alerts.handlers.record_task_changes import Announcer, RecordTaskChanges
 from services.alerts.handlers.send_customer_messages import SendCustomerMessages
@@ -50,7 +51,6 @@ from services.alerts.inbound.http.callbacks import Returning
 from services.alerts.inbound.http.dependencies import Parts
 from services.alerts.inbound.http.endpoints import Managing
 from services.alerts.inbound.risk import RiskDecoder
-from services.alerts.reports.effect_page import effect_page
 from services.alerts.settings import LEASE_MARGIN_S, AlertsSettings
 from services.alerts.store.business_clock import BusinessClock
 from services.alerts.store.of_every_service import OUTBOX
@@ -178,7 +178,7 @@ class Alerts:
             policies=self.policies,
             try_policy=DryRunPolicy(engine=self.engine),
             measure_effect=MeasureEffect(engine=self.engine, policies=self.policies),
-            effect_page=effect_page,
+            effect_page=_effect_page,
             business_clock=self.business_clock,
             clock=self.clock,
         )
@@ -305,3 +305,11 @@ class Alerts:
             health=self.health,
             deliveries_queued=self.deliveries_queued,
         )
+
+
+def _effect_page(report: EffectReport, language: Language) -> str:
+    """Return the report as HTML."""
+    # Plots are 30 MB, and most processes are never asked for one.
+    from services.alerts.reports.effect_page import effect_page  # noqa: PLC0415
+
+    return effect_page(report, language)

@@ -6,7 +6,12 @@ with ended_by_interrupt():  # importing takes a second
     import sys
     from typing import Any
 
-    from services.scoring.commands import (
+    from services.scoring.commands.service import SPEC
+    from shared.runtime.command_line import main
+
+
+def _add_commands(commands: Any) -> None:
+    from services.scoring.commands import (  # noqa: PLC0415 (see `main`)
         absences,
         assessments,
         evaluate,
@@ -21,14 +26,10 @@ with ended_by_interrupt():  # importing takes a second
         training,
         value,
     )
-    from services.scoring.commands.service import SPEC
-    from services.scoring.store.held import kinds
-    from shared.contracts.topics import CHANGES, RISK, TREATMENT
-    from shared.runtime import erasures, held, set_aside
-    from shared.runtime.command_line import main
+    from services.scoring.store.held import kinds  # noqa: PLC0415
+    from shared.contracts.topics import CHANGES, RISK, TREATMENT  # noqa: PLC0415
+    from shared.runtime import erasures, held, set_aside  # noqa: PLC0415
 
-
-def _add_commands(commands: Any) -> None:
     for each in (
         training,
         models,

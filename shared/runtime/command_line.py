@@ -33,7 +33,7 @@ from shared.runtime import audit_command
 from shared.runtime.arguments import count, days, look_at, serial
 from shared.runtime.audited_command import audited, is_audited, path_of
 from shared.runtime.clock import SystemClock
-from shared.runtime.interrupts import INTERRUPTED, STATUS
+from shared.runtime.interrupts import INTERRUPTED, STATUS, ended_by_interrupt
 from shared.runtime.settings import problems
 from shared.runtime.terminal import visible_output
 
@@ -76,7 +76,11 @@ def main(
     add_commands: Callable[[Any], None] | None = None,
     argv: list[str] | None = None,
 ) -> int:
-    """Parses and runs a command; `add_commands(subparsers)` adds parsers that set `command`."""
+    """Parses and runs a command; `add_commands(subparsers)` adds parsers that set `command`.
+
+    It is not called for the commands that every service has, so what the service's own commands
+    need is best imported in it: that takes two seconds.
+    """
     parser = argparse.ArgumentParser(
         prog=f"python -m services.{spec.name}", description=f"Ebbwatch {spec.name}"
     )
@@ -89,10 +93,10 @@ def main(
     _add_token_commands(spec, commands)
     _add_database_command(spec, commands)
     audit_command.add_commands(spec.schema, commands, partial(on_database, spec))
-    if add_commands is not None:
-        add_commands(commands)
-
     try:
+        if add_commands is not None and _asked(argv) not in commands.choices:
+            with ended_by_interrupt():
+                add_commands(commands)
         args = parser.parse_args(argv)
         path = path_of(parser, sys.argv[1:] if argv is None else argv)
         configure_logging(spec.name, args.log_level)
@@ -101,6 +105,15 @@ def main(
     except KeyboardInterrupt:
         print(INTERRUPTED, file=sys.stderr)
         return STATUS
+
+
+def _asked(argv: list[str] | None) -> str | None:
+    """Return the command's first word; None where there is none, as in a call for help."""
+    reader = argparse.ArgumentParser(add_help=False)
+    reader.add_argument("--log-level")
+    reader.add_argument("command", nargs="?")
+    word: str | None = reader.parse_known_args(argv)[0].command
+    return word
 
 
 def _carried_out(spec: ServiceSpec, path: str, args: argparse.Namespace) -> int:

@@ -20,16 +20,21 @@ HEAVY = ("polars", "pyarrow", "scikit-learn", "pandas")
 """Between 50 and 180 MB each, and only commands read files or fit models."""
 
 
+def _served(service: str) -> dict[str, str]:
+    """Return the packages of a service's command line, and of the service that it loads."""
+    return packages(f"services.{service}.__main__", f"services.{service}.main")
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_imports_only_what_its_file_pins(service: str) -> None:
-    needed = packages(f"services.{service}.__main__")
+    needed = _served(service)
     assert {"aiokafka", "asyncpg", "fastapi", "sqlalchemy"} <= needed.keys()
     assert missing(service, needed) == []
 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_pins_nothing_that_it_does_not_import(service: str) -> None:
-    assert idle(service, packages(f"services.{service}.__main__")) == []
+    assert idle(service, _served(service)) == []
     assert not pinned(service) & set(HEAVY)
 
 

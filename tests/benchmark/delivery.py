@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.local.stack import LocalStack
-from services.alerts.commands.running import SPEC
+from services.alerts.commands.service import SPEC
 from services.alerts.connectors.registry import check
 from services.alerts.core.webhook_payload import body
 from services.alerts.delivery.core.endpoint import Endpoint

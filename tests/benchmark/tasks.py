@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from deploy.local import topics as creating
 from deploy.local.stack import LocalStack
 from services.alerts import consumers
-from services.alerts.commands.running import SPEC
+from services.alerts.commands.service import SPEC
 from services.alerts.components import Alerts
 from services.alerts.inbound.policy_file import read_policy
 from services.alerts.settings import POLICY_FILE, AlertsSettings, EndpointSettings

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.commands.running import add
+from services.alerts.commands.service import add
 from services.alerts.delivery.store.delivery_log import DeliveryFilter, DeliveryLog, DeliveryStatus
 from shared.runtime.arguments import count, instant
 from shared.runtime.clock import SystemClock

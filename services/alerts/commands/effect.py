@@ -8,10 +8,9 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.commands.propose_holdout import add_propose_holdout
-from services.alerts.commands.running import add, business_clock
+from services.alerts.commands.service import add, business_clock
 from services.alerts.core.wording.effect import claim_text
 from services.alerts.handlers.measure_effect import MeasureEffect
-from services.alerts.reports.effect_page import effect_page
 from services.alerts.store.policies import Policies
 from services.alerts.store.uplift_fits import UpliftFits
 from shared.postgres.engine import unit_of_work
@@ -89,6 +88,9 @@ async def _withheld(args: argparse.Namespace, engine: AsyncEngine) -> int:
 
 
 async def _report(args: argparse.Namespace, engine: AsyncEngine) -> int:
+    # Imported here: the other commands must not load plots.
+    from services.alerts.reports.effect_page import effect_page  # noqa: PLC0415
+
     report = await _measure(engine)(args.policy, None, None)
     args.file.write_text(effect_page(report, args.language), encoding="utf-8")
     print(f"written to {args.file}")

@@ -3,15 +3,20 @@
 import argparse
 import sys
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, get_args
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.commands.running import add, endpoint_admin, endpoint_secrets
+from services.alerts.commands.service import add
+from services.alerts.connectors.registry import check
 from services.alerts.core.webhook_payload import Kind
+from services.alerts.delivery.core.encryption_key import key_of
 from services.alerts.delivery.core.endpoint import Endpoint, Route
-from services.alerts.delivery.store.endpoint_admin import FromSettings, NoEndpoint
-from services.alerts.delivery.store.endpoint_secrets import GeneratedSecret
+from services.alerts.delivery.store.encryption import Encryption
+from services.alerts.delivery.store.endpoint_admin import EndpointAdmin, FromSettings, NoEndpoint
+from services.alerts.delivery.store.endpoint_secrets import EndpointSecrets, GeneratedSecret
+from services.alerts.settings import AlertsSettings
 from shared.runtime.arguments import number
 from shared.runtime.clock import SystemClock
 from shared.runtime.command_line import Action, group
@@ -51,7 +56,7 @@ def add_commands(commands: Any) -> None:
 
 
 async def _list(_: argparse.Namespace, engine: AsyncEngine) -> int:
-    found = await endpoint_admin(engine).list_all()
+    found = await _admin(engine).list_all()
     if not found:
         print("no endpoint: `endpoints create ID --url https://…`")
     for shown in found:
@@ -78,32 +83,32 @@ async def _create(args: argparse.Namespace, engine: AsyncEngine) -> int:
         concurrency_max=16,
         rate_per_s=args.rate,
     )
-    made = await endpoint_admin(engine).create(endpoint, {}, args.scheme, SystemClock().now())
+    made = await _admin(engine).create(endpoint, {}, args.scheme, SystemClock().now())
     return _show(made)
 
 
 async def _rotate(args: argparse.Namespace, engine: AsyncEngine) -> int:
     now = SystemClock().now()
-    return _show(await endpoint_admin(engine).rotate(args.id, args.scheme, args.overlap_hours, now))
+    return _show(await _admin(engine).rotate(args.id, args.scheme, args.overlap_hours, now))
 
 
 async def _pause(args: argparse.Namespace, engine: AsyncEngine) -> int:
-    await endpoint_admin(engine).pause(args.id, SystemClock().now())
+    await _admin(engine).pause(args.id, SystemClock().now())
     return 0
 
 
 async def _enable(args: argparse.Namespace, engine: AsyncEngine) -> int:
-    await endpoint_admin(engine).enable(args.id)
+    await _admin(engine).enable(args.id)
     return 0
 
 
 async def _delete(args: argparse.Namespace, engine: AsyncEngine) -> int:
-    await endpoint_admin(engine).delete(args.id, SystemClock().now())
+    await _admin(engine).delete(args.id, SystemClock().now())
     return 0
 
 
 async def _reencrypt(_: argparse.Namespace, engine: AsyncEngine) -> int:
-    print(f"{await endpoint_secrets().reencrypt(engine)} secrets encrypted again")
+    print(f"{await _secrets().reencrypt(engine)} secrets encrypted again")
     return 0
 
 
@@ -129,3 +134,15 @@ def _of_one(action: Action) -> Action:
         return 1
 
     return run
+
+
+def _admin(engine: AsyncEngine) -> EndpointAdmin:
+    """Return the admin that creates and changes endpoints, by the settings."""
+    check_it = partial(check, https_only=AlertsSettings().delivery_https_only)
+    return EndpointAdmin(engine, _secrets(), check_it)
+
+
+def _secrets() -> EndpointSecrets:
+    """Return the store that encrypts and decrypts secrets, with the keys of the settings."""
+    keys = AlertsSettings().secret_keys
+    return EndpointSecrets(Encryption([key_of(key.get_secret_value()) for key in keys]))

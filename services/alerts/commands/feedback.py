@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.commands.running import add
+from services.alerts.commands.service import add
 from services.alerts.core.consent import refusal, spelled
 from services.alerts.core.customer_message import Status
 from services.alerts.store import consents as consent_store

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.commands.running import add, business_clock
+from services.alerts.commands.service import add, business_clock
 from services.alerts.commands.tune import add_tune
 from services.alerts.core.dry_run import DryRunResult
 from services.alerts.core.owner import OwnerRecord

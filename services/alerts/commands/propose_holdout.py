@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.commands.running import add, business_clock
+from services.alerts.commands.service import add, business_clock
 from services.alerts.core.effect import ENOUGH
 from services.alerts.core.holdout_power import POWER, HoldoutPlan, plans, proposed
 from services.alerts.core.policy_document import Policy

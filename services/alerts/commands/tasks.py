@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.commands.running import add, business_clock
+from services.alerts.commands.service import add, business_clock
 from services.alerts.core.playbook import Queue
 from services.alerts.core.task import Task
 from services.alerts.core.wording.catalogue import sentence

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.alerts.commands.running import add, business_clock
+from services.alerts.commands.service import add, business_clock
 from services.alerts.core.budget import BudgetHistory, tuned
 from services.alerts.core.policy_document import BudgetPoint, Policy
 from services.alerts.handlers.dry_run_policy import CUSTOMERS_MAX, DryRunPolicy

@@ -22,7 +22,7 @@ from deploy.local import topics as creating
 from deploy.local.stack import LocalStack
 from deploy.local.waiting import LOOPBACK, free_port
 from services.alerts.__main__ import _add_commands
-from services.alerts.commands.running import SPEC
+from services.alerts.commands.service import SPEC
 from shared.contracts import activity, events, risk, topics, treatment
 from shared.contracts.activity import Activity, ActivityData
 from shared.contracts.events import Profile

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.alerts.__main__ import _add_commands
-from services.alerts.commands.running import SPEC
+from services.alerts.commands.service import SPEC
 from services.alerts.store import due_tasks
 from services.alerts.store import erasure as erasure_store
 from shared.contracts import events

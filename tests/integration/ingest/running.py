@@ -16,7 +16,8 @@ from pydantic import SecretStr
 from deploy.local import topics as creating
 from deploy.local.stack import LocalStack
 from deploy.local.waiting import LOOPBACK, free_port
-from services.ingest.__main__ import SPEC, _add_commands
+from services.ingest.__main__ import _add_commands
+from services.ingest.commands.service import SPEC
 from shared.contracts import topics
 from shared.contracts.topics import Topic
 from shared.kafka.batch import ConsumedRecord

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from services.ingest.__main__ import SPEC, _add_commands
+from services.ingest.__main__ import _add_commands
+from services.ingest.commands.service import SPEC
 from shared.runtime.command_line import main
 
 ORDERS = """订单号,客户编号,下单时间,金额

@@ -3,9 +3,12 @@
 import asyncio
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import sqlalchemy as sa
@@ -105,3 +108,55 @@ def test_what_serving_does_not_carry_is_named(capsys: pytest.CaptureFixture[str]
     shown = capsys.readouterr().err
     assert shown.startswith("polars is not installed here.")
     assert "image `import` or `training`" in shown
+
+
+@pytest.mark.parametrize(
+    ("argv", "added"),
+    [
+        (["run"], False),
+        (["--log-level", "WARNING", "run"], False),
+        (["own", "run"], True),
+        (["--log-level=INFO", "own", "run"], True),
+    ],
+)
+def test_a_services_own_commands_are_added_only_where_they_may_be_asked_for(
+    argv: list[str], added: bool
+) -> None:
+    """What they need takes seconds to import."""
+    called = []
+
+    async def done(_: Any = None) -> int:
+        return 0
+
+    def add_commands(commands: Any) -> None:
+        called.append(True)
+        own = commands.add_parser("own")
+        own.add_argument("word")
+        own.set_defaults(command=done)
+
+    with mock.patch.object(command_line, "is_audited", return_value=False):
+        assert main(spec(done), add_commands, argv) == 0
+    assert bool(called) is added
+
+
+def test_help_names_a_services_own_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(spec(broken), lambda commands: commands.add_parser("own", help="mine"), ["--help"])
+    assert "own" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("service", ["ingest", "scoring", "alerts"])
+def test_common_commands_load_neither_the_service_nor_its_own_commands(service: str) -> None:
+    code = (
+        "import sys, runpy\n"
+        f"sys.argv = ['{service}', 'tokens', '--help']\n"
+        "try:\n"
+        f"    runpy.run_module('services.{service}', run_name='__main__')\n"
+        "except SystemExit:\n"
+        "    print([name for name in sys.modules if 'main' in name or 'matplotlib' in name])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = done.stdout.splitlines()[-1]
+    assert "__main__" in loaded
+    assert f"services.{service}.main" not in loaded
+    assert "matplotlib" not in loaded

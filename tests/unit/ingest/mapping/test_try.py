@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from services.ingest.__main__ import SPEC, _add_commands
+from services.ingest.__main__ import _add_commands
 from services.ingest.commands import mappings as command
+from services.ingest.commands.service import SPEC
 from services.ingest.inbound.raw_consumer import RawConsumer
 from services.ingest.ports import StoredMapping
 from shared.kernel.errors import Transient
