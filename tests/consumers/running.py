@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -36,7 +36,7 @@ async def node(script: str, *arguments: str, given: Any = None) -> Any:
     return await _run(str(found), str(HERE / script), *arguments, given=given)
 
 
-def missing(mend: str) -> None:
+def missing(mend: str) -> NoReturn:
     """Fail in CI, skip elsewhere: what the test runs has not been made."""
     text = f"the software of others that this test runs is not there: {mend}"
     if os.environ.get("CI"):

@@ -15,6 +15,7 @@ from deploy.demo.services import NAMES
 from deploy.metrics import SERVICES, declared
 from shared.contracts.topics import RAW
 from shared.kafka.producer import Producer, Record
+from tests.consumers.running import missing
 from tests.e2e.services_on_history import World
 
 pytestmark = pytest.mark.timeout(200)
@@ -53,8 +54,7 @@ async def publish(world: World) -> None:
 
 def check(text: str) -> None:
     """Fail with what promtool finds fault with."""
-    promtool = shutil.which("promtool")
-    assert promtool, "install promtool (Debian: apt-get install prometheus)"
+    promtool = shutil.which("promtool") or missing("apt-get install prometheus")
     done = subprocess.run(
         [promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False
     )
