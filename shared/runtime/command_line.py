@@ -94,7 +94,7 @@ def main(
     _add_database_command(spec, commands)
     audit_command.add_commands(spec.schema, commands, partial(on_database, spec))
     try:
-        if add_commands is not None and _asked(argv) not in commands.choices:
+        if add_commands is not None and _asked(parser.prog, argv) not in commands.choices:
             with ended_by_interrupt():
                 add_commands(commands)
         args = parser.parse_args(argv)
@@ -107,9 +107,9 @@ def main(
         return STATUS
 
 
-def _asked(argv: list[str] | None) -> str | None:
+def _asked(program: str, argv: list[str] | None) -> str | None:
     """Return the command's first word; None where there is none, as in a call for help."""
-    reader = argparse.ArgumentParser(add_help=False)
+    reader = argparse.ArgumentParser(program, add_help=False)
     reader.add_argument("--log-level")
     reader.add_argument("command", nargs="?")
     word: str | None = reader.parse_known_args(argv)[0].command

@@ -15,10 +15,11 @@ ON_DEMAND = (".commands.", "shared.event_files.", "shared.report.")
 the service: they count only where everything is asked for."""
 
 
-def packages(*roots: str, everything: bool = False) -> dict[str, str]:
+def packages(*roots: str, everything: bool = False, at_start: bool = False) -> dict[str, str]:
     """Return the top-level packages of others that `roots` import, each with one importer.
 
-    Imports for type checking do not count. `everything` adds the imports of single commands.
+    Imports for type checking do not count. `everything` adds the imports of single commands;
+    `at_start` leaves out all that are inside of functions.
     """
     found: dict[str, str] = {}
     seen: set[str] = set()
@@ -28,7 +29,8 @@ def packages(*roots: str, everything: bool = False) -> dict[str, str]:
         if name in seen or _file(name) is None:
             continue
         seen.add(name)
-        lazily = everything or not any(part in f"{name}." for part in ON_DEMAND)
+        of_a_command = any(part in f"{name}." for part in ON_DEMAND)
+        lazily = not at_start and (everything or not of_a_command)
         for imported in imports(name, lazily=lazily):
             top = imported.split(".")[0]
             if top in OURS:

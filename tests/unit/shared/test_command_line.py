@@ -3,8 +3,6 @@
 import asyncio
 import json
 import logging
-import subprocess
-import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -143,20 +141,3 @@ def test_help_names_a_services_own_commands(capsys: pytest.CaptureFixture[str]) 
     with pytest.raises(SystemExit):
         main(spec(broken), lambda commands: commands.add_parser("own", help="mine"), ["--help"])
     assert "own" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("service", ["ingest", "scoring", "alerts"])
-def test_common_commands_load_neither_the_service_nor_its_own_commands(service: str) -> None:
-    code = (
-        "import sys, runpy\n"
-        f"sys.argv = ['{service}', 'tokens', '--help']\n"
-        "try:\n"
-        f"    runpy.run_module('services.{service}', run_name='__main__')\n"
-        "except SystemExit:\n"
-        "    print([name for name in sys.modules if 'main' in name or 'matplotlib' in name])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = done.stdout.splitlines()[-1]
-    assert "__main__" in loaded
-    assert f"services.{service}.main" not in loaded
-    assert "matplotlib" not in loaded
