@@ -74,11 +74,6 @@ class UpliftFit(msgspec.Struct, frozen=True, kw_only=True):
     typical: float = 0.0
     """Mean effect that serves, over the trials: the unit of the budget's weights."""
 
-    @property
-    def gate_passed(self) -> bool:
-        """Whether effects of single customers serve."""
-        return self.decision == "serves"
-
 
 @dataclass(frozen=True, slots=True)
 class _Rates:
