@@ -88,7 +88,8 @@ PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) $(
 BY_FILE := --dist loadfile --no-loadscope-reorder
 
 # What `make test` leaves to `make test-slow`: the two together are every test, once.
-SLOW := $(patsubst %,tests/e2e/test_%.py,erasure access recovery restore frozen_process identity tutorial) \
+SLOW := $(patsubst %,tests/e2e/test_%.py,erasure access recovery restore frozen_process identity tutorial \
+	demo_interrupted) \
 	$(patsubst %,tests/integration/%.py,scoring/test_kill scoring/test_cluster ingest/test_deaths \
 	ingest/test_crash alerts/test_crash alerts/test_set_aside) \
 	tests/chaos tests/hostile tests/training tests/fuzz/test_many_seeds.py
