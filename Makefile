@@ -96,16 +96,16 @@ SLOW := $(patsubst %,tests/e2e/test_%.py,erasure access recovery restore frozen_
 WITHOUT_SLOW := $(addprefix --ignore=,$(SLOW))
 
 .PHONY: test
-test: $(READY) $(JARS) $(CONSUMERS) ## Every test but the slow ones, on a real broker and a real PostgreSQL (18 min)
+test: $(READY) $(JARS) $(CONSUMERS) ## Every test but the slow ones, on a real broker and a real PostgreSQL (15 min)
 	$(PYTEST) $(BY_FILE) tests $(WITHOUT_SLOW)
 
 .PHONY: test-slow
-test-slow: $(READY) $(JARS) ## The slow rest: faults, kills, long stories, hostile input, training (14 min)
+test-slow: $(READY) $(JARS) ## The slow rest: faults, kills, long stories, hostile input, training (16 min)
 	@# By test: the whole fault matrix is one file.
 	$(PYTEST) --dist worksteal $(SLOW)
 
 .PHONY: test-all
-test-all: test test-slow ## Every test (32 min)
+test-all: test test-slow ## Every test (31 min)
 
 .PHONY: coverage
 coverage: ## Every test, with the lines and branches of services and shared that none reaches (25 min)
