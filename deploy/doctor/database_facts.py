@@ -25,7 +25,7 @@ from services.alerts.ports import TICK
 from services.scoring.core.imports import resting
 from shared.contracts.signs import URGENCY
 from shared.postgres import migrations
-from shared.postgres.engine import Driver
+from shared.postgres.engine import NO_ANSWER, Driver
 from shared.postgres.settings import PostgresSettings
 
 CONNECT_S: Final = 5.0
@@ -34,14 +34,10 @@ STATEMENT_MS: Final = 5_000
 SERVICES: Final = Path(migrations.__file__).parents[2] / "services"
 
 UNREACHABLE: Final = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
+    *NO_ANSWER,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.TooManyConnectionsError,
-    asyncpg.InterfaceError,
     ValueError,
 )
 """What is raised where no session can be had."""

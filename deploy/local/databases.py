@@ -7,6 +7,7 @@ import asyncpg
 
 from deploy.local.process import Managed, Server, StackError
 from deploy.local.waiting import complete
+from shared.postgres.engine import NO_ANSWER
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 MAINTENANCE = "postgres"
@@ -39,7 +40,7 @@ class Database(Managed):
         except asyncpg.InvalidCatalogNameError:
             await self._create(urlsplit(self.url).path.strip("/"))
             return True
-        except (asyncpg.CannotConnectNowError, OSError, TimeoutError):
+        except NO_ANSWER:
             return False
         except asyncpg.PostgresError as refused:
             raise StackError(f"PostgreSQL refuses us: {refused}; check DATABASE_URL") from refused

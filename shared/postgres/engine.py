@@ -22,17 +22,28 @@ if TYPE_CHECKING:  # the class is generic for the type checker only
 else:
     Driver = asyncpg.Connection
 
-PASSING: tuple[type[BaseException], ...] = (
+NO_ANSWER: tuple[type[Exception], ...] = (
     asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
     asyncpg.InterfaceError,
+    # A connection that is lost between two steps of a statement cannot "switch to state 12".
     asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
+"""What asyncpg raises where the server, or the way to it, is lost."""
+
+TROUBLE: tuple[type[Exception], ...] = (asyncpg.PostgresError, *NO_ANSWER)
+"""The same, and what the server answers."""
+
+PASSING: tuple[type[BaseException], ...] = (
+    *NO_ANSWER,
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
     asyncpg.LockNotAvailableError,
     asyncpg.QueryCanceledError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
-    asyncpg.CannotConnectNowError,
     asyncpg.TooManyConnectionsError,
     asyncpg.DiskFullError,
     asyncpg.OutOfMemoryError,
@@ -40,9 +51,6 @@ PASSING: tuple[type[BaseException], ...] = (
     asyncpg.ReadOnlySQLTransactionError,
     InterfaceError,
     PoolTimeout,
-    ConnectionError,
-    OSError,
-    TimeoutError,
 )
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import asyncpg
 
-from shared.postgres.engine import Driver
+from shared.postgres.engine import TROUBLE, Driver
 from shared.postgres.settings import PostgresSettings
 
 PROBE_S_MAX: Final = 10.0
@@ -34,7 +34,7 @@ class PostgresProbe:
                     server_settings={"application_name": self._application},
                 )
             await self._connection.execute("SELECT 1", timeout=PROBE_S_MAX)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except TROUBLE as error:
             self.close()
             return f"PostgreSQL does not answer: {type(error).__name__}"
         return None

@@ -82,7 +82,7 @@ class DatabaseWatch:
         Of the outbox count the messages that partitions of `topics` caused which this process owns,
         and those of other causes; not the rows `sent`.
 
-        Raises PostgresError, InterfaceError, OSError or TimeoutError.
+        Raises one of `shared.postgres.engine.TROUBLE`.
         """
         driver = await self._connected()
         found = self.figures

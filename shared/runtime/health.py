@@ -8,7 +8,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+import structlog
+
 from shared.runtime.clock import Clock
+
+log = structlog.get_logger(__name__)
 
 STALL_SECONDS_MAX = 120.0
 """A loop without an iteration for so long is stuck: the slowest legitimate step (a take-over that
@@ -111,10 +115,16 @@ class Health:
 
     def _ask(self, name: str, check: Check) -> _CheckResult:
         if name not in self._results:
-            task = asyncio.ensure_future(_as_coroutine(check))
+            task = asyncio.ensure_future(_made(name, check))
             self._results[name] = _CheckResult(task, self._clock.monotonic())
         return self._results[name]
 
 
-async def _as_coroutine(check: Check) -> str | None:
-    return await check()
+async def _made(name: str, check: Check) -> str | None:
+    try:
+        return await check()
+    except Exception as error:
+        # A check with a bug fails; raised, it would end the loop that makes the checks, and the
+        # service with it. By its kind only: the text may contain an address.
+        log.exception("check failed", check=name)
+        return f"the check itself failed: {type(error).__name__}"

@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final, cast
 
-import asyncpg
 import structlog
 from aiokafka.errors import KafkaError
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -21,6 +20,7 @@ from shared.kafka.log_ends import GroupPositions, LogEnds
 from shared.kafka.settings import KafkaSettings
 from shared.observability.collectors import ScrapeGauge
 from shared.observability.service_metrics import ServiceMetrics
+from shared.postgres.engine import TROUBLE as POSTGRES_TROUBLE
 from shared.postgres.ledger import TopicPartition as Tp
 from shared.postgres.settings import PostgresSettings
 from shared.postgres.watch import DatabaseWatch
@@ -42,7 +42,8 @@ READ_S_MAX: Final = 5.0
 CLOSE_S: Final = 1.0
 """How long closing the connections may take, in seconds."""
 
-TROUBLE: Final = (KafkaError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+TROUBLE: Final = (KafkaError, *POSTGRES_TROUBLE)
+"""What is raised where a server is in trouble; everything else is a bug."""
 
 log = structlog.get_logger(__name__)
 
@@ -126,10 +127,15 @@ class Watch:
                 if wanted:
                     heads = await self._log_ends.heads(wanted, bounds)
                     self._lag.heads(self._now(), heads)
-        except TROUBLE as trouble:
+        except Exception as trouble:
+            # A bug in the watch must not end the service that it watches: EbbwatchLagUnknown fires.
             await self.close()
             if not self._troubled:  # once: it is tried again each second
-                log.warning("lag is not read", trouble=f"{type(trouble).__name__}: {trouble}")
+                log.warning(
+                    "lag is not read",
+                    trouble=f"{type(trouble).__name__}: {trouble}",
+                    exc_info=not isinstance(trouble, TROUBLE),
+                )
             self._troubled = True
         else:
             if self._troubled:

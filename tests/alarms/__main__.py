@@ -132,14 +132,24 @@ class Trial:
         if outcome.ends_s is None:
             outcome.wrong.append(f"the alarm did not end within {ENDS_S_MAX:.0f} s")
             return outcome
-        came = {each.name for each in self._seen.notices[notices:] if each.firing}
-        outcome.also = sorted(came - before - {fault.alarm})
-        outcome.wrong += [
-            f"{name} does not belong to this fault"
-            for name in outcome.also
-            if not name.startswith(fault.also)
-        ]
+        came = [each for each in self._seen.notices[notices:] if each.firing]
+        outcome.also = sorted({each.name for each in came} - before - {fault.alarm})
+        outcome.wrong += sorted(
+            f"{each.name} does not belong to this fault ({each.text})"
+            for each in came
+            if each.name in outcome.also and not each.name.startswith(fault.also)
+        )
+        outcome.wrong += self._ended_processes()
         return outcome
+
+    def _ended_processes(self) -> list[str]:
+        """Return the end of the log of each service that has ended: no fault may end one."""
+        services = self._world.services
+        return [
+            f"{name} has ended: {services.tail(name).splitlines()[-1]}"
+            for name in NAMES
+            if not services.runs(name)
+        ]
 
     def _firing(self) -> set[str]:
         return {each["labels"]["alertname"] for each in self._seen.firing()}

@@ -76,3 +76,14 @@ async def test_notes_do_not_make_it_unready(health: Health) -> None:
     health.add_note("model_unusable", unusable)
     assert await health.missing() == {}
     assert await health.notes() == {"model_unusable": "lgbm-1: made for another release"}
+
+
+async def test_a_check_with_a_bug_fails(health: Health) -> None:
+    """Raised, its error would end the loop that makes the checks, and the service with it."""
+
+    async def broken() -> str | None:
+        raise KeyError("secret")
+
+    health.add_check("postgres", broken)
+    assert await health.missing() == {"postgres": "the check itself failed: KeyError"}
+    assert health.passing() == {"startup": True, "postgres": False}
