@@ -1,15 +1,18 @@
 """An OTLP receiver on loopback, over HTTP, that keeps the spans it is sent."""
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
+
+from deploy.local.waiting import LOOPBACK
+from tests.serving import Silent, serving
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,32 +60,25 @@ def otlp_receiver(*, answers: bool = True) -> Iterator[OtlpReceiver]:
     if answers:
         receiver.answering.set()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Silent):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             receiver.take({n.lower(): v for n, v in self.headers.items()} | {"": self.path}, body)
             receiver.answering.wait()
             answer = ExportTraceServiceResponse().SerializeToString()
-            self.send_response(200)
-            self.send_header("content-type", "application/x-protobuf")
-            self.send_header("content-length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
+            with contextlib.suppress(ConnectionError):  # the sender may no longer wait
+                self.send_response(200)
+                self.send_header("content-type", "application/x-protobuf")
+                self.send_header("content-length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
 
-        def log_message(self, *_: object) -> None:
-            """Log nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    receiver.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield receiver
-    finally:
-        receiver.answering.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(Handler) as port:
+        receiver.url = f"http://{LOOPBACK}:{port}"
+        try:
+            yield receiver
+        finally:
+            receiver.answering.set()
 
 
 def _spans(body: bytes) -> Iterator[ReceivedSpan]:

@@ -1,40 +1,29 @@
 """The health check of a container: what it asks, and the exit status of each answer."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from deploy.local.waiting import free_port
 from shared.runtime import probe
+from tests.serving import Silent, serving
 
 VARIABLE = "EBBWATCH_INGEST_PORT"
 
 
 @contextmanager
-def service(status: int, body: bytes) -> Iterator[HTTPServer]:
-    """Run a service that answers its readiness so."""
+def service(status: int, body: bytes) -> Iterator[int]:
+    """Run a service that answers its readiness so; yields its port."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Silent):
         def do_GET(self) -> None:
             self.send_response(status if self.path == "/readyz" else 404)
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (inherited)
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(Handler) as port:
+        yield port
 
 
 @pytest.mark.parametrize(("status", "expected"), [(200, 0), (503, 1), (404, 1)])
@@ -44,8 +33,8 @@ def test_the_answer_decides_the_exit_status(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with service(status, b'{"missing":{}}') as running:
-        monkeypatch.setenv(VARIABLE, str(running.server_port))
+    with service(status, b'{"missing":{}}') as port:
+        monkeypatch.setenv(VARIABLE, str(port))
         assert probe.main([VARIABLE]) == expected
     assert capsys.readouterr().out == '{"missing":{}}\n'
 
