@@ -15,6 +15,8 @@ from typing import Final
 import structlog
 from opentelemetry.trace import get_current_span
 
+from shared.observability.repeats import LEFT_OUT, RepeatFilter
+from shared.runtime.clock import Clock, SystemClock
 from shared.runtime.terminal import visible
 
 VALUES: Final = re.compile(
@@ -24,11 +26,13 @@ VALUES: Final = re.compile(
     r"handling|\nTraceback \(most recent|\n  File \"|\Z)"
 )
 """Where PostgreSQL and its driver quote rows and parameters: customers' data."""
+LIBRARIES: Final = ("aiokafka", "httpx", "httpcore", "uvicorn", "alembic")
+"""Client libraries and frameworks that log on their own."""
 MARKS: Final = ("DETAIL: ", "query argument", "input syntax for", "out of range: ")
 """Every text that `VALUES` matches contains one of these."""
 
 
-def configure_logging(service: str, level: str = "INFO") -> None:
+def configure_logging(service: str, level: str = "INFO", clock: Clock | None = None) -> None:
     """Routes structlog and the standard library through one renderer."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -45,7 +49,7 @@ def configure_logging(service: str, level: str = "INFO") -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder([LEFT_OUT])],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
@@ -54,11 +58,12 @@ def configure_logging(service: str, level: str = "INFO") -> None:
             ],
         )
     )
+    handler.addFilter(RepeatFilter(LIBRARIES, clock or SystemClock()))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
     # Our own metrics report better what client libraries log at INFO.
-    for noisy in ("aiokafka", "httpx", "httpcore", "uvicorn", "alembic"):
+    for noisy in LIBRARIES:
         logging.getLogger(noisy).setLevel(max(logging.getLevelName(level), logging.WARNING))
     structlog.contextvars.bind_contextvars(service=service)
 

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from services.scoring.core.segments.patterns import WRONG, pattern
 from shared.observability.logging import configure_logging, without_values
+from shared.observability.repeats import MESSAGES_MAX, REPEAT_S, RepeatFilter
 from shared.observability.tracing import about, attempting
 from shared.postgres.engine import create_engine
 from shared.postgres.settings import PostgresSettings
+from tests.fakes.clock import SetClock
 
 SECRET = "ann@example.com"
 FORGED = 'x\n{"event": "forged", "level": "error"}'
@@ -84,6 +86,61 @@ def test_a_line_names_the_trace_that_is_current(logged: io.StringIO) -> None:
     for line in (within, library, record):
         assert (line["trace_id"], line["span_id"]) == (f"{7:032x}", f"{5:016x}")
     assert "trace_id" not in outside
+
+
+def test_a_library_that_repeats_itself_does_not_fill_the_log(logged: io.StringIO) -> None:
+    library = logging.getLogger("aiokafka.conn")
+    for port in range(1_000):
+        library.error("Unable to connect to %s", port)
+        library.warning("Unable to connect to %s", port)
+    library.error("Another")
+    logging.getLogger("services.ingest").error("Unable to connect to %s", 1)
+    structlog.get_logger("services.ingest").error("Unable to connect to %s", 2)
+    lines = [json.loads(line) for line in logged.getvalue().splitlines()]
+    assert [(line["level"], line["event"]) for line in lines] == [
+        ("error", "Unable to connect to 0"),
+        ("warning", "Unable to connect to 0"),
+        ("error", "Another"),
+        ("error", "Unable to connect to 1"),
+        ("error", "Unable to connect to 2"),
+    ]
+
+
+def test_a_fault_that_goes_on_is_written_again_with_the_number_left_out(
+    logged: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SetClock()
+    monkeypatch.setattr(sys, "stderr", logged)
+    configure_logging("none", clock=clock)
+
+    def log(message: str) -> None:
+        logging.getLogger("aiokafka").error(message, "node 1")
+
+    for _ in range(4):
+        log("%s: refused")
+    clock.seconds += REPEAT_S - 0.1
+    log("%s: refused")
+    clock.seconds += 0.2
+    log("%s: gone")
+    log("%s: refused")
+    clock.seconds += REPEAT_S + 1
+    log("%s: refused")
+    lines = [json.loads(line) for line in logged.getvalue().splitlines()]
+    assert [(line["event"], line.get("left_out")) for line in lines] == [
+        ("node 1: refused", None),
+        ("node 1: gone", None),
+        ("node 1: refused", 4),
+        ("node 1: refused", None),
+    ]
+
+
+def test_the_messages_remembered_are_bounded() -> None:
+    """What is forgotten is written again; never is anything left out for it."""
+    repeats = RepeatFilter(["aiokafka"], SetClock())
+    for number in (*range(MESSAGES_MAX + 1), 0):
+        record = logging.LogRecord("aiokafka", 40, "x.py", 1, f"odd {number}", (), None)
+        assert repeats.filter(record)
+    assert not repeats.filter(record)
 
 
 def test_a_wrong_expression_is_not_logged_by_the_library(capfd: pytest.CaptureFixture[str]) -> None:
