@@ -108,7 +108,7 @@ test-slow: $(READY) $(JARS) ## The slow rest: faults, kills, long stories, hosti
 test-all: test test-slow ## Every test (31 min)
 
 .PHONY: coverage
-coverage: ## Every test, with the lines and branches of services and shared that none reaches (25 min)
+coverage: ## Every test, with the lines and branches of services and shared that none reaches (35 min)
 	rm -f .coverage .coverage.*
 	$(MAKE) test-all COVERAGE=1
 	$(PY) -m coverage report

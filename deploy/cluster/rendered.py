@@ -19,6 +19,8 @@ KUBERNETES = ROOT / "deploy" / "kubernetes"
 OVERLAYS = ("small", "production")
 OPTIONAL = ("tracing",)
 """Components that no overlay has, for an overlay of one's own: checked with each of ours."""
+OWN = (f"{rules.SPANS}=http://collector.observability.svc:4318",)
+"""What an overlay with the optional components has to set."""
 VERSIONS = ("1.30", "1.37")
 """The manifests must satisfy the schemas of these releases of Kubernetes: oldest and newest."""
 WITHOUT_SCHEMA = ("ScaledObject",)
@@ -43,6 +45,7 @@ def with_components(name: str, folder: Path) -> list[rules.Document]:
     own = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
         "namespace": "ebbwatch", "resources": resources, "components": components,
+        "configMapGenerator": [{"name": "ebbwatch", "behavior": "merge", "literals": list(OWN)}],
     }  # fmt: skip
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(own))
     return _render(folder)

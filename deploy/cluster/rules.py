@@ -17,6 +17,7 @@ LANES = {"scoring": 2}
 """Members of the consumer group in a process, where there are several."""
 SECRETS = "/etc/ebbwatch/secrets"
 DISRUPTION = "PodDisruptionBudget"
+PORT_MAX = 65_535
 SPANS = "OTEL_EXPORTER_OTLP_ENDPOINT"
 TMP = "/tmp"  # noqa: S108 (inside the container)
 
@@ -172,16 +173,21 @@ def _spans(document: Document, documents: Sequence[Document]) -> Iterator[str]:
         return
     address = urlsplit(endpoint)
     port = address.port or (443 if address.scheme == "https" else 80)
-    if port not in _allowed_ports(documents):
+    if not any(first <= port <= last for first, last in _allowed_ports(documents)):
         yield f"{label(document)} sends spans to port {port}, which no NetworkPolicy allows"
 
 
-def _allowed_ports(documents: Sequence[Document]) -> set[int]:
-    """Return the ports inside the cluster to which the policies allow connections."""
-    return {
-        each["port"]
-        for policy in of_kind(documents, "NetworkPolicy")
-        for rule in policy["spec"].get("egress", ())
-        if not any("ipBlock" in peer for peer in rule.get("to", ()))
-        for each in rule.get("ports", ())
-    }
+def _allowed_ports(documents: Sequence[Document]) -> Iterator[tuple[int, int]]:
+    """Yields the TCP ports to which the policies allow connections inside the cluster.
+
+    Each is the first and the last of a range. Which pods a policy is for is not looked at.
+    """
+    for policy in of_kind(documents, "NetworkPolicy"):
+        for rule in policy["spec"].get("egress", ()):
+            if any("ipBlock" in peer for peer in rule.get("to", ())):
+                continue
+            for each in rule.get("ports", ({},)):
+                if each.get("protocol", "TCP") == "TCP":
+                    first = each.get("port", 1)
+                    if isinstance(first, int):  # a port may also be named by its pod
+                        yield first, each.get("endPort", first if "port" in each else PORT_MAX)

@@ -40,6 +40,8 @@ class Database(Managed):
         except asyncpg.InvalidCatalogNameError:
             await self._create(urlsplit(self.url).path.strip("/"))
             return True
+        except asyncpg.ClientConfigurationError as wrong:
+            raise StackError(f"DATABASE_URL cannot be used: {wrong}") from wrong
         except NO_ANSWER:
             return False
         except asyncpg.PostgresError as refused:

@@ -77,11 +77,11 @@ class Lag:
 
         `positions` were read before `bounds`: a record that came in between counts as waiting.
         """
-        before, self._read = self._read, at
         known, self._partitions = self._partitions, {}
         for tp, found in bounds.items():
             position = positions.get(tp, Position(None))
-            self._partitions[tp] = _noted(at, before, known.get(tp), position, found)
+            self._partitions[tp] = _noted(at, self._read, known.get(tp), position, found)
+        self._read = at
         return {tp: one.offset for tp, one in self._partitions.items() if one.head_due}
 
     def heads(self, at: Instant, found: Mapping[Tp, float | None]) -> None:

@@ -28,6 +28,8 @@ VALUES: Final = re.compile(
 """Where PostgreSQL and its driver quote rows and parameters: customers' data."""
 LIBRARIES: Final = ("aiokafka", "httpx", "httpcore", "uvicorn", "alembic")
 """Client libraries and frameworks that log on their own."""
+REPEATING: Final = ("aiokafka",)
+"""Those that log each attempt while a server is down."""
 MARKS: Final = ("DETAIL: ", "query argument", "input syntax for", "out of range: ")
 """Every text that `VALUES` matches contains one of these."""
 
@@ -58,7 +60,7 @@ def configure_logging(service: str, level: str = "INFO", clock: Clock | None = N
             ],
         )
     )
-    handler.addFilter(RepeatFilter(LIBRARIES, clock or SystemClock()))
+    handler.addFilter(RepeatFilter(REPEATING, clock or SystemClock()))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

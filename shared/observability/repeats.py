@@ -16,7 +16,7 @@ goes on."""
 
 MESSAGES_MAX: Final = 256
 """How many different messages are remembered: those of a library are far fewer, unless it puts
-values into them."""
+numbers that go up into them."""
 
 
 LEFT_OUT: Final = "left_out"
@@ -26,7 +26,8 @@ LEFT_OUT: Final = "left_out"
 class RepeatFilter(logging.Filter):
     """Lets each message of some libraries pass once in `REPEAT_S`, with how many were `LEFT_OUT`.
 
-    A message is the text before its arguments are put in, of one logger at one level.
+    A message is a text of one logger at one level. What has a traceback always passes: the same
+    text may stand for different bugs.
     """
 
     def __init__(self, libraries: Collection[str], clock: Clock) -> None:
@@ -39,9 +40,9 @@ class RepeatFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether to write this one."""
-        if record.name.partition(".")[0] not in self._libraries:
+        if record.exc_info or record.name.partition(".")[0] not in self._libraries:
             return True
-        now, key = self._clock.monotonic(), (record.name, record.levelno, str(record.msg))
+        now, key = self._clock.monotonic(), (record.name, record.levelno, _text(record))
         written_at, left_out = self._written.pop(key, (-REPEAT_S, 0))
         if now - written_at < REPEAT_S:
             self._written[key] = written_at, left_out + 1
@@ -50,6 +51,13 @@ class RepeatFilter(logging.Filter):
             setattr(record, LEFT_OUT, left_out)
         self._written[key] = now, 0
         if len(self._written) > MESSAGES_MAX:
-            # The one that came last longest ago; another thread may have removed it.
+            # The one not seen for the longest time; another thread may have removed it.
             self._written.pop(next(iter(self._written)), None)
         return True
+
+
+def _text(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except (TypeError, ValueError):  # arguments that do not fit: the handler reports it
+        return str(record.msg)

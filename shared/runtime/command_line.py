@@ -110,10 +110,11 @@ def main(
 def _asked(program: str, argv: list[str] | None) -> str | None:
     """Return the command's first word; None where there is none, as in a call for help."""
     reader = argparse.ArgumentParser(program, add_help=False)
-    reader.add_argument("--log-level")
-    reader.add_argument("command", nargs="?")
-    word: str | None = reader.parse_known_args(argv)[0].command
-    return word
+    reader.add_argument("--log-level", nargs="?")
+    reader.add_argument("--help", "-h", action="store_true")
+    reader.add_argument("rest", nargs=argparse.REMAINDER)
+    read = reader.parse_known_args(argv)[0]
+    return None if read.help or not read.rest else read.rest[0]
 
 
 def _carried_out(spec: ServiceSpec, path: str, args: argparse.Namespace) -> int:

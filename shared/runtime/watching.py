@@ -87,7 +87,7 @@ class Watch:
         )
         self._engine = engine
         self._lag = Lag()
-        self._troubled = False
+        self._trouble: type[Exception] | None = None
         self._bind()
 
     async def __call__(self, stop: Stop) -> None:
@@ -128,19 +128,20 @@ class Watch:
                     heads = await self._log_ends.heads(wanted, bounds)
                     self._lag.heads(self._now(), heads)
         except Exception as trouble:
-            # A bug in the watch must not end the service that it watches: EbbwatchLagUnknown fires.
+            # A bug in the watch must not end the service that it watches: the figures grow old, and
+            # EbbwatchLagUnknown fires.
             await self.close()
-            if not self._troubled:  # once: it is tried again each second
+            if type(trouble) is not self._trouble:  # once: it is tried again each second
                 log.warning(
                     "lag is not read",
                     trouble=f"{type(trouble).__name__}: {trouble}",
                     exc_info=not isinstance(trouble, TROUBLE),
                 )
-            self._troubled = True
+            self._trouble = type(trouble)
         else:
-            if self._troubled:
+            if self._trouble is not None:
                 log.info("lag is read again")
-            self._troubled = False
+            self._trouble = None
 
     async def _stalled(self) -> str | None:
         ages = self._lag.uncommitted(self._clock.monotonic())

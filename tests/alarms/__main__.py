@@ -62,7 +62,7 @@ class Outcome:
         seconds = ["–" if s is None else f"{s:.1f} s" for s in (self.fires_s, self.ends_s)]
         also = ", ".join(name.removeprefix("Ebbwatch") for name in self.also) or "–"
         row = f"| {self.fault} | {self.alarm} | {seconds[0]} | {seconds[1]} | {also} |"
-        return f"{row} {'; '.join(self.wrong)}".rstrip()
+        return f"{row} {'; '.join(each.splitlines()[0] for each in self.wrong)}".rstrip()
 
 
 HEAD: Final = "| fault | alarm | to fire | to resolve | others that fired |\n|---|---|---|---|---|"
@@ -118,6 +118,11 @@ class Trial:
 
     async def play(self, fault: Fault) -> Outcome:
         """Play one fault until its alarm has ended."""
+        outcome = await self._played(fault)
+        outcome.wrong += self._ended_processes()
+        return outcome
+
+    async def _played(self, fault: Fault) -> Outcome:
         outcome = Outcome(fault.name, fault.alarm)
         before = await asyncio.to_thread(self._firing)
         begin, notices = time.monotonic(), len(self._seen.notices)
@@ -139,16 +144,13 @@ class Trial:
             for each in came
             if each.name in outcome.also and not each.name.startswith(fault.also)
         )
-        outcome.wrong += self._ended_processes()
         return outcome
 
     def _ended_processes(self) -> list[str]:
         """Return the end of the log of each service that has ended: no fault may end one."""
         services = self._world.services
         return [
-            f"{name} has ended: {services.tail(name).splitlines()[-1]}"
-            for name in NAMES
-            if not services.runs(name)
+            f"{name} has ended:\n{services.tail(name)}" for name in NAMES if not services.runs(name)
         ]
 
     def _firing(self) -> set[str]:

@@ -8,8 +8,8 @@ and an erasure. Step by step, in the order of CHANGELOG.md, this release takes i
 the release before takes its place again. After each way everything that counts is compared with an
 installation of this release that got the same events undisturbed: events counted, states,
 assessments, tasks, deliveries, dead letters. Exit status 1 if anything is lost, doubled or
-otherwise, a process died, or the history of this working copy is too short to have that release.
-`--which` only prints that release, or that it is missing.
+otherwise, or a process died; 3 if the history of this working copy is too short to have that
+release. `--which` only prints that release, or that it is missing.
 """
 
 import argparse
@@ -27,6 +27,8 @@ from tests.upgrade.look import Outcome, differences, look
 from tests.upgrade.trial import Trial
 
 HOUSEHOLDS: Final = 150
+ABSENT: Final = 3
+"""Exit status where the release before is not to be had: a shallow clone."""
 BEFORE, MIGRATING, MIGRATED, MIXED, STOPPED, AFTER = 6, 6, 3, 4, 5, 3
 """Days of events in the steps. A service that is replaced takes twice MIXED."""
 UPGRADE_DAYS: Final = BEFORE + MIGRATING + MIGRATED + 4 * MIXED + STOPPED + AFTER
@@ -92,7 +94,7 @@ async def run(given: argparse.Namespace) -> int:
         previous.require(release)
     except previous.Missing as absent:
         print(f"NOT CHECKED: {absent}", file=sys.stderr)
-        return 1
+        return ABSENT
     if given.which:
         say(f"{release.name} (commit {release.commit})")
         return 0

@@ -90,17 +90,21 @@ def test_a_line_names_the_trace_that_is_current(logged: io.StringIO) -> None:
 
 def test_a_library_that_repeats_itself_does_not_fill_the_log(logged: io.StringIO) -> None:
     library = logging.getLogger("aiokafka.conn")
-    for port in range(1_000):
-        library.error("Unable to connect to %s", port)
-        library.warning("Unable to connect to %s", port)
-    library.error("Another")
+    for _ in range(1_000):
+        for node in ("a", "b"):
+            library.error("Unable to connect to %s", node)
+        library.warning("Unable to connect to %s", "a")
+    for bug in (KeyError("one"), ValueError("two")):
+        library.error("Unexpected error", exc_info=bug)
     logging.getLogger("services.ingest").error("Unable to connect to %s", 1)
     structlog.get_logger("services.ingest").error("Unable to connect to %s", 2)
     lines = [json.loads(line) for line in logged.getvalue().splitlines()]
     assert [(line["level"], line["event"]) for line in lines] == [
-        ("error", "Unable to connect to 0"),
-        ("warning", "Unable to connect to 0"),
-        ("error", "Another"),
+        ("error", "Unable to connect to a"),
+        ("error", "Unable to connect to b"),
+        ("warning", "Unable to connect to a"),
+        ("error", "Unexpected error"),
+        ("error", "Unexpected error"),
         ("error", "Unable to connect to 1"),
         ("error", "Unable to connect to 2"),
     ]
@@ -135,7 +139,7 @@ def test_a_fault_that_goes_on_is_written_again_with_the_number_left_out(
 
 
 def test_the_messages_remembered_are_bounded() -> None:
-    """What is forgotten is written again; never is anything left out for it."""
+    """What is forgotten is written again: forgetting never hides a message."""
     repeats = RepeatFilter(["aiokafka"], SetClock())
     for number in (*range(MESSAGES_MAX + 1), 0):
         record = logging.LogRecord("aiokafka", 40, "x.py", 1, f"odd {number}", (), None)

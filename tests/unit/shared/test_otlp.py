@@ -43,7 +43,11 @@ def batch(number: int) -> None:
 
 
 def test_the_services_do_not_load_the_sdk() -> None:
-    mains = ", ".join(f"services.{name}.main" for name in ("ingest", "scoring", "alerts"))
+    mains = ", ".join(
+        f"services.{name}.{module}"
+        for name in ("ingest", "scoring", "alerts")
+        for module in ("__main__", "main")
+    )
     code = f"import sys, {mains}; print('opentelemetry.sdk' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=LIMIT_S

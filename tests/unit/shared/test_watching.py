@@ -41,12 +41,12 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
     return Watch(METRICS, KafkaSettings(), POSTGRES, engine, SetClock(), reads)
 
 
-async def read_of(
+async def logged(
     watch: Watch, errors: Iterator[Exception], monkeypatch: pytest.MonkeyPatch
-) -> list[bool]:
-    """Let the watch read until `errors` are used up and once more; returns what it logged.
+) -> list[tuple[str, bool]]:
+    """Let the watch read until `errors` are used up and once more.
 
-    Each is whether the entry has a traceback.
+    Returns what it logged, each with whether it has a traceback.
     """
     stop = Stop()
 
@@ -62,20 +62,28 @@ async def read_of(
     monkeypatch.setattr(LogEnds, "bounds", bounds)
     with capture_logs() as logs:
         await watch(stop)
-    assert [each["event"] for each in logs] == ["lag is not read", "lag is read again"]
-    return [bool(each.get("exc_info")) for each in logs]
+    return [(each["event"], bool(each.get("exc_info"))) for each in logs]
 
 
+AGAIN = ("lag is read again", False)
+
+
+@pytest.mark.parametrize("error", LOST, ids=lambda error: type(error).__name__)
 async def test_the_watch_goes_on_after_any_loss(
-    watch: Watch, monkeypatch: pytest.MonkeyPatch
+    error: Exception, watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert await read_of(watch, iter(LOST), monkeypatch) == [False, False]
+    """It is logged once, however long it lasts."""
+    expected = [("lag is not read", False), AGAIN]
+    assert await logged(watch, iter([error, error]), monkeypatch) == expected
 
 
 async def test_a_bug_in_the_watch_is_logged_and_does_not_end_the_service(
     watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert await read_of(watch, iter([KeyError("a bug")]), monkeypatch) == [True, False]
+    """Also after trouble with a server, once."""
+    bug = KeyError("a bug")
+    expected = [("lag is not read", False), ("lag is not read", True), AGAIN]
+    assert await logged(watch, iter([TimeoutError(), bug, bug]), monkeypatch) == expected
 
 
 class Connection:

@@ -79,6 +79,27 @@ def test_a_planted_fault_is_found(plant: Planted, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("egress", "allowed"),
+    [
+        ({}, True),
+        ({"ports": [{"protocol": "TCP"}]}, True),
+        ({"ports": [{"port": 4318}]}, True),
+        ({"ports": [{"port": 4310, "endPort": 4320}]}, True),
+        ({"ports": [{"port": 4310}]}, False),
+        ({"ports": [{"port": 4310, "endPort": 4317}]}, False),
+        ({"ports": [{"protocol": "UDP", "port": 4318}]}, False),
+        ({"ports": [{"port": "otlp"}]}, False),
+        ({"ports": []}, False),
+    ],
+)
+def test_spans_need_a_port_that_is_allowed(egress: dict[str, Any], allowed: bool) -> None:
+    documents = overlay()
+    documents["ConfigMap c"]["data"]["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://collector:4318"
+    policy = named("NetworkPolicy", "c", podSelector={"a": "b"}, egress=[egress])
+    assert (faults([*documents.values(), policy]) == []) is allowed
+
+
+@pytest.mark.parametrize(
     ("to", "allowed"),
     [
         ([{"namespaceSelector": {}}], True),
