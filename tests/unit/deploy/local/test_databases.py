@@ -1,4 +1,4 @@
-"""The address of PostgreSQL: a wrong one is refused at once, one without a server is tried again."""
+"""The address of PostgreSQL: a wrong one is refused, one without a server tried again."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from deploy.local.waiting import free_port
 
 @pytest.mark.parametrize("url", ["postgresql://u@127.0.0.1/d?sslmode=bogus", "mysql://127.0.0.1/d"])
 def test_an_address_that_cannot_be_used_is_refused_with_the_reason(url: str) -> None:
-    with pytest.raises(StackError, match="DATABASE_URL cannot be used: .*(sslmode|scheme)"):
+    with pytest.raises(StackError, match=r"DATABASE_URL cannot be used: .*(sslmode|scheme)"):
         Database(url, None).ready()
 
 
