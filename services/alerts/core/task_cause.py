@@ -9,8 +9,9 @@ from typing import Final
 
 from services.alerts.core.conditions import passes
 from services.alerts.core.policy_document import Policy
-from services.alerts.core.signs import CHURNED, POLICY_RULE, urgency
+from services.alerts.core.signs import CHURNED, POLICY_RULE, about_silence, urgency
 from shared.contracts.risk import Reason, RiskAssessed, Sign
+from shared.contracts.signs import SILENCE
 from shared.contracts.treatment import LeavingCause
 
 SURE: Final = 1.0
@@ -38,19 +39,16 @@ def reasons_of(
     """Return the reasons that the owner reads.
 
     These are the causes, the other signs that pass, and the further reasons of the score. For a
-    cause that does not hold any more, the reason from `before` stays.
+    cause that does not hold any more, the reason from `before` stays. The silence is a reason once:
+    the score's own would give it with another usual gap.
     """
     signs = {sign.code: _reason(sign) for sign in by_urgency(message)}
     known = {reason.code: reason for reason in (*before, *message.reasons)} | signs
     passing = [sign.code for sign in by_urgency(message) if passes(sign, message, policy)]
     codes = dict.fromkeys([*causes, *passing])
     first = [known.get(code) or _own(code, message) for code in codes]
-    rest = [
-        reason
-        for reason in message.reasons
-        if reason.code not in codes and reason.code not in policy.traits
-    ]
-    return first + rest
+    left_out = {*codes, *policy.traits, *(SILENCE if any(map(about_silence, codes)) else ())}
+    return first + [reason for reason in message.reasons if reason.code not in left_out]
 
 
 def is_gone(message: RiskAssessed) -> bool:
